@@ -1,0 +1,37 @@
+"""Independent trials of Keras architectures on centered and shifted digits.
+
+The unit of the answer is a mean over trials, with its uncertainty.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_ray.report import (
+        load_comparisons,
+        load_epochs,
+        load_report,
+        load_robustness,
+        load_trials,
+    )
+    from mnist_ray.sweep import SweepResult, run_sweep
+
+__version__ = "0.1.0"
+__all__ = [
+    "SweepResult",
+    "load_comparisons",
+    "load_epochs",
+    "load_report",
+    "load_robustness",
+    "load_trials",
+    "run_sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """What `__all__` names, imported when it is first used: pandas takes half a second."""
+    from importlib import import_module
+
+    if name in __all__:
+        room = "mnist_ray.report" if name.startswith("load_") else "mnist_ray.sweep"
+        return getattr(import_module(room), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
