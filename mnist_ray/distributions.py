@@ -45,7 +45,7 @@ class Distribution(ABC):
 
     @abstractmethod
     def at(self, quantile: float) -> JsonValue:
-        """The value at a quantile in [0, 1): one that is drawn evenly draws from the distribution."""
+        """The value at a quantile in [0, 1); where that is drawn evenly, this is a draw."""
 
     @abstractmethod
     def cast(self, value: Any) -> JsonValue:

@@ -1,0 +1,17 @@
+"""What makes two trials the same: canonical JSON and its hash."""
+
+import hashlib
+import json
+from typing import Any
+
+PROTOCOL = 1
+"""The version of what a trial does. Raised by one whenever the same inputs would give other figures
+than before, so that records of before and after are never taken for each other."""
+
+JSON = dict[str, Any]
+
+
+def digest(document: JSON) -> str:
+    """The first 32 hexadecimal digits of the SHA-256 of `document` as canonical JSON."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,294 @@
+"""A sweep's folder, on a disk or on object storage: the one place where its paths are built."""
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pyarrow import fs
+
+from mnist_ray.errors import InputError
+
+T = TypeVar("T")
+
+_PATIENCE_SECONDS = 300.0
+"""How long object storage may be out of reach before the sweep gives up."""
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 10.0
+_SECRETS = re.compile(
+    r"(?<=://)[^@?]*:[^@?]*(?=@)|(?<=[?&])(?P<name>[^=&]*(?:key|secret|token|password)[^=&]*=)[^&]*",
+    re.IGNORECASE,
+)
+"""What a URI may hold that must never be shown: user and password, and such parameters."""
+
+
+class StorageError(OSError):
+    """The results can't be written or read any more; what is already there is safe."""
+
+
+@dataclass
+class _Contact:
+    """Whether a file system has ever answered; all folders on it share this."""
+
+    is_made: bool = False
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """A folder on any pyarrow file system.
+
+    Object storage that has answered once is waited for when it is out of reach for a while. What
+    never answered is taken for a mistake in the URI or the credentials.
+
+    Attributes:
+        filesystem: where it lies.
+        path: without scheme, as the file system takes it.
+        uri: as a person gave it, for messages, but for passwords and keys.
+    """
+
+    filesystem: fs.FileSystem
+    path: str
+    uri: str
+    _contact: _Contact = field(default_factory=_Contact, compare=False, repr=False)
+
+    @classmethod
+    def open(cls, location: str | Path, name: str | None = None) -> "ResultsFolder":
+        """The folder at `location`, or its subfolder `name`; it need not exist.
+
+        Args:
+            location: a path, or a URI that pyarrow knows (s3://, gs://, hdfs://, file://).
+            name: of a sweep.
+
+        Raises:
+            InputError: the URI can't be understood.
+        """
+        text = str(location)
+        try:
+            if "://" in text:
+                filesystem, path = fs.FileSystem.from_uri(text)
+            else:
+                filesystem, path = fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = _without_secrets(str(error))
+            raise InputError(
+                f"results: {_without_secrets(text)} can't be used ({reason}). Give a folder, or a "
+                "URI such as s3://bucket/path or gs://bucket/path."
+            ) from None  # the cause would show the secrets
+        folder = cls(filesystem, path.rstrip("/"), _without_secrets(text))
+        return folder / name if name else folder
+
+    def __truediv__(self, name: str) -> "ResultsFolder":
+        head, mark, query = self.uri.partition("?")
+        uri = f"{head.rstrip('/')}/{name}{mark}{query}"
+        return ResultsFolder(self.filesystem, f"{self.path}/{name}", uri, self._contact)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on this machine's file system."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    @property
+    def space(self) -> str:
+        """The space as it ran."""
+        return "space.yaml"
+
+    @property
+    def page(self) -> str:
+        """The report as a page."""
+        return "report.html"
+
+    def table(self, name: str) -> str:
+        """The Parquet table `name`, such as "report" or "trials"."""
+        return f"{name}.parquet"
+
+    def model(self, label: str, cell_key: str) -> str:
+        """A cell's saved model, by a readable label and the cell's key."""
+        return f"models/{_plain(label)}-{cell_key[:8]}.keras"
+
+    def model_summary(self, label: str, cell_key: str) -> str:
+        """The text beside a cell's saved model."""
+        return self.model(label, cell_key).removesuffix(".keras") + ".txt"
+
+    @property
+    def ledger(self) -> str:
+        """The folder of records."""
+        return "ledger"
+
+    def record(self, key: str) -> str:
+        """The record of the trial `key`."""
+        return f"ledger/{key}.parquet"
+
+    def pack(self, name: str) -> str:
+        """A file of many records."""
+        return f"ledger/pack-{name}.parquet"
+
+    def test_set(self, fingerprint: str) -> str:
+        """The test images that the records' predictions are of."""
+        return f"ledger/test-{fingerprint[:16]}.npz"
+
+    @property
+    def latest(self) -> str:
+        """Which data and sources the last sweep asked for."""
+        return "ledger/latest.json"
+
+    def check_writable(self) -> None:
+        """Write, read and delete one small file.
+
+        Raises:
+            InputError: that did not work.
+        """
+        name = f".write-test-{secrets.token_hex(4)}"
+        try:
+            self._write(name, b"ok")
+            self.filesystem.delete_file(self._full(name))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"results: {self.uri} can't be written ({error}). Name another folder or URI with "
+                "--results, or mend its permissions."
+            ) from error
+        self._contact.is_made = True
+
+    def write(self, name: str, content: bytes | memoryview) -> None:
+        """Write a file whole: a reader sees the old content or the new, never a part.
+
+        Raises:
+            StorageError: it can't be written, on object storage even after minutes of trying.
+        """
+        self._persist("written", lambda: self._write(name, content))
+
+    def read(self, name: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            InputError: it can't be read, nor was anything before.
+            StorageError: it can't be read any more.
+        """
+
+        def read() -> bytes:
+            with self.filesystem.open_input_stream(self._full(name)) as stream:
+                return bytes(stream.read())
+
+        return self._persist("read", read)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or folder of that name."""
+
+        def find() -> bool:
+            found = self.filesystem.get_file_info(self._full(name))
+            return bool(found.type != fs.FileType.NotFound)
+
+        return self._persist("read", find)
+
+    def names(self, folder: str) -> list[str]:
+        """The files directly in `folder`, sorted, without temporary ones."""
+
+        def find() -> list[str]:
+            selector = fs.FileSelector(self._full(folder), allow_not_found=True)
+            found = self.filesystem.get_file_info(selector)
+            names = (info.base_name for info in found if info.type == fs.FileType.File)
+            return sorted(name for name in names if not name.startswith("."))
+
+        return self._persist("read", find)
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+        def remove() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self.filesystem.delete_file(self._full(name))
+
+        self._persist("written", remove)
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder and all in it, if it is there."""
+        with contextlib.suppress(FileNotFoundError, OSError):
+            self.filesystem.delete_dir(self._full(name))
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Move a file within the folder; nothing happens if another process was quicker."""
+
+        def move() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self.filesystem.move(self._full(name), self._full(new_name))
+
+        self._persist("written", move)
+
+    def _full(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def _write(self, name: str, content: bytes | memoryview) -> None:
+        if self.is_local:
+            _write_local(Path(self._full(name)), content)
+            return
+        # Object storage shows an object when it is complete, and has no folders to make.
+        with self.filesystem.open_output_stream(self._full(name)) as stream:
+            stream.write(content)
+
+    def _persist(self, verb: str, attempt: Callable[[], T]) -> T:
+        """`attempt()`, again and again while object storage is out of reach."""
+        deadline = time.monotonic() + (0 if self.is_local else _PATIENCE_SECONDS)
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                result = attempt()
+            except FileNotFoundError:
+                self._contact.is_made = True
+                raise
+            except OSError as error:
+                if not self.is_local and not self._contact.is_made:
+                    raise InputError(
+                        f"results: {self.uri} can't be {verb} ({error}). Check the URI, the "
+                        "network and the credentials."
+                    ) from error
+                if time.monotonic() + pause > deadline:
+                    raise StorageError(
+                        f"{self.uri} can't be {verb}: {error}. What was recorded is safe; mend "
+                        "this and give the same command again."
+                    ) from error
+            else:
+                self._contact.is_made = True
+                return result
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _write_local(path: Path, content: bytes | memoryview) -> None:
+    """Under a temporary name, to the disk itself, then renamed: safe against a power loss too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring a renamed file's new name to the disk; the file's own flush does not."""
+    if os.name == "nt":  # Folders can't be opened there.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRETS.sub(lambda match: f"{match['name'] or ''}***", text)
+
+
+def _plain(label: str) -> str:
+    """`label` with nothing in it that a file name can't hold."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", label).strip("._") or "cell"

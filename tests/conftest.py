@@ -1,0 +1,33 @@
+"""What all tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from object_storage import ObjectStorage
+
+# The same examples every time: a test that fails does so for everyone.
+settings.register_profile("same_for_everyone", derandomize=True, deadline=None)
+settings.load_profile("same_for_everyone")
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> None:
+    """TensorFlow as a worker with one thread sets it up, before its first operation."""
+    from mnist_ray import training
+
+    training.configure(threads=1)
+
+
+@pytest.fixture
+def object_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
+    """A server that speaks S3's protocol on this machine, with an empty bucket."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anyone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    storage = ObjectStorage()
+    storage.start()
+    storage.make_bucket()
+    yield storage
+    storage.stop()
