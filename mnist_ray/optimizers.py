@@ -1,0 +1,118 @@
+"""Optimizers that step variables without Keras' `apply`."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import keras
+import tensorflow as tf
+
+
+class Optimizer(Protocol):
+    """Steps variables without Keras' `apply`.
+
+    `apply` inside a `tf.function` goes through the distribution strategy's merge call, which keeps
+    the weights and slots of every model ever trained in the process alive.
+    """
+
+    slots: list[tf.Variable]
+
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Take one step along `gradients`, one for each variable."""
+
+
+class FusedAdam:
+    """Adam as Keras defines it (beta 0.9 and 0.999, epsilon 1e-7), one pass over each variable."""
+
+    def __init__(self, variables: Sequence[keras.Variable]) -> None:
+        self._variables = variables
+        self._first = [tf.Variable(tf.zeros_like(variable.value)) for variable in variables]
+        self._second = [tf.Variable(tf.zeros_like(variable.value)) for variable in variables]
+        self._steps = tf.Variable(0, dtype=tf.int64)
+        self.slots = [self._steps, *self._first, *self._second]
+
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Take one step along `gradients`, one for each variable."""
+        steps = tf.cast(self._steps.assign_add(1), tf.float32)
+        powers = {"beta1_power": tf.pow(0.9, steps), "beta2_power": tf.pow(0.999, steps)}
+        moments = zip(self._variables, self._first, self._second, gradients, strict=True)
+        for variable, first, second, gradient in moments:
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.value.handle,
+                m=first.handle,
+                v=second.handle,
+                lr=learning_rate,
+                beta1=0.9,
+                beta2=0.999,
+                epsilon=1e-7,
+                grad=gradient,
+                **powers,
+            )
+        _constrain(self._variables)
+
+
+class KerasOptimizer:
+    """One of Keras' own optimizers, stepped variable by variable."""
+
+    def __init__(self, name: str, variables: Sequence[keras.Variable]) -> None:
+        self._variables = variables
+        self._optimizer = keras.optimizers.get(name)
+        self._optimizer.build(variables)
+        self.slots = [variable.value for variable in self._optimizer.variables]
+
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Take one step along `gradients`, one for each variable."""
+        for gradient, variable in zip(gradients, self._variables, strict=True):
+            self._optimizer.update_step(gradient, variable, learning_rate)
+        self._optimizer.iterations.assign_add(1)
+        _constrain(self._variables)
+
+
+def _constrain(variables: Sequence[keras.Variable]) -> None:
+    """As Keras' `apply` does after a step: a user's own layers may bound their weights."""
+    for variable in variables:
+        if variable.constraint is not None:
+            variable.assign(variable.constraint(variable))
+
+
+def optimizer_for(name: str, model: keras.Model) -> Optimizer:
+    """The optimizer that Keras calls `name`, of `model`'s trainable variables, not yet stepped."""
+    if name == "adam":
+        return FusedAdam(model.trainable_variables)
+    return KerasOptimizer(name, model.trainable_variables)
+
+
+class LossScale:
+    """Dynamic loss scaling for float16 gradients, by the rule of Keras' `LossScaleOptimizer`.
+
+    The scale starts at 2**15, doubles after 2,000 steps in a row with finite gradients, and halves
+    when one is not finite; that step leaves the weights as they are.
+    """
+
+    def __init__(self) -> None:
+        self._scale = tf.Variable(2.0**15)
+        self._finite_steps = tf.Variable(0)
+        self.slots = [self._scale, self._finite_steps]
+
+    def scale(self, loss: tf.Tensor) -> tf.Tensor:
+        """`loss`, large enough that its gradients do not vanish in float16."""
+        return loss * self._scale
+
+    def step(
+        self, gradients: Sequence[tf.Tensor], apply: Callable[[list[tf.Tensor]], None]
+    ) -> None:
+        """Call `apply` with the gradients of the unscaled loss, if they are finite."""
+        true = [gradient / self._scale for gradient in gradients]
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in true])
+
+        def take() -> tf.Tensor:
+            apply(true)
+            steps = self._finite_steps.assign_add(1)
+            double = tf.equal(steps, 2000)
+            self._scale.assign(tf.where(double, self._scale * 2.0, self._scale))
+            return self._finite_steps.assign(tf.where(double, 0, steps))
+
+        def skip() -> tf.Tensor:
+            self._scale.assign(tf.maximum(self._scale / 2.0, 1.0))
+            return self._finite_steps.assign(0)
+
+        tf.cond(finite, take, skip)
