@@ -1,0 +1,137 @@
+"""How many trials a cell needs: a fixed number, or until its mean is precise enough.
+
+Every decision is taken on the trials in the order of their index, as far as they are recorded
+without a gap: it hangs neither on how many run at once nor on which ends first.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnist_ray.record import Record, Status
+from mnist_ray.space import Replication
+from mnist_ray.statistics import (
+    SequentialInterval,
+    differences,
+    fixed_replication,
+    precision_interval,
+)
+from mnist_ray.trial import Trial
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a cell needs.
+
+    Attributes:
+        counted: trials from index 0 on that its mean is taken over.
+        started: trials from index 0 on that should have been started by now; more than `counted`
+            where it is foreseen that they will be needed.
+        is_open: whether more may be needed once these are recorded.
+        urgency: how many times too wide its interval still is; what is furthest goes first.
+    """
+
+    counted: int
+    started: int
+    is_open: bool = False
+    urgency: float = 0.0
+
+
+def fixed(trials: int) -> Need:
+    """A fixed number of trials."""
+    return Need(trials, trials)
+
+
+def to_precision(
+    goal: Replication, half_width: float, series: Sequence[Mapping[int, float | None]]
+) -> Need:
+    """Trials until a mean is known to ± `half_width`.
+
+    Args:
+        goal: the bounds on the number of trials.
+        half_width: of the 95 % interval, in accuracy.
+        series: what is known of each cell that shares the goal, by the index of the trial: its
+            test accuracy, or None where it failed. One cell, or two whose paired difference is
+            meant.
+    """
+    recorded = _without_gap(series, goal.at_most)
+    indices, values = _values(series, recorded)
+    if recorded < goal.at_least:
+        return Need(goal.at_least, goal.at_least, is_open=True, urgency=math.inf)
+    interval = precision_interval(
+        values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
+    )
+    if interval.stopped:
+        counted = indices[interval.n - 1] + 1
+        return Need(counted, counted)
+    if recorded >= goal.at_most:
+        return Need(goal.at_most, goal.at_most)
+    ahead = _foreseen(interval, values, half_width)
+    plain = interval.plain_half_width or math.inf
+    return Need(
+        counted=recorded + 1,
+        started=min(recorded + ahead, goal.at_most),
+        is_open=True,
+        urgency=plain / half_width,
+    )
+
+
+def larger(needs: Sequence[Need]) -> Need:
+    """What satisfies all of `needs`."""
+    return Need(
+        counted=max(need.counted for need in needs),
+        started=max(need.started for need in needs),
+        is_open=any(need.is_open for need in needs),
+        urgency=max(need.urgency for need in needs),
+    )
+
+
+def known_accuracies(
+    trials: Sequence[Trial], records: Mapping[str, Record]
+) -> dict[int, float | None]:
+    """Test accuracies of a cell's recorded trials, by index; None for a failed one."""
+    known: dict[int, float | None] = {}
+    for trial in trials:
+        record = records.get(trial.key)
+        if record is not None and record.status is not Status.CUT_SHORT:
+            known[trial.index] = record.test.accuracy if record.test else None
+    return known
+
+
+def _without_gap(series: Sequence[Mapping[int, float | None]], at_most: int) -> int:
+    """How many trials from index 0 on are recorded in all series."""
+    return next(
+        index
+        for index in itertools.count()
+        if index >= at_most or not all(index in known for known in series)
+    )
+
+
+def _values(
+    series: Sequence[Mapping[int, float | None]], recorded: int
+) -> tuple[list[int], list[float]]:
+    """The indices that finished in all series, and the accuracy or the paired difference there."""
+    indices, values = [], []
+    for index in range(recorded):
+        found = [value for known in series if (value := known[index]) is not None]
+        if len(found) == len(series):
+            indices.append(index)
+            values.append(found)
+    if len(series) == 1:
+        return indices, [value[0] for value in values]
+    first, second = ([pair[side] for pair in values] for side in (0, 1))
+    return indices, list(differences(first, second)) if indices else []
+
+
+def _foreseen(interval: SequentialInterval, values: Sequence[float], half_width: float) -> int:
+    """How many trials more to start at once: half of those that will be needed at this spread.
+
+    Half, so that few are started in vain; at least one, so that it goes on.
+    """
+    if interval.n < 2:
+        return 1
+    std = float(np.std(values, ddof=1))
+    return max(1, (fixed_replication(std, half_width) - interval.n) // 2)
