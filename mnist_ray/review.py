@@ -1,0 +1,236 @@
+"""What a space asks for, joined with what is recorded: the groups that means are taken over."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import JsonValue
+
+from mnist_ray.facts import Facts
+from mnist_ray.hyperparameters import Training
+from mnist_ray.identity import PROTOCOL
+from mnist_ray.ledger import TestSet
+from mnist_ray.planner import plan
+from mnist_ray.record import Record, Status
+from mnist_ray.space import Cell, Space
+from mnist_ray.trial import Trial
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The recorded trials of one cell on one kind of device: a row of the report.
+
+    The records are in the order of trials.
+    """
+
+    sweep: str
+    dataset: str
+    cell: Cell
+    device: str | None
+    """None as long as no trial has told it."""
+    records: tuple[Record, ...]
+
+    def _with(self, status: Status) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status is status)
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        """What means are taken over."""
+        return self._with(Status.FINISHED)
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        """What stands beside every mean as a number."""
+        return self._with(Status.FAILED)
+
+
+@dataclass(frozen=True, eq=False)
+class Review:
+    """A sweep as its report sees it."""
+
+    name: str
+    space: Space | None
+    """None where the folder does not tell it: then all that is recorded is shown."""
+    outcomes: tuple[Outcome, ...]
+    """In the order of the space's cells."""
+    shifts: tuple[int, ...]
+    """The test shifts asked for beside each variant's own, in pixels."""
+    test_set: TestSet | None
+    left_out: int
+    """Records in the ledger that the space does not ask for (any more)."""
+
+
+def review_space(
+    space: Space,
+    facts: Facts,
+    records: Mapping[str, Record],
+    test_set: TestSet | None,
+    *,
+    name: str | None = None,
+) -> Review:
+    """The sweep that `space` asks for; a cell with nothing recorded yet is there too."""
+    planned = plan(space, facts, records)
+    asked = {trial.key for trial in planned.wanted}
+    # What was started beyond what counts in the end is no stray either.
+    asked |= {trial.key for cell in planned.cells for trial in cell.started}
+    return Review(
+        name=name or space.name,
+        space=space,
+        outcomes=_outcomes(name or space.name, space, planned.measured, records, test_set),
+        shifts=planned.shifts,
+        test_set=test_set,
+        left_out=len(records.keys() - asked),
+    )
+
+
+def review_records(name: str, records: Mapping[str, Record], test_set: TestSet | None) -> Review:
+    """The sweep as far as its records alone tell it.
+
+    Those of the data and the seed that were used last: others would be means of something else.
+    """
+    last = latest_record(records)
+    alike = [record for record in records.values() if last and _comparable(record, last)]
+    alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
+    shifts = sorted({grading.shift for record in alike for grading in record.robustness})
+    trials = [_trial_of(record) for record in alike]
+    return Review(
+        name=name,
+        space=None,
+        outcomes=_outcomes(name, None, trials, records, test_set),
+        shifts=tuple(shifts),
+        test_set=test_set,
+        left_out=len(records) - len(alike),
+    )
+
+
+def latest_record(records: Mapping[str, Record]) -> Record | None:
+    """The record of the trial that started last."""
+    beginning = datetime.min.replace(tzinfo=UTC)
+
+    def started(record: Record) -> tuple[datetime, str]:
+        return record.setting.started_at if record.setting else beginning, record.key
+
+    return max(records.values(), key=started, default=None)
+
+
+def labels(outcomes: Sequence[Outcome], *, variants: bool = True) -> list[str]:
+    """A short name of each outcome that tells it from the others: `cnn · shifted · dropout=0.3`.
+
+    Besides architecture and variant (not where `variants` is false) it names only what varies.
+    """
+    varying = _varying_by_family(outcomes)
+    several_sweeps = len({outcome.sweep for outcome in outcomes}) > 1
+    several_devices = len({outcome.device for outcome in outcomes if outcome.device}) > 1
+    return [
+        " · ".join(
+            [
+                *([outcome.sweep] if several_sweeps else []),
+                outcome.cell.architecture,
+                *([outcome.cell.variant] if variants else []),
+                *_settings(outcome.cell, varying[_family(outcome)]),
+                *([outcome.device] if several_devices and outcome.device else []),
+            ]
+        )
+        for outcome in outcomes
+    ]
+
+
+def varying_hyperparameters(outcomes: Sequence[Outcome]) -> list[str]:
+    """Those that vary within an architecture and variant, by the names of their columns."""
+    families = _varying_by_family(outcomes).values()
+    return list(dict.fromkeys(name for names in families for name in names))
+
+
+def shown_value(value: JsonValue) -> str:
+    """A hyperparameter's value as a person writes it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _settings(cell: Cell, names: Iterable[str]) -> list[str]:
+    columns = cell.columns()
+    return [f"{name}={shown_value(columns[name])}" for name in names]
+
+
+def _family(outcome: Outcome) -> tuple[str, str, str]:
+    return outcome.sweep, outcome.cell.architecture, outcome.cell.variant
+
+
+def _varying_by_family(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, str], list[str]]:
+    """The hyperparameters that vary within each sweep, architecture and variant."""
+    families: dict[tuple[str, str, str], dict[str, set[str]]] = {}
+    for outcome in outcomes:
+        seen = families.setdefault(_family(outcome), {})
+        for name, value in outcome.cell.columns().items():
+            seen.setdefault(name, set()).add(shown_value(value))
+    return {
+        family: [name for name, values in seen.items() if len(values) > 1]
+        for family, seen in families.items()
+    }
+
+
+def _outcomes(
+    name: str,
+    space: Space | None,
+    wanted: Sequence[Trial],
+    records: Mapping[str, Record],
+    test_set: TestSet | None,
+) -> tuple[Outcome, ...]:
+    dataset = _dataset_name(space, records, test_set)
+    cells: dict[tuple[str, str, str], list[Trial]] = {}
+    for trial in wanted:
+        place = (trial.cell.architecture, trial.cell.variant, trial.cell_key)
+        cells.setdefault(place, []).append(trial)
+    return tuple(
+        Outcome(name, dataset, trials[0].cell, device, group)
+        for trials in cells.values()
+        for device, group in _by_device([records[t.key] for t in trials if t.key in records])
+    )
+
+
+def _dataset_name(
+    space: Space | None, records: Mapping[str, Record], test_set: TestSet | None
+) -> str:
+    if test_set:
+        return test_set.dataset
+    last = latest_record(records)
+    if last:
+        return last.dataset
+    return space.dataset if space else ""
+
+
+def _by_device(
+    records: Sequence[Record],
+) -> list[tuple[str | None, tuple[Record, ...]]]:
+    """The records of one cell by device; a failed trial alone makes no group of its own."""
+    told = [_device(record) for record in records if record.status is not Status.FAILED]
+    devices = list(dict.fromkeys(told)) or [_device(record) for record in records[:1]] or [None]
+    groups: dict[str | None, list[Record]] = {device: [] for device in devices}
+    for record in records:
+        device = _device(record)
+        groups[device if device in groups else devices[0]].append(record)
+    return [(device, tuple(group)) for device, group in groups.items()]
+
+
+def _device(record: Record) -> str | None:
+    return record.setting.device if record.setting else None
+
+
+def _comparable(record: Record, other: Record) -> bool:
+    return record.identity["protocol"] == PROTOCOL and all(
+        record.identity[name] == other.identity[name] for name in ("data", "seed")
+    )
+
+
+def _trial_of(record: Record) -> Trial:
+    identity = record.identity
+    cell = Cell(
+        architecture=record.architecture,
+        builder=identity["builder"],
+        hyperparameters=identity["hyperparameters"],
+        variant=record.variant,
+        shift=identity["shift"],
+        canvas=identity["canvas"],
+        training=Training.model_validate(identity["training"]),
+    )
+    return Trial(cell, record.trial, identity["seed"], identity["data"], identity["source"])

@@ -1,0 +1,79 @@
+"""Tests of `mnist_ray.findings`."""
+
+from made_up import MadeUp, as_failed, made_up_sweep, made_up_test_set
+
+from mnist_ray.findings import findings
+from mnist_ray.tables import build
+
+EXACT = {
+    ("feed_forward", "centered"): [0.968, 0.969, 0.970],
+    ("feed_forward", "shifted"): [0.870, 0.871, 0.875],
+    ("cnn", "centered"): [0.984, 0.984, 0.984],
+    ("cnn", "shifted"): [0.950, 0.951, 0.952],
+}
+
+
+def sentences_of(sweep: MadeUp) -> list[str]:
+    return findings(build(sweep.space, sweep.facts, sweep.records, sweep.test_set))
+
+
+def test_the_drop_is_told_with_means_intervals_and_n() -> None:
+    sentences = sentences_of(made_up_sweep(accuracies=EXACT, test_set=made_up_test_set(1000)))
+    assert sentences[0] == (
+        "feed_forward: mean test accuracy dropped from 0.969 "
+        "(95 % CI 0.967\N{EN DASH}0.971, n = 3) on centered to 0.872 (95 % CI 0.865\N{EN DASH}0.879, n = 3) on shifted digits, by 0.097 "
+        "(95 % CI 0.093\N{EN DASH}0.101)."
+    )
+    assert sentences[3].startswith("On shifted digits: the mean of cnn is above that of")
+    assert len(sentences) == 4
+
+
+def test_one_trial_tells_no_interval_and_says_so() -> None:
+    first = {pair: values[:1] for pair, values in EXACT.items()}
+    sentences = sentences_of(
+        made_up_sweep({"trials": 1}, accuracies=first, test_set=made_up_test_set(1000))
+    )
+    assert sentences[0] == (
+        "feed_forward: mean test accuracy dropped from 0.968 (n = 1) on centered to 0.870 (n = 1) "
+        "on shifted digits, by 0.098."
+    )
+    assert "--trials" in sentences[-1]
+
+
+def test_a_rise_is_not_called_a_drop() -> None:
+    risen = {**EXACT, ("cnn", "shifted"): [0.990, 0.991, 0.992]}
+    sentences = sentences_of(made_up_sweep(accuracies=risen, test_set=made_up_test_set(1000)))
+    assert "cnn: mean test accuracy rose from 0.984" in sentences[1]
+    assert "by 0.007" in sentences[1]
+
+
+def test_failed_trials_are_told() -> None:
+    sweep = made_up_sweep()
+    for key in list(sweep.records)[:2]:
+        sweep.records[key] = as_failed(sweep.records[key])
+    assert sentences_of(sweep)[-1] == "2 trials failed; no mean includes them."
+
+
+def test_nothing_finished_is_told() -> None:
+    sweep = made_up_sweep()
+    sweep.records.clear()
+    assert sentences_of(sweep) == ["No trial has finished."]
+
+
+def test_one_variant_alone_has_no_drop_but_its_mean() -> None:
+    sentences = sentences_of(made_up_sweep({"variants": {"centered": {}}}, accuracies=0.9))
+    assert sentences[0].startswith("feed_forward: mean test accuracy 0.9")
+    assert not any("dropped" in sentence for sentence in sentences)
+
+
+def test_of_a_grid_the_cells_are_told_that_validation_chose() -> None:
+    sweep = made_up_sweep(
+        {
+            "architectures": {"cnn": {}},
+            "training": {"learning_rate": {"grid_search": [1e-3, 1e-2]}},
+        },
+        accuracies=0.9,
+    )
+    sentences = sentences_of(sweep)
+    assert len(sentences) == 1
+    assert "of 2 configurations, that with the highest validation accuracy" in sentences[0]
