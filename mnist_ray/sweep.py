@@ -1,0 +1,433 @@
+"""Run a search space: `python -m mnist_ray.sweep`.
+
+Arguments, space, plan, run, report, and nothing else: what each of them is lives in its own room.
+"""
+
+import argparse
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mnist_ray.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mnist_ray.facts import Facts
+    from mnist_ray.ledger import Ledger
+    from mnist_ray.planner import Agenda
+    from mnist_ray.resources import Limits
+    from mnist_ray.results import ResultsFolder
+    from mnist_ray.screen import Screen
+    from mnist_ray.sources import Sources
+    from mnist_ray.space import Space
+    from mnist_ray.tables import Tables
+
+_FINISHED, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as on the command line; see `python -m mnist_ray.sweep --help`."""
+
+    space: str | None = None
+    trials: int | None = None
+    seed: int | None = None
+    data: str | None = None
+    results: str = "results"
+    address: str | None = None
+    cpus_per_trial: int | None = None
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    dry_run: bool = False
+    hourly_cost: float | None = None
+    quiet: bool = False
+    verbose: bool = False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_ray.sweep",
+        description="Run independent trials of Keras architectures on centered and shifted digits, "
+        "and report each mean test accuracy with its uncertainty. What is already recorded in the "
+        "results folder is not run again.",
+    )
+    parser.add_argument(
+        "space",
+        nargs="?",
+        metavar="SPACE",
+        help="a search space: a YAML file or the name of a shipped one (default: notebook, or "
+        "digits where MNIST can't be had)",
+    )
+    parser.add_argument("--trials", type=_positive, metavar="N", help="trials a cell")
+    parser.add_argument("--seed", type=_natural, metavar="N", help="the sweep's seed")
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="MNIST: an .npz file with Keras' keys, or a folder of IDX files (default: "
+        "$MNIST_RAY_DATA, Keras' cache, or a download into it)",
+    )
+    parser.add_argument(
+        "--results",
+        default="results",
+        metavar="DIR|URI",
+        help="parent of the sweep's folder: a path, or s3://, gs:// (default: results)",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="ADDR",
+        help="a running Ray cluster: auto or host:port (default: $RAY_ADDRESS, or a Ray of its own "
+        "on this machine)",
+    )
+    parser.add_argument("--cpus-per-trial", type=_positive, metavar="N", help="threads of a trial")
+    parser.add_argument(
+        "--gpus-per-trial",
+        type=_share,
+        metavar="F",
+        help="GPUs of a trial, such as 0.25 (default: auto, by memory, where there are GPUs)",
+    )
+    parser.add_argument("--max-concurrent", type=_positive, metavar="N", help="trials at a time")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run, and end")
+    parser.add_argument(
+        "--hourly-cost",
+        type=_cost,
+        metavar="X",
+        help="with --dry-run: what an hour of the machine or cluster costs, for a price",
+    )
+    parser.add_argument("--quiet", action="store_true", help="show only what goes wrong")
+    parser.add_argument("--verbose", action="store_true", help="show all that Ray and Keras say")
+    return parser
+
+
+def _positive(text: str) -> int:
+    return _integer(text, least=1)
+
+
+def _natural(text: str) -> int:
+    return _integer(text, least=0)
+
+
+def _integer(text: str, *, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text!r} given, an integer of at least {least} allowed")
+    return number
+
+
+def _cost(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} given, a number of at least 0 allowed")
+    return number
+
+
+def _share(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1 and not (number >= 1 and number.is_integer()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} given, auto or a number from 0 to 1 (or a whole number of GPUs) allowed"
+        )
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    parser = _parser()
+    options = Options(**vars(parser.parse_args(arguments)))
+    from mnist_ray.results import StorageError
+
+    logging.basicConfig(
+        format="%(message)s", level=logging.INFO if options.verbose else logging.WARNING
+    )
+    try:
+        with _interruptible():
+            return run(options).exit_code
+    except InputError as error:
+        print(f"mnist_ray: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except StorageError as error:
+        print(f"mnist_ray: {error}", file=sys.stderr)
+        return _SOME_FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C or SIGTERM, once: end in order. Twice: at once; Ray's processes follow by themselves.
+
+    For the command alone: in a notebook, ending at once would take the notebook's kernel along.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        for number in before:
+            signal.signal(number, lambda *_: os._exit(_INTERRUPTED))
+        raise KeyboardInterrupt
+
+    # One that is ignored (as in a shell script's background, or under nohup) stays so.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: h for n in numbers if (h := signal.getsignal(n)) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> "SweepResult":
+    """Run, resume or extend a sweep from Python.
+
+    Args:
+        space: a YAML file or the name of a shipped space; the command's default where None.
+        options: the command's, by the same names: `trials`, `seed`, `data`, `results`, `address`,
+            `cpus_per_trial`, `gpus_per_trial`, `max_concurrent`, `dry_run`, `quiet`, `verbose`.
+
+    Raises:
+        TypeError: an option that there is not.
+        InputError: something given can't be used; nothing has been started.
+        StorageError: the results can't be written any more; what is recorded is safe.
+    """
+    return run(Options(space=None if space is None else os.fspath(space), **options))
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """How a sweep ended; in a notebook it shows itself as the table of means.
+
+    Attributes:
+        folder: where it lies, as a path or URI.
+        report: one row a cell, as `mnist_ray.load_report` gives it; None for a dry run.
+        exit_code: 0 all finished, 1 some trials failed, 130 interrupted.
+    """
+
+    folder: str
+    report: "pd.DataFrame | None"
+    exit_code: int
+
+    def _repr_html_(self) -> str:
+        return "" if self.report is None else str(self.report.to_html(index=False))
+
+
+def run(options: Options) -> SweepResult:
+    """Run, resume or extend a sweep, and rebuild its report.
+
+    Raises:
+        InputError: something given can't be used; nothing has been started.
+        StorageError: the results can't be written any more; what is recorded is safe.
+    """
+    sweep = _prepare(options, _read_input(options))
+    sweep.announce()
+    if options.dry_run:
+        sweep.foretell()
+        return SweepResult(sweep.folder.uri, None, _FINISHED)
+    sweep.check()
+    sweep.describe()
+    interrupted = sweep.run_missing()
+    from mnist_ray.report import rebuild
+
+    tables = rebuild(
+        sweep.folder, space=sweep.space, facts=sweep.facts, records=sweep.agenda.records
+    )
+    return sweep.tell_result(tables, interrupted=interrupted)
+
+
+def _read_input(options: Options) -> "Sources":
+    """The space as the command changes it, and its images.
+
+    Before anything slower is imported, so that a slip of the pen is told at once.
+    """
+    from mnist_ray.sources import find_sources
+
+    sources = find_sources(options.space, data=options.data)
+    space = sources.space.override(trials=options.trials, seed=options.seed)
+    space.check_images(sources.dataset.image_size, sources.dataset.classes)
+    return replace(sources, space=space)
+
+
+def _prepare(options: Options, sources: "Sources") -> "_Sweep":
+    """Read all that is recorded, and plan."""
+    from mnist_ray.cluster import find_address
+    from mnist_ray.facts import Facts
+    from mnist_ray.ledger import Ledger
+    from mnist_ray.own_code import source_digests
+    from mnist_ray.planner import Agenda, plan
+    from mnist_ray.results import ResultsFolder
+    from mnist_ray.screen import Screen
+
+    address = find_address(options.address)
+    space = sources.space
+    facts = Facts.of(sources.dataset, sources=source_digests(space))
+    folder = ResultsFolder.open(options.results, space.name)
+    ledger = Ledger(folder)
+    agenda = Agenda(
+        lambda records: plan(space, facts, records),
+        ledger.read(),
+        max_concurrent=options.max_concurrent,
+        stops_early=space.early_stopping is not None,
+    )
+    screen = Screen(quiet=options.quiet)
+    return _Sweep(options, address, sources, space, facts, folder, ledger, agenda, screen)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sweep:
+    """A sweep that is ready to run."""
+
+    options: Options
+    address: str | None
+    sources: "Sources"
+    space: "Space"
+    facts: "Facts"
+    folder: "ResultsFolder"
+    ledger: "Ledger"
+    agenda: "Agenda"
+    screen: "Screen"
+
+    def announce(self) -> None:
+        """Say what will run."""
+        self.screen.tell(self.sources.notices)
+        self.screen.announce(
+            self.space,
+            dataset=self.sources.dataset.name,
+            images=self.facts.train_images,
+            plan=self.agenda.plan,
+        )
+
+    def foretell(self) -> None:
+        """Say what the rest would take."""
+        from mnist_ray.forecast import cores_here, forecast
+
+        cores = cores_here()
+        if self.address is not None:
+            from mnist_ray.execution import cluster_concurrency
+
+            cores = cluster_concurrency(self.address, self.space, self.facts, self._limits())
+        elif self.options.cpus_per_trial:
+            cores = max(1, cores // self.options.cpus_per_trial)
+        self.screen.forecast(
+            forecast(
+                self.agenda.plan,
+                space=self.space,
+                facts=self.facts,
+                records=self.agenda.records,
+                concurrency=min(cores, self.options.max_concurrent or cores),
+                hourly_cost=self.options.hourly_cost,
+            )
+        )
+
+    def _limits(self) -> "Limits":
+        from mnist_ray.resources import Limits
+
+        return Limits(self.options.cpus_per_trial, self.options.gpus_per_trial)
+
+    def check(self) -> None:
+        """See that all that is needed is there, before anything starts."""
+        from mnist_ray.cluster import check_reachable, check_same_versions
+        from mnist_ray.own_code import check_builders, code_folder
+
+        missing = self.agenda.plan.missing
+        if missing and self.address is not None:
+            check_same_versions(check_reachable(self.address))
+        cells = {trial.cell_key: trial.cell for trial in missing}
+        check_builders(
+            list(cells.values()), classes=self.facts.classes, folder=code_folder(self.space)
+        )
+        # Last, since it makes the folder.
+        self.folder.check_writable()
+
+    def describe(self) -> None:
+        """Write what the records are of, so that the folder explains itself."""
+        import numpy as np
+
+        from mnist_ray.ledger import Latest, TestSet
+
+        dataset = self.sources.dataset
+        test_set = TestSet(
+            dataset=dataset.name,
+            fingerprint=dataset.fingerprint,
+            classes=dataset.classes,
+            images=dataset.test_images,
+            labels=dataset.test_labels.astype(np.int32),
+        )
+        self.ledger.write_test_set(test_set)
+        self.ledger.write_latest(Latest(dataset.fingerprint, dict(self.facts.sources)))
+        self.folder.write(self.folder.space, self.space.to_yaml().encode())
+
+    def run_missing(self) -> bool:
+        """Run what is missing; whether a person interrupted it."""
+        from mnist_ray.estimates import estimated_seconds
+
+        missing = self.agenda.plan.missing
+        if not missing:
+            return False
+        # Late: Ray takes a second to import, and is not needed where nothing is missing.
+        from mnist_ray.execution import execute
+
+        seconds = estimated_seconds(missing, self.facts, self.agenda.records)
+        weights = {trial.key: seconds[trial.cell_key] for trial in missing}
+        try:
+            with self.screen.progress(trials=len(missing), weights=weights) as progress:
+                execute(
+                    self.agenda,
+                    space=self.space,
+                    facts=self.facts,
+                    dataset=self.sources.dataset,
+                    folder=self.folder,
+                    ledger=self.ledger,
+                    listener=progress,
+                    limits=self._limits(),
+                    address=self.address,
+                    verbose=self.options.verbose,
+                )
+        except KeyboardInterrupt:
+            self.screen.interrupted(self.agenda)
+            return True
+        return False
+
+    def tell_result(self, tables: "Tables", *, interrupted: bool) -> SweepResult:
+        """Show what came out."""
+        from mnist_ray.findings import findings
+        from mnist_ray.frames import to_frame
+        from mnist_ray.record import Status
+
+        asked = {trial.key for trial in self.agenda.plan.wanted}
+        failed = [
+            record
+            for key, record in self.agenda.records.items()
+            if key in asked and record.status is Status.FAILED
+        ]
+        self.screen.result(tables, findings(tables))
+        self.screen.failures(failed, folder=self.folder.uri)
+        page = self.folder / self.folder.page
+        self.screen.left_out(len(self.agenda.records.keys() - asked), space=self.space)
+        self.screen.tell(self.sources.notices)
+        self.screen.tell_place("The report", page.uri)
+        code = _INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED
+        return SweepResult(self.folder.uri, to_frame(tables.report), code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
