@@ -1,0 +1,118 @@
+"""What a machine has for trials: versions, memory, GPUs.
+
+Only the standard library is imported: the functions are also sent to nodes of a cluster, where
+nothing of this project need be installed.
+"""
+
+import functools
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+COMPARED_PACKAGES = ("ray", "tensorflow", "keras", "numpy", "pandas", "pyarrow")
+"""What must be of one version throughout a cluster: it pickles, or it decides the numbers."""
+
+TENSORFLOW_LIMIT_SECONDS = 60.0
+
+# A child process: TensorFlow takes seconds and 500 MB, and would hold on to the GPUs.
+_COUNT_GPUS = (
+    "import tensorflow; print('GPUS', len(tensorflow.config.list_physical_devices('GPU')))"
+)
+# Distributions of one package under several names.
+_OTHER_NAMES = {"tensorflow": ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine, as one of its processes sees it; sizes are bytes."""
+
+    name: str
+    python_version: str
+    packages: dict[str, str | None]
+    """Version of each of `COMPARED_PACKAGES`, None where it is not installed."""
+    memory: int
+    """What is there, or what a container may use."""
+    shared_memory: int | None
+    """What is free of /dev/shm; None where there is none (macOS)."""
+    gpus: list[str]
+    """Names of the NVIDIA GPUs, whether TensorFlow can use them or not."""
+    tensorflow_gpus: int | None
+    """How many GPUs TensorFlow sees; None where it does not start."""
+    tensorflow_error: str
+    """Why it does not start."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """The fields of `Machine`, in plain types that any version of Python unpickles.
+
+    Takes as long as importing TensorFlow does: 3 to 10 s.
+    """
+    gpus, error = _tensorflow_gpus()
+    return {
+        "name": socket.gethostname(),
+        "python_version": platform.python_version(),
+        "packages": {name: installed_version(name) for name in COMPARED_PACKAGES},
+        "memory": _memory(),
+        "shared_memory": _free_shared_memory(),
+        "gpus": _nvidia_gpus(),
+        "tensorflow_gpus": gpus,
+        "tensorflow_error": error,
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package, under any of its names; None where it is not installed."""
+    for name in (package, *_OTHER_NAMES.get(package, ())):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _memory() -> int:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [
+        Path("/sys/fs/cgroup/memory.max"),
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+    ]
+    given = [limit.read_text().strip() for limit in limits if limit.is_file()]
+    return min([physical, *(int(limit) for limit in given if limit.isdigit())])
+
+
+def _free_shared_memory() -> int | None:
+    return shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None  # noqa: S108
+
+
+def _nvidia_gpus() -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        listing = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return listing.stdout.strip().splitlines() if listing.returncode == 0 else []
+
+
+def _tensorflow_gpus() -> tuple[int | None, str]:
+    # Ray hides the GPUs from a task that asks for none; the child shall see what the machine has.
+    environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+    environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    run = functools.partial(subprocess.run, capture_output=True, text=True, env=environment)
+    try:
+        child = run([sys.executable, "-c", _COUNT_GPUS], timeout=TENSORFLOW_LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None, f"not imported after {TENSORFLOW_LIMIT_SECONDS:g} s"
+    counts = [line.split()[1] for line in child.stdout.splitlines() if line.startswith("GPUS ")]
+    if counts:
+        return int(counts[0]), ""
+    return None, (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
