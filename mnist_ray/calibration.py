@@ -1,5 +1,6 @@
 """How fast this machine trains a cell: a few batches, timed in a child process."""
 
+import contextlib
 import math
 import os
 import pickle
@@ -51,7 +52,7 @@ def _measure(cell: Cell, facts: Facts, folder: str | None) -> float:
 
     batch = cell.training.batch_size
     programs = training.Programs()
-    dataset = _noise(facts, batch * _BATCHES)
+    dataset = _noise(facts, min(batch * _BATCHES, facts.train_images))
     trial = Trial(cell, 0, 0, dataset.fingerprint)
     place = Path(folder) if folder else None
     warm = training.TrialRun(trial, dataset, programs=programs, folder=place)
@@ -87,13 +88,18 @@ def _noise(facts: Facts, count: int) -> "Dataset":
 
 def _main() -> None:
     cells, facts, threads, folder = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
+    # What a user's own code prints must not get into the answer.
+    answer, sys.stdout = sys.stdout.buffer, sys.stderr
     from mnist_ray import training
 
     training.configure(threads)
     measured = {}
     for key, cell in cells.items():
-        measured[key] = _measure(cell, facts, folder)
-    sys.stdout.buffer.write(pickle.dumps(measured))
+        # What is wrong with a cell is told when its trials run.
+        with contextlib.suppress(Exception):
+            measured[key] = _measure(cell, facts, folder)
+    pickle.dump(measured, answer)
+    answer.flush()
 
 
 if __name__ == "__main__":

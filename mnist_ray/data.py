@@ -446,15 +446,22 @@ def _size(images: Images) -> str:
 # --- MNIST from Keras' cache or address ----------------------------------------------------------
 
 
+def find_cached_mnist() -> Path | None:
+    """MNIST in Keras' cache, if it is there and whole; nothing is fetched."""
+    path = _keras_cache()
+    return path if _sha256(path) == MNIST_SHA256 else None
+
+
 def _cached_mnist() -> Path:
     """Where Keras keeps MNIST, after fetching it where Keras would.
 
     A file with another checksum is fetched anew, as Keras does; unlike with Keras it stays as it
     is when that fails.
     """
+    found = find_cached_mnist()
+    if found is not None:
+        return found
     path = _keras_cache()
-    if _sha256(path) == MNIST_SHA256:
-        return path
     if os.path.exists(path):
         _log.warning("%s is not Keras' own file (by its checksum): fetching it anew", path)
     try:

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from mnist_ray.costs import training_operations
 from mnist_ray.facts import Facts
@@ -24,6 +25,70 @@ def operations_of(cell: Cell, facts: Facts) -> float:
     )
 
 
+class Timings:
+    """What trials took, and what others will take by that.
+
+    Reads each record once, so that it can be asked again after every one.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._read: set[str] = set()
+        self._spent: dict[str, _Mean] = {}
+        self._works: dict[str, _Work] = {}
+
+    def learn(self, records: Mapping[str, Record]) -> None:
+        """Take in the times of the finished trials among `records`, by key."""
+        for key, record in records.items():
+            if record.status is not Status.FINISHED or key in self._read:
+                continue
+            self._read.add(key)
+            costs = record.costs
+            if costs.train_seconds is not None:
+                parts = (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
+                mean = self._spent.setdefault(_work_key(record.identity), _Mean())
+                mean.add(sum(part or 0.0 for part in parts))
+
+    def seconds(
+        self, trials: Iterable[Trial], *, measured: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """What a trial of each cell takes, in seconds, by the cell's key in the order of `trials`.
+
+        From recorded trials of the same work, whatever their seed; else from `measured` (seconds
+        by the cell's key); else from the cell's operations, at the speed of what is known of the
+        same builder and canvas, or of all that is known; else at a middling speed.
+        """
+        works = self._works_of(trials)
+        known = {key: value for key, value in (measured or {}).items() if key in works}
+        for key, work in works.items():
+            if work.key in self._spent:
+                known[key] = self._spent[work.key].mean
+        speeds = _Speeds()
+        for key, value in known.items():
+            speeds.add(works[key], value)
+        return {
+            key: known[key] if key in known else work.operations * speeds.of(work)
+            for key, work in works.items()
+        }
+
+    def unknown_cells(self, trials: Iterable[Trial]) -> dict[str, Cell]:
+        """The cells, by key, of which no trial of the same work is recorded."""
+        works = self._works_of(trials)
+        return {key: work.cell for key, work in works.items() if work.key not in self._spent}
+
+    def _works_of(self, trials: Iterable[Trial]) -> "dict[str, _Work]":
+        """The work of each cell, by its key in the order of `trials`."""
+        works: dict[str, _Work] = {}
+        for trial in trials:
+            key = trial.cell_key
+            if key not in works:
+                if key not in self._works:
+                    operations = operations_of(trial.cell, self._facts)
+                    self._works[key] = _Work(trial.cell, _work_key(trial.cell_identity), operations)
+                works[key] = self._works[key]
+        return works
+
+
 def estimated_seconds(
     trials: Iterable[Trial],
     facts: Facts,
@@ -31,35 +96,10 @@ def estimated_seconds(
     *,
     measured: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """What a trial of each cell takes, in seconds, by the cell's key in the order of `trials`.
-
-    From recorded trials of the same work, whatever their seed; else from `measured` (seconds by
-    the cell's key); else from the cell's operations, at the speed of what is known; else at a
-    middling speed.
-    """
-    recorded = _recorded_seconds(records)
-    firsts: dict[str, Trial] = {}
-    for trial in trials:
-        firsts.setdefault(trial.cell_key, trial)
-    known = dict(measured or {})
-    for key, trial in firsts.items():
-        work = _work_key(trial.cell_identity)
-        if work in recorded:
-            known[key] = recorded[work]
-    operations = {key: operations_of(trial.cell, facts) for key, trial in firsts.items()}
-    speeds = [known[key] / operations[key] for key in firsts if key in known]
-    per_operation = sum(speeds) / len(speeds) if speeds else 1 / _OPERATIONS_PER_SECOND
-    return {key: known.get(key, per_operation * operations[key]) for key in firsts}
-
-
-def unknown_cells(trials: Iterable[Trial], records: Mapping[str, Record]) -> dict[str, Cell]:
-    """The cells, by key, of which no trial of the same work is recorded."""
-    recorded = _recorded_seconds(records)
-    return {
-        trial.cell_key: trial.cell
-        for trial in trials
-        if _work_key(trial.cell_identity) not in recorded
-    }
+    """What a trial of each cell takes, in seconds; see `Timings.seconds`."""
+    timings = Timings(facts)
+    timings.learn(records)
+    return timings.seconds(trials, measured=measured)
 
 
 def wall_seconds(durations: Sequence[float], *, workers: int) -> float:
@@ -70,19 +110,56 @@ def wall_seconds(durations: Sequence[float], *, workers: int) -> float:
     return max(ends)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a trial of a cell has to do; `key` is what its time hangs on."""
+
+    cell: Cell
+    key: str
+    operations: float
+
+    @property
+    def family(self) -> tuple[str, int]:
+        """What works of about the same speed have in common."""
+        return self.cell.builder, self.cell.canvas
+
+
+class _Mean:
+    """A mean over values that come one by one."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, value: float) -> None:
+        self._sum += value
+        self._count += 1
+
+    @property
+    def mean(self) -> float:
+        return self._sum / self._count
+
+
+class _Speeds:
+    """Seconds an operation."""
+
+    def __init__(self) -> None:
+        self._by_family: dict[tuple[str, int], _Mean] = {}
+        self._overall: _Mean | None = None
+
+    def add(self, work: _Work, seconds: float) -> None:
+        """Take in what a trial of that work took."""
+        self._overall = self._overall or _Mean()
+        for mean in (self._by_family.setdefault(work.family, _Mean()), self._overall):
+            mean.add(seconds / work.operations)
+
+    def of(self, work: _Work) -> float:
+        """That of works of its family, or of all."""
+        known = self._by_family.get(work.family, self._overall)
+        return known.mean if known else 1 / _OPERATIONS_PER_SECOND
+
+
 def _work_key(identity: JSON) -> str:
     """What the time of a trial hangs on."""
-    names = ("data", "builder", "source", "hyperparameters", "canvas", "training")
-    return digest({name: identity[name] for name in names})
-
-
-def _recorded_seconds(records: Mapping[str, Record]) -> dict[str, float]:
-    """Mean seconds of a recorded trial, by what it hangs on."""
-    spent: dict[str, list[float]] = {}
-    for record in records.values():
-        costs = record.costs
-        if record.status is Status.FINISHED and costs.train_seconds is not None:
-            parts = (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
-            total = sum(part or 0.0 for part in parts)
-            spent.setdefault(_work_key(record.identity), []).append(total)
-    return {key: sum(values) / len(values) for key, values in spent.items()}
+    names = ("data", "builder", "source", "hyperparameters", "canvas")
+    training = {key: value for key, value in identity["training"].items() if key != "learning_rate"}
+    return digest({**{name: identity[name] for name in names}, "training": training})

@@ -1,6 +1,6 @@
 """Architectures of the user's own: found and hashed without running them, checked in a child."""
 
-import contextlib
+import ast
 import hashlib
 import importlib.util
 import json
@@ -48,6 +48,46 @@ def module_file(builder: str, folder: Path | None) -> Path:
             f"{folder or Path.cwd()}, beside the search space, then on sys.path."
         )
     return Path(found.origin)
+
+
+def modules_to_ship(space: Space) -> list[Path]:
+    """What a process elsewhere needs to import the user's own builders.
+
+    For each, the file of its module or the folder of its package; and of the modules that lie
+    beside the search space, those that these import in turn.
+    """
+    folder = code_folder(space)
+    found: dict[str, Path] = {}
+    names = [builder.partition(":")[0].partition(".")[0] for builder in own_builders(space)]
+    places = {name: _place(module_file(name, folder)) for name in names}
+    while places:
+        found |= places
+        imported = {name for path in places.values() for name in _imported_modules(path)}
+        beside = [name for name in imported - found.keys() if folder and _is_beside(name, folder)]
+        places = {name: _place(module_file(name, folder)) for name in beside}
+    return list(found.values())
+
+
+def _place(source: Path) -> Path:
+    return source.parent if source.name == "__init__.py" else source
+
+
+def _is_beside(module: str, folder: Path) -> bool:
+    if module in sys.stdlib_module_names:
+        return False  # Sent along, it would hide Python's own from all that a worker imports.
+    return (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file()
+
+
+def _imported_modules(place: Path) -> set[str]:
+    """The modules at the top that a module's file or a package's files import."""
+    names: set[str] = set()
+    for source in place.rglob("*.py") if place.is_dir() else [place]:
+        for node in ast.walk(ast.parse(source.read_bytes())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names
 
 
 def source_digests(space: Space) -> dict[str, str]:
@@ -130,7 +170,6 @@ def _first_fault(request: dict[str, Any]) -> str | None:
 
 
 if __name__ == "__main__":
-    # Whatever the user's module prints must not be taken for the answer.
-    with contextlib.redirect_stdout(sys.stderr):
-        fault = _first_fault(json.load(sys.stdin))
-    json.dump(fault, sys.stdout)
+    # What the user's module prints, be it at the end, must not be taken for the answer.
+    answer, sys.stdout = sys.stdout, sys.stderr
+    json.dump(_first_fault(json.load(sys.stdin)), answer)

@@ -34,7 +34,9 @@ class Epoch:
     """The figures of one epoch, as Keras defines them.
 
     Training figures are means over the epoch's batches while the weights change, validation
-    figures are taken after it; None without validation images.
+    figures are taken after it; None without validation images. What a user's own architecture
+    adds to the loss, such as weight decay, is in the training loss alone: `validation_loss` is the
+    mean cross-entropy, as that of the test images.
     """
 
     train_loss: float

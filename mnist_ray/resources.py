@@ -15,6 +15,8 @@ class Work:
     trials: int
     operations: float
     memory_bytes: int
+    is_guess: bool = False
+    """Whether nothing is known of the model."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class ResultsFolder:
         text = str(location)
         try:
             if "://" in text:
-                filesystem, path = fs.FileSystem.from_uri(text)
+                filesystem, path = fs.FileSystem.from_uri(_in_one_request(text))
             else:
                 filesystem, path = fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
         except (OSError, ValueError, RuntimeError) as error:
@@ -114,6 +114,10 @@ class ResultsFolder:
         """The text beside a cell's saved model."""
         return self.model(label, cell_key).removesuffix(".keras") + ".txt"
 
+    def tensorboard(self, label: str, key: str) -> str:
+        """The folder of a trial's files for TensorBoard, by a readable label and its key."""
+        return f"tensorboard/{_plain(label)}-{key[:8]}"
+
     @property
     def ledger(self) -> str:
         """The folder of records."""
@@ -136,16 +140,25 @@ class ResultsFolder:
         """Which data and sources the last sweep asked for."""
         return "ledger/latest.json"
 
+    def checkpoints(self, run: str) -> "ResultsFolder":
+        """Where one run of the sweep keeps what its unfinished trials need to go on."""
+        return self / "checkpoints" / run
+
     def check_writable(self) -> None:
         """Write, read and delete one small file.
 
         Raises:
             InputError: that did not work.
         """
-        name = f".write-test-{secrets.token_hex(4)}"
+        content = secrets.token_hex(4).encode()
+        name = f".write-test-{content.decode()}"
         try:
-            self._write(name, b"ok")
+            self._write(name, content)
+            with self.filesystem.open_input_stream(self._full(name)) as stream:
+                found = stream.read()
             self.filesystem.delete_file(self._full(name))
+            if found != content:
+                raise OSError(f"what was written to {name} is read back as something else")
         except (OSError, ValueError) as error:
             raise InputError(
                 f"results: {self.uri} can't be written ({error}). Name another folder or URI with "
@@ -187,14 +200,11 @@ class ResultsFolder:
 
     def names(self, folder: str) -> list[str]:
         """The files directly in `folder`, sorted, without temporary ones."""
+        return self._list(self._full(folder), fs.FileType.File)
 
-        def find() -> list[str]:
-            selector = fs.FileSelector(self._full(folder), allow_not_found=True)
-            found = self.filesystem.get_file_info(selector)
-            names = (info.base_name for info in found if info.type == fs.FileType.File)
-            return sorted(name for name in names if not name.startswith("."))
-
-        return self._persist("read", find)
+    def folders(self) -> list[str]:
+        """The folders directly in this one, sorted, without hidden ones."""
+        return self._list(self.path, fs.FileType.Directory)
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -207,17 +217,38 @@ class ResultsFolder:
 
     def delete_folder(self, name: str) -> None:
         """Remove a folder and all in it, if it is there."""
-        with contextlib.suppress(FileNotFoundError, OSError):
+        with contextlib.suppress(OSError):
             self.filesystem.delete_dir(self._full(name))
+
+    def delete_all(self) -> None:
+        """Remove this folder and all in it, and the one above if nothing else is there."""
+        above = self.path.rpartition("/")[0]
+        with contextlib.suppress(OSError):
+            self.filesystem.delete_dir(self.path)
+            if not self.filesystem.get_file_info(fs.FileSelector(above)):
+                self.filesystem.delete_dir(above)
 
     def rename(self, name: str, new_name: str) -> None:
         """Move a file within the folder; nothing happens if another process was quicker."""
 
         def move() -> None:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 self.filesystem.move(self._full(name), self._full(new_name))
+            except OSError:  # On object storage a missing file is an error like any other.
+                found = self.filesystem.get_file_info(self._full(name))
+                if found.type != fs.FileType.NotFound:
+                    raise
 
         self._persist("written", move)
+
+    def _list(self, path: str, kind: fs.FileType) -> list[str]:
+        def find() -> list[str]:
+            selector = fs.FileSelector(path, allow_not_found=True)
+            found = self.filesystem.get_file_info(selector)
+            names = (info.base_name for info in found if info.type == kind)
+            return sorted(name for name in names if not name.startswith("."))
+
+        return self._persist("read", find)
 
     def _full(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -283,6 +314,13 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _in_one_request(uri: str) -> str:
+    """`uri`, with S3 told to put a small file in one request rather than in three."""
+    if not uri.startswith("s3://") or "allow_delayed_open" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
 
 
 def _without_secrets(text: str) -> str:

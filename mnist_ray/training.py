@@ -15,7 +15,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from mnist_ray import models
 from mnist_ray.data import Dataset, draw_offsets, place
+from mnist_ray.errors import InputError
 from mnist_ray.optimizers import LossScale, optimizer_for
 from mnist_ray.record import Classes, Costs, Epoch, Grading
 from mnist_ray.seeds import grading_generator, trial_seeds
@@ -50,15 +51,18 @@ class TrainingDivergedError(ArithmeticError):
     """The loss is no longer a finite number, so that there is no accuracy worth the name."""
 
 
-def configure(threads: int) -> None:
+def configure(threads: int, *, gpus: bool = True) -> None:
     """Set up TensorFlow in this process, before its first operation.
 
     Args:
         threads: CPU threads of a trial. They change the last bits of its figures.
+        gpus: whether to compute on GPUs, where there are any.
     """
+    if not gpus:
+        tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    for gpu in tf.config.list_physical_devices("GPU"):
+    for gpu in tf.config.get_visible_devices("GPU"):
         # Trials share a card: each takes what it needs, not all there is.
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
@@ -71,7 +75,7 @@ def configure(threads: int) -> None:
 
 def device_name() -> str:
     """The name of the GPU that this process computes on, or "CPU"."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if not gpus:
         return "CPU"
     details = tf.config.experimental.get_device_details(gpus[0])
@@ -131,7 +135,7 @@ class Program:
         # Every optimizer fills a slot with one value at the start.
         self._slots = {slot.ref(): slot.numpy().flat[0] for slot in slots}
         self._step, self._forward = self._train_batch, self._grade_batch
-        if tf.config.list_physical_devices("GPU"):
+        if tf.config.get_visible_devices("GPU"):
             # XLA on a GPU only: on CPUs it makes convolutions twice as slow.
             self._step = tf.function(self._train_batch, jit_compile=True)
             self._forward = tf.function(self._grade_batch, jit_compile=True)
@@ -285,6 +289,8 @@ class Programs:
     def _make_room(self) -> None:
         while sum(program.size for program in self._kept.values()) > _KEPT_PROGRAM_BYTES:
             del self._kept[next(iter(self._kept))]
+            gc.collect()
+            _give_back_memory()
 
 
 # --- A trial ----------------------------------------------------------------------------------
@@ -357,12 +363,18 @@ class TrialRun:
         """Train for one more epoch and grade on the validation images.
 
         Raises:
+            InputError: `validation_split` leaves no image to train on.
             TrainingDivergedError: a loss is not finite.
         """
         cell, feed = self.trial.cell, self._train_feed
         count = len(feed.images)
         # Keras' own rule: validation is the last part, whatever the order of training.
         split = math.floor(count * (1.0 - cell.training.validation_split))
+        if not split:
+            raise InputError(
+                f"training: validation_split {cell.training.validation_split} leaves none of the "
+                f"{count} training images to train on; give a smaller one"
+            )
         # Each epoch has a stream of its own, so that one that goes on elsewhere draws the same.
         stream = self._seeds.shuffle.spawn_key
         shuffle = np.random.SeedSequence(
@@ -382,14 +394,19 @@ class TrialRun:
         self._evaluate_seconds += time.perf_counter() - trained
         epoch = Epoch(loss, accuracy, validation_loss, validation_accuracy)
         self.epochs.append(epoch)
-        _check_finite(epoch, number=len(self.epochs))
+        _check_finite({"training": loss, "validation": validation_loss}, epoch=len(self.epochs))
         return epoch
 
     def grade(self, shift: int) -> Grading:
-        """Grade the model on the test images, shifted by up to `shift` pixels on its canvas."""
+        """Grade the model on the test images, shifted by up to `shift` pixels on its canvas.
+
+        Raises:
+            TrainingDivergedError: the loss is not finite.
+        """
         begin = time.perf_counter()
         feed = self._test_images(shift)
         loss, predictions = self._program.grade(feed, np.arange(len(feed.images)))
+        _check_finite({"test": loss}, epoch=len(self.epochs))
         self._evaluate_seconds += time.perf_counter() - begin
         return Grading.of(shift, predictions=predictions, truth=feed.labels, loss=loss)
 
@@ -448,12 +465,11 @@ class TrialRun:
         return _Feed(images, labels, offsets, canvas)
 
 
-def _check_finite(epoch: Epoch, *, number: int) -> None:
-    losses = {"training": epoch.train_loss, "validation": epoch.validation_loss}
+def _check_finite(losses: Mapping[str, float | None], *, epoch: int) -> None:
     for name, loss in losses.items():
         if loss is not None and not math.isfinite(loss):
             raise TrainingDivergedError(
-                f"the {name} loss is {loss} in epoch {number}; a smaller learning_rate may help"
+                f"the {name} loss is {loss} in epoch {epoch}; a smaller learning_rate may help"
             )
 
 

@@ -19,15 +19,22 @@ def tensorflow() -> None:
     training.configure(threads=1)
 
 
+@pytest.fixture(scope="session")
+def object_storage_server() -> Iterator[ObjectStorage]:
+    storage = ObjectStorage()
+    yield storage
+    storage.stop()
+
+
 @pytest.fixture
-def object_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
+def object_storage(
+    object_storage_server: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> ObjectStorage:
     """A server that speaks S3's protocol on this machine, with an empty bucket."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anyone")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    storage = ObjectStorage()
-    storage.start()
-    storage.make_bucket()
-    yield storage
-    storage.stop()
+    object_storage_server.start()
+    object_storage_server.make_bucket()
+    return object_storage_server

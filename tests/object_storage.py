@@ -10,26 +10,33 @@ _HOST = "127.0.0.1"
 
 
 class ObjectStorage:
-    """Keeps what is in it over a stop, as a server that is only out of reach for a while."""
+    """Keeps what is in it over a stop, as a server that is only out of reach for a while.
+
+    `bucket` is the newest bucket, and empty until something is written.
+    """
 
     def __init__(self) -> None:
         with socket.socket() as probe:
             probe.bind((_HOST, 0))
             self._port = probe.getsockname()[1]
         self._server: ThreadedMotoServer | None = None
-        # All servers of a process share what they keep: another bucket is another world.
-        self.bucket = f"bucket-{secrets.token_hex(4)}"
+        self.bucket = ""
 
     def start(self) -> None:
-        self._server = ThreadedMotoServer(_HOST, self._port, verbose=False)
-        self._server.start()
+        """Answer from now on, always on the same port."""
+        if self._server is None:
+            self._server = ThreadedMotoServer(_HOST, self._port, verbose=False)
+            self._server.start()
 
     def stop(self) -> None:
-        if self._server:
+        """Be out of reach."""
+        if self._server is not None:
             self._server.stop()
         self._server = None
 
     def make_bucket(self) -> None:
+        """Begin with an empty one."""
+        self.bucket = f"bucket-{secrets.token_hex(4)}"
         client = boto3.client("s3", endpoint_url=f"http://{_HOST}:{self._port}")
         client.create_bucket(Bucket=self.bucket)
 

@@ -87,6 +87,25 @@ def test_the_high_end_of_randint_is_never_drawn() -> None:
     assert RandInt(1, 6).candidates() == {0: 1, 1: 5}
 
 
+@pytest.mark.parametrize(
+    ("distribution", "values"),
+    [
+        (Choice(("a", "b", "c", "d")), {0: "a", 0.24: "a", 0.25: "b", 0.5: "c", 0.999: "d"}),
+        (GridSearch((1, 2)), {0: 1, 0.5: 2}),
+        (Uniform(2, 4), {0: 2.0, 0.25: 2.5, 0.75: 3.5}),
+        (LogUniform(1e-4, 1), {0: 1e-4, 0.25: 1e-3, 0.5: 1e-2, 0.75: 1e-1}),
+        (QUniform(0, 1, 0.25), {0: 0.0, 0.12: 0.0, 0.13: 0.25, 0.5: 0.5, 0.999: 1.0}),
+        (QUniform(32, 96, 32), {0: 32, 0.5: 64, 0.99: 96}),
+        (RandInt(1, 4), {0: 1, 0.33: 1, 0.34: 2, 0.67: 3, 0.999: 3}),
+    ],
+)
+def test_the_value_at_a_quantile(distribution: Distribution, values: dict[float, object]) -> None:
+    for quantile, expected in values.items():
+        found = distribution.at(quantile)
+        assert type(found) is type(expected)
+        assert found == (pytest.approx(expected) if isinstance(expected, float) else expected)
+
+
 def test_drawn_values_become_plain_data() -> None:
     drawn = [
         Uniform(0, 1).cast(np.float32(0.5)),

@@ -1,8 +1,10 @@
+import logging
 import subprocess
 import threading
 import time
 import traceback
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from object_storage import ObjectStorage
 from mnist_ray import results
 from mnist_ray.errors import InputError
 from mnist_ray.results import ResultsFolder, StorageError
+
+SECRET = "wJalrXUtnFEMI"
 
 
 @pytest.fixture(params=["disk", "object storage"])
@@ -52,6 +56,13 @@ def test_what_is_written_is_read_back_and_replaced_whole(folder: ResultsFolder) 
 def test_a_view_of_memory_is_written_as_it_is(folder: ResultsFolder) -> None:
     folder.write("models/a", memoryview(b"weights"))
     assert folder.read("models/a") == b"weights"
+
+
+def test_the_folders_directly_in_it_are_named_in_their_order(folder: ResultsFolder) -> None:
+    assert folder.folders() == []
+    for name in ("second/a", "first/deeper/b", "file"):
+        folder.write(name, b"x")
+    assert folder.folders() == ["first", "second"]
 
 
 def test_only_the_files_directly_in_a_folder_are_named_in_their_order(
@@ -103,6 +114,42 @@ def test_a_folder_is_removed_with_all_in_it(folder: ResultsFolder) -> None:
     assert not folder.exists("checkpoints/trial/state")
 
 
+def test_of_two_runs_the_last_one_removes_what_held_their_checkpoints(
+    folder: ResultsFolder,
+) -> None:
+    folder.write("ledger/a", b"kept")
+    runs = [folder.checkpoints("first"), folder.checkpoints("second")]
+    for run in runs:
+        run.write("trial/state", b"x")
+    runs[0].delete_all()
+    assert runs[1].read("trial/state") == b"x"
+    runs[1].delete_all()
+    runs[1].delete_all()
+    assert not folder.exists("checkpoints")
+    assert folder.names("ledger") == ["a"]
+
+
+def test_a_place_that_gives_back_something_else_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ResultsFolder.open(tmp_path)
+    write = ResultsFolder._write
+    monkeypatch.setattr(ResultsFolder, "_write", lambda self, name, _: write(self, name, b"else"))
+    with pytest.raises(InputError, match="read back as something else"):
+        folder.check_writable()
+
+
+def test_a_small_file_takes_one_request(
+    object_storage: ObjectStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = ResultsFolder.open(object_storage.uri("results"))
+    with caplog.at_level(logging.INFO, "werkzeug"):
+        folder.write("ledger/a", b"x")
+    requests = [line for line in caplog.messages if "/results/ledger/a" in line]
+    assert len(requests) == 1
+    assert "PUT" in requests[0]
+
+
 # Names
 
 
@@ -114,8 +161,8 @@ def test_every_file_of_a_sweep_lies_in_its_own_folder(tmp_path: Path) -> None:
 
 
 def test_a_subfolder_of_a_uri_stands_before_its_options() -> None:
-    folder = ResultsFolder.open("s3://bucket/path/?scheme=http", "sweep")
-    assert folder.uri == "s3://bucket/path/sweep?scheme=http"
+    folder = ResultsFolder.open("s3://bucket/path/?region=eu-west-1", "sweep")
+    assert folder.uri == "s3://bucket/path/sweep?region=eu-west-1"
     assert folder.path == "bucket/path/sweep"
 
 
@@ -224,11 +271,29 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_starts(
         folder.check_writable()
 
 
-def test_a_server_that_never_answered_is_not_waited_for(object_storage: ObjectStorage) -> None:
-    object_storage.stop()
-    folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
-    with pytest.raises(InputError, match=r"can't be read .*Check the URI, the network"):
+class NobodyMayEnter(BaseHTTPRequestHandler):
+    """Answers as S3 does to wrong credentials."""
+
+    def do_GET(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_refused_credentials_are_told_at_once_and_not_waited_out() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NobodyMayEnter)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    options = f"endpoint_override=127.0.0.1:{server.server_port}&scheme=http"
+    folder = ResultsFolder.open(f"s3://AKIA:{SECRET}@bucket/path?{options}", "sweep")
+    with pytest.raises(InputError, match=r"can't be read .*ACCESS_DENIED.*the credentials"):
         folder.names("ledger")
+    server.shutdown()
 
 
 def test_a_server_that_is_gone_for_a_while_is_waited_for(
@@ -261,13 +326,9 @@ def test_a_server_that_does_not_come_back_is_given_up(
         folder.write("ledger/a", b"x")
 
 
-SECRET = "wJalrXUtnFEMI"  # noqa: S105
-
-
 @pytest.mark.parametrize(
     "uri",
     [
-        f"s3://AKIA:{SECRET}@bucket/path",
         f"s3://AKIA:{SECRET}@bucket/path?region=eu-west-1",
         f"s3://AKIA:{SECRET}@/path",
         f"s3://AKIA:{SECRET}/with/slashes@bucket/path",

@@ -11,9 +11,9 @@ from made_up import made_up_space, made_up_sweep
 
 from mnist_ray import trial as trial_room
 from mnist_ray.data import load_dataset
+from mnist_ray.facts import Facts
 from mnist_ray.hyperparameters import Training
 from mnist_ray.identity import digest
-from mnist_ray.facts import Facts
 from mnist_ray.planner import plan
 from mnist_ray.record import Status
 from mnist_ray.space import Cell
