@@ -9,6 +9,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from mnist_ray.worker import Job
 
 _METRIC = "validation_accuracy"
+_LEAST_HORIZON = 3**6
+"""Epochs up to which trials are compared, after 1, 3, 9 ...: where epochs are searched for, some
+trials are longer than the default, and comparisons that none comes to do no harm."""
 
 
 class StopEarly(FIFOScheduler):  # type: ignore[misc]
@@ -20,6 +23,7 @@ class StopEarly(FIFOScheduler):  # type: ignore[misc]
     """
 
     def __init__(self, *, epochs: int) -> None:
+        """Make ready for trials of `epochs` by default."""
         super().__init__()
         self._epochs = epochs
         self._schedulers: dict[tuple[str, str], AsyncHyperBandScheduler] = {}
@@ -56,6 +60,11 @@ class StopEarly(FIFOScheduler):  # type: ignore[misc]
         pair = (job.trial.cell.architecture, job.trial.cell.variant)
         if pair not in self._schedulers:
             self._schedulers[pair] = AsyncHyperBandScheduler(
-                metric=_METRIC, mode="max", max_t=self._epochs, grace_period=1, reduction_factor=3
+                metric=_METRIC,
+                mode="max",
+                max_t=max(self._epochs, _LEAST_HORIZON),
+                grace_period=1,
+                reduction_factor=3,
+                stop_last_trials=False,
             )
         return self._schedulers[pair]

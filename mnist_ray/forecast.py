@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from mnist_ray.calibration import calibrate
 from mnist_ray.costs import memory_bytes
-from mnist_ray.estimates import estimated_seconds, unknown_cells, wall_seconds
+from mnist_ray.estimates import Timings, wall_seconds
 from mnist_ray.facts import Facts
 from mnist_ray.own_code import code_folder
-from mnist_ray.planner import Plan
+from mnist_ray.planner import Plan, trials_of
 from mnist_ray.record import Record
+from mnist_ray.search import SearchState, Stage
 from mnist_ray.space import Cell, Space
 from mnist_ray.trial import Trial
 
@@ -22,7 +23,10 @@ _MOST_CALIBRATED = 8
 
 @dataclass(frozen=True)
 class CellForecast:
-    """Of one cell: trials that are recorded and that are to run, and seconds of one."""
+    """Trials that are recorded and that are to run, and the mean of their seconds.
+
+    Of one cell, or of a whole search and what confirms its winner, for which its default stands.
+    """
 
     cell: Cell
     recorded: int
@@ -40,7 +44,7 @@ class Forecast:
         concurrency: trials at a time.
         peak_memory_bytes: of all workers together, an upper estimate.
         basis: what the seconds come from.
-        is_open: whether more trials may turn out to be wanted.
+        is_open: whether a precision to be reached may ask for more trials.
         price: at an hourly cost, if one was given.
     """
 
@@ -65,24 +69,43 @@ def forecast(
     """What the rest of a sweep would take with `concurrency` trials of one thread at a time.
 
     Seconds come from recorded trials of the same work; where there are none, a few batches of the
-    cells that are unlike each other are trained here to find out.
+    cells that are unlike each other are trained here to find out. What a search has yet to propose
+    and to confirm is reckoned as its default would take; what a race will save is not reckoned.
     """
-    unknown = unknown_cells(plan.missing, records)
+    timings = Timings(facts)
+    timings.learn(records)
+    to_come = _to_come(plan, space, facts)
+    unknown = _unlike_all_known(timings.unknown_cells([*plan.wanted, *to_come]), plan)
     measured = _calibrated(unknown, space, facts)
-    seconds = estimated_seconds(plan.wanted, facts, records, measured=measured)
-    durations = [seconds[trial.cell_key] for trial in plan.missing]
+    seconds = timings.seconds([*plan.wanted, *to_come], measured=measured)
+    to_run = [*plan.missing, *to_come]
+    durations = [seconds[trial.cell_key] for trial in to_run]
     wall = wall_seconds(durations, workers=concurrency) + START_UP_SECONDS if durations else 0.0
     side_by_side = min(concurrency, len(durations))
-    memory = sorted((memory_bytes(t.cell, facts.classes) for t in plan.missing), reverse=True)
+    memory = sorted((memory_bytes(t.cell, facts.classes) for t in to_run), reverse=True)
     return Forecast(
-        cells=_cells(plan, seconds),
+        cells=_cells(plan, to_come, seconds),
         wall_seconds=wall,
         concurrency=side_by_side,
         peak_memory_bytes=sum(memory[:side_by_side]),
-        basis="a calibration on this machine" if unknown else "recorded trials",
-        is_open=plan.is_open,
+        basis=_basis(unknown, measured),
+        is_open=any(cell.is_open for cell in plan.cells),
         price=None if hourly_cost is None else hourly_cost * wall / 3600,
     )
+
+
+def _unlike_all_known(unknown: Mapping[str, Cell], plan: Plan) -> dict[str, Cell]:
+    """Those of the unknown cells that no configuration of the same search tells the time of."""
+    known = {_pair(trial) for trial in plan.searched if trial.cell_key not in unknown}
+    return {
+        key: cell for key, cell in unknown.items() if (cell.architecture, cell.variant) not in known
+    }
+
+
+def _basis(unknown: Mapping[str, Cell], measured: Mapping[str, float]) -> str:
+    if not unknown:
+        return "recorded trials"
+    return "a calibration on this machine" if measured else "arithmetic alone"
 
 
 def cores_here() -> int:
@@ -108,14 +131,52 @@ def _calibrated(unknown: Mapping[str, Cell], space: Space, facts: Facts) -> dict
     )
 
 
-def _cells(plan: Plan, seconds: Mapping[str, float]) -> tuple[CellForecast, ...]:
-    groups: dict[str, list[Trial]] = {}
-    for trial in plan.wanted:
-        groups.setdefault(trial.cell_key, []).append(trial)
+def _to_come(plan: Plan, space: Space, facts: Facts) -> list[Trial]:
+    """Trials of the defaults, as many as searches will ask for beyond what is known to be missing.
+
+    Of configurations that are not proposed yet, or still in a race, and of what confirms the
+    winner.
+    """
+    return [
+        trial
+        for search in plan.searches
+        if not search.is_ended
+        for trial in trials_of(space, search.default, facts, _count_to_come(search, space))
+    ]
+
+
+def _count_to_come(search: SearchState, space: Space) -> int:
+    if space.search is None:
+        return 0
+    each = space.search.trials_each
+    running = [c for c in search.configurations if c.stage is Stage.RUNNING]
+    proposed = sum(each - len(configuration.trials) for configuration in running)
+    unknown = each * (space.search.configurations - len(search.configurations))
+    return proposed + unknown + 2 * (space.confirm or 0)
+
+
+def _cells(
+    plan: Plan, to_come: Sequence[Trial], seconds: Mapping[str, float]
+) -> tuple[CellForecast, ...]:
+    """One for each cell that is not searched, and for each search."""
     missing = {trial.key for trial in plan.missing}
+    due = [(trial, trial.key in missing) for trial in plan.wanted]
+    due += [(trial, True) for trial in to_come]
+    defaults = {(search.architecture, search.variant): search.default for search in plan.searches}
+    groups: dict[tuple[str, ...], list[tuple[Trial, bool]]] = {}
+    for trial, is_to_run in due:
+        place = _pair(trial) if _pair(trial) in defaults else (trial.cell_key,)
+        groups.setdefault(place, []).append((trial, is_to_run))
 
-    def of(key: str, trials: Sequence[Trial]) -> CellForecast:
-        to_run = sum(trial.key in missing for trial in trials)
-        return CellForecast(trials[0].cell, len(trials) - to_run, to_run, seconds[key])
+    def of(group: Sequence[tuple[Trial, bool]]) -> CellForecast:
+        first, _ = group[0]
+        to_run = sum(is_to_run for _, is_to_run in group)
+        mean = sum(seconds[trial.cell_key] for trial, _ in group) / len(group)
+        cell = defaults.get(_pair(first), first.cell)
+        return CellForecast(cell, len(group) - to_run, to_run, mean)
 
-    return tuple(of(key, trials) for key, trials in groups.items())
+    return tuple(of(group) for group in groups.values())
+
+
+def _pair(trial: Trial) -> tuple[str, str]:
+    return trial.cell.architecture, trial.cell.variant

@@ -4,12 +4,14 @@ Run, resume, extend and rebuild are the same: missing = wanted - settled. A fail
 again, a settled one never.
 """
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from mnist_ray.estimates import estimated_seconds
+from mnist_ray.estimates import Timings
 from mnist_ray.facts import Facts
 from mnist_ray.record import Record, Status
 from mnist_ray.replication import Need, fixed, known_accuracies, larger, to_precision
@@ -26,11 +28,13 @@ class CellPlan:
         trials: what counts.
         started: what should have been started by now, which may be more.
         urgency: how many times too wide its interval still is.
+        is_open: whether more may be wanted.
     """
 
     trials: tuple[Trial, ...]
     started: tuple[Trial, ...]
     urgency: float = 0.0
+    is_open: bool = False
 
     @property
     def cell(self) -> Cell:
@@ -48,6 +52,8 @@ class Plan:
         missing: what is to run, as far as it is known.
         shifts: test shifts that a measured trial must be graded on.
         is_open: whether more may be wanted once what is missing is recorded.
+        in_advance: for cells whose trials may be started before it is known that they count, how
+            many may be in the end, by the cell's key.
     """
 
     cells: tuple[CellPlan, ...]
@@ -55,6 +61,7 @@ class Plan:
     missing: tuple[Trial, ...]
     shifts: tuple[int, ...] = ()
     is_open: bool = False
+    in_advance: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def measured(self) -> tuple[Trial, ...]:
@@ -72,9 +79,15 @@ class Plan:
         trials = [*self.measured, *self.searched, *self.missing]
         return tuple({trial.key: trial for trial in trials}.values())
 
+    @cached_property
+    def only_searched(self) -> AbstractSet[str]:
+        """Keys of the trials that a search asks for, and no reported mean."""
+        measured = {trial.key for cell in self.cells for trial in cell.started}
+        return {trial.key for trial in self.searched} - measured
+
     def is_done(self, trial: Trial, record: Record) -> bool:
         """Whether a record is all that the plan wants of a trial."""
-        if trial.key in {each.key for each in self.searched}:
+        if trial.key in self.only_searched:
             return is_done(trial, {trial.key: record}, (), cut_short=True)
         return is_done(trial, {trial.key: record}, self.shifts)
 
@@ -83,35 +96,109 @@ class Plan:
         """How many of the wanted trials are already recorded."""
         return len(self.wanted) - len(self.missing)
 
+    def strays(self, records: Mapping[str, Record]) -> set[str]:
+        """Keys of the records that are not asked for; what was started in advance is none."""
+        wanted = {trial.key for trial in self.wanted}
+        return {
+            key
+            for key, record in records.items()
+            if key not in wanted and record.trial >= self.in_advance.get(record.cell_key, 0)
+        }
+
 
 def plan(space: Space, facts: Facts, records: Mapping[str, Record]) -> Plan:
     """What `space` wants, given what is recorded."""
-    searches = _searches(space, facts, records)
-    plain = _plain_cells(space, facts, records)
-    confirmed = [
-        CellPlan(trials, trials) for search in searches for trials in _by_cell(search.confirmation)
-    ]
-    cells = [*plain.cells, *confirmed]
-    shifts = asked_shifts(space)
-    missing = [
-        *_missing([t for search in searches for t in search.trials], records, (), cut_short=True),
-        *_missing([trial for cell in cells for trial in cell.started], records, shifts),
-    ]
-    is_open = plain.is_open or any(not search.is_ended for search in searches)
-    urgency = {cell.trials[0].cell_key: cell.urgency for cell in cells}
-    ordered = longest_first(missing, facts, records)
-    if is_open:
-        # What is furthest from its goal goes first; equal trials of a search side by side.
-        ordered.sort(key=lambda trial: (-urgency.get(trial.cell_key, 0.0), trial.index))
-    return Plan(tuple(cells), tuple(searches), tuple(ordered), shifts, is_open)
+    return Planner(space, facts).plan(records)
+
+
+class Planner:
+    """Plans one space again and again, as records come in.
+
+    A plan hangs on the space and the records alone; what does not change from one to the next
+    (cells, trials and their keys, what searches proposed, recorded times) is kept in between.
+    """
+
+    def __init__(self, space: Space, facts: Facts) -> None:
+        self._space, self._facts = space, facts
+        self._plain = _PlainCells(space, facts)
+        self._timings = Timings(facts)
+        self._searcher: Searcher | None = None
+        if space.search is not None:
+            self._searcher = Searcher(
+                space,
+                space.search,
+                image_size=facts.image_size,
+                fingerprint=facts.fingerprint,
+                sources=facts.sources,
+            )
+
+    def plan(self, records: Mapping[str, Record]) -> Plan:
+        """What the space wants, given what is recorded.
+
+        Raises:
+            InputError: a search is Optuna's, and Optuna is not installed.
+        """
+        searches = self._searcher.states(records) if self._searcher else []
+        plain = self._plain.plans(records)
+        confirmed = [
+            CellPlan(trials, trials)
+            for search in searches
+            for trials in _by_cell(search.confirmation)
+        ]
+        cells = [*plain, *confirmed]
+        shifts = asked_shifts(self._space)
+        is_open = any(c.is_open for c in plain) or any(not s.is_ended for s in searches)
+        missing = _missing(
+            [trial for search in searches for trial in search.trials],
+            [trial for cell in cells for trial in cell.started],
+            records,
+            shifts,
+            cut_short=self._space.early_stopping is not None,
+        )
+        return Plan(
+            cells=tuple(cells),
+            searches=tuple(searches),
+            missing=tuple(self._in_order(missing, cells, records, is_open=is_open)),
+            shifts=shifts,
+            is_open=is_open,
+            in_advance=self._in_advance(plain, searches),
+        )
+
+    def _in_order(
+        self,
+        missing: Sequence[Trial],
+        cells: Sequence[CellPlan],
+        records: Mapping[str, Record],
+        *,
+        is_open: bool,
+    ) -> list[Trial]:
+        self._timings.learn(records)
+        ordered = _longest_first(missing, self._timings.seconds(missing))
+        if is_open:
+            # What is furthest from its goal goes first; equal trials of a search side by side.
+            urgency = {cell.trials[0].cell_key: cell.urgency for cell in cells}
+            ordered.sort(key=lambda trial: (-urgency.get(trial.cell_key, 0.0), trial.index))
+        return ordered
+
+    def _in_advance(
+        self, plain: Sequence[CellPlan], searches: Sequence[SearchState]
+    ) -> dict[str, int]:
+        most: dict[str, int] = {}
+        if isinstance(self._space.trials, Replication):
+            most = {cell.trials[0].cell_key: self._space.trials.at_most for cell in plain}
+        if self._space.search:
+            tried = [each for search in searches for each in search.configurations]
+            most |= {each.trials[0].cell_key: self._space.search.trials_each for each in tried}
+        return most
 
 
 def trials_of(space: Space, cell: Cell, facts: Facts, count: int) -> tuple[Trial, ...]:
     """The first `count` trials of a cell."""
-    source = facts.sources.get(cell.builder)
-    return tuple(
-        Trial(cell, index, space.seed, facts.fingerprint, source) for index in range(count)
-    )
+    return tuple(_trial_of(space, cell, facts, index) for index in range(count))
+
+
+def _trial_of(space: Space, cell: Cell, facts: Facts, index: int) -> Trial:
+    return Trial(cell, index, space.seed, facts.fingerprint, facts.sources.get(cell.builder))
 
 
 def asked_shifts(space: Space) -> tuple[int, ...]:
@@ -138,47 +225,60 @@ def is_done(
     return all(record.grading(shift) is not None for shift in shifts)
 
 
-@dataclass(frozen=True)
 class _PlainCells:
-    cells: list[CellPlan]
-    is_open: bool
+    """The cells that no search is needed for."""
 
+    def __init__(self, space: Space, facts: Facts) -> None:
+        self._space, self._facts = space, facts
+        self._cells = space.cells(facts.image_size)
+        self._made: list[list[Trial]] = [[] for _ in self._cells]
+        self._pairs: list[tuple[int, int]] = []
+        if space.until:
+            self._pairs = compared_pairs(self._cells, space.until.difference)
 
-def _plain_cells(space: Space, facts: Facts, records: Mapping[str, Record]) -> _PlainCells:
-    """The cells that no search is needed for, with as many trials as their means need."""
-    cells = space.cells(facts.image_size)
-    if isinstance(space.trials, int):
-        counted = [trials_of(space, cell, facts, space.trials) for cell in cells]
-        return _PlainCells([CellPlan(trials, trials) for trials in counted], is_open=False)
-    goal = space.trials
-    trials = [trials_of(space, cell, facts, goal.at_most) for cell in cells]
-    known = [known_accuracies(each, records) for each in trials]
-    needs = [_need(number, cells, known, space, goal) for number in range(len(cells))]
-    plans = [
-        CellPlan(each[: need.counted], each[: need.started], need.urgency)
-        for each, need in zip(trials, needs, strict=True)
-    ]
-    return _PlainCells(plans, is_open=any(need.is_open for need in needs))
-
-
-def _need(
-    number: int,
-    cells: Sequence[Cell],
-    known: Sequence[Mapping[int, float | None]],
-    space: Space,
-    goal: Replication,
-) -> Need:
-    """What a cell needs for its own mean, and for the differences that it is part of."""
-    needs = []
-    if goal.until_ci95 is not None:
-        needs.append(to_precision(goal, goal.until_ci95, [known[number]]))
-    if space.until is not None:
-        needs += [
-            to_precision(goal, space.until.ci95, [known[a], known[b]])
-            for a, b in compared_pairs(cells, space.until.difference)
-            if number in (a, b)
+    def plans(self, records: Mapping[str, Record]) -> list[CellPlan]:
+        """Each with as many trials as its mean needs, and the differences that it is part of."""
+        needs = self._needs(records)
+        return [
+            CellPlan(
+                self._first(number, need.counted),
+                self._first(number, need.started),
+                need.urgency,
+                need.is_open,
+            )
+            for number, need in enumerate(needs)
         ]
-    return larger(needs) if needs else fixed(goal.at_least)
+
+    def _needs(self, records: Mapping[str, Record]) -> list[Need]:
+        goal = self._space.trials
+        if isinstance(goal, int):
+            return [fixed(goal)] * len(self._cells)
+        known = [
+            known_accuracies(itertools.islice(self._each(number), goal.at_most), records)
+            for number in range(len(self._cells))
+        ]
+        needs: list[list[Need]] = [[] for _ in self._cells]
+        if goal.until_ci95 is not None:
+            for own, series in zip(needs, known, strict=True):
+                own.append(to_precision(goal, goal.until_ci95, (series,)))
+        if self._space.until is not None:
+            for a, b in self._pairs:
+                need = to_precision(goal, self._space.until.ci95, (known[a], known[b]))
+                needs[a].append(need)
+                needs[b].append(need)
+        return [larger(own) if own else fixed(goal.at_least) for own in needs]
+
+    def _first(self, number: int, count: int) -> tuple[Trial, ...]:
+        """The first `count` trials of a cell."""
+        return tuple(itertools.islice(self._each(number), count))
+
+    def _each(self, number: int) -> Iterator[Trial]:
+        """The trials of a cell, without end; each is made once, when it is first asked for."""
+        made, cell = self._made[number], self._cells[number]
+        for index in itertools.count():
+            if index == len(made):
+                made.append(_trial_of(self._space, cell, self._facts, index))
+            yield made[index]
 
 
 def compared_pairs(cells: Sequence[Cell], names: tuple[str, str]) -> list[tuple[int, int]]:
@@ -194,22 +294,6 @@ def compared_pairs(cells: Sequence[Cell], names: tuple[str, str]) -> list[tuple[
     ]
 
 
-def _searches(space: Space, facts: Facts, records: Mapping[str, Record]) -> list[SearchState]:
-    if space.search is None:
-        return []
-    searcher = Searcher(
-        space,
-        space.search,
-        image_size=facts.image_size,
-        fingerprint=facts.fingerprint,
-        sources=facts.sources,
-    )
-    return [
-        searcher.state(pair, distributions, records)
-        for pair, distributions in space.search_spaces().items()
-    ]
-
-
 def _by_cell(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -218,25 +302,25 @@ def _by_cell(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:
 
 
 def _missing(
-    trials: Iterable[Trial],
+    searched: Iterable[Trial],
+    measured: Iterable[Trial],
     records: Mapping[str, Record],
     shifts: Sequence[int],
     *,
-    cut_short: bool = False,
+    cut_short: bool,
 ) -> list[Trial]:
-    unique = {trial.key: trial for trial in trials}
-    return [t for t in unique.values() if not is_done(t, records, shifts, cut_short=cut_short)]
+    """What is not recorded as asked; `cut_short` tells whether that will do in a search."""
+    of_searches = [t for t in searched if not is_done(t, records, (), cut_short=cut_short)]
+    of_cells = [t for t in measured if not is_done(t, records, shifts)]
+    return list({trial.key: trial for trial in [*of_searches, *of_cells]}.values())
 
 
-def longest_first(
-    trials: Sequence[Trial], facts: Facts, records: Mapping[str, Record]
-) -> list[Trial]:
+def _longest_first(trials: Sequence[Trial], seconds: Mapping[str, float]) -> list[Trial]:
     """`trials`, those that take long before those that do not, so that no core idles at the end.
 
     Trials of one cell stay together and in their order: a worker that goes on in the same cell
     keeps its compiled graph.
     """
-    seconds = estimated_seconds(trials, facts, records)
     first_seen = {key: number for number, key in enumerate(seconds)}
 
     def order(trial: Trial) -> tuple[float, int, int]:
@@ -281,6 +365,11 @@ class Agenda:
         return len(self._running) + len(self._waiting)
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether trials wait to be handed out."""
+        return bool(self._waiting)
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether no trial will be handed out any more, whatever the running ones give."""
         return not self._waiting and not (self._running and self.plan.is_open)
@@ -297,8 +386,12 @@ class Agenda:
         return trial
 
     def may_stop(self, trial: Trial) -> bool:
-        """Whether early stopping may end the trial: only in a search, not where it is measured."""
-        return self._stops_early and trial.key in self._searched
+        """Whether early stopping may end the trial: only the first of a configuration in a search.
+
+        It stands for the configuration. If it lasts, the others have to be whole, since it is
+        their mean that counts: would each be stopped by itself, few configurations had one.
+        """
+        return self._stops_early and not trial.index and trial.key in self.plan.only_searched
 
     def settle(self, record: Record) -> None:
         """Take in how a trial ended."""
@@ -307,9 +400,19 @@ class Agenda:
         if self.plan.is_open:
             self._follow(self._plan_now(self._known()))
 
+    def put_back(self, trial: Trial) -> None:
+        """Hand out again, first of all, a trial that ended without a record."""
+        del self._running[trial.key]
+        self._handed_out.discard(trial.key)
+        self._waiting.appendleft(trial)
+
+    def put_all_back(self) -> None:
+        """Hand out again all that are running: whoever ran them is gone."""
+        for trial in reversed(list(self._running.values())):
+            self.put_back(trial)
+
     def _follow(self, plan: Plan) -> None:
         self.plan = plan
-        self._searched = {trial.key for trial in plan.searched}
         self._waiting = deque(t for t in plan.missing if t.key not in self._handed_out)
 
     def _known(self) -> dict[str, Record]:

@@ -6,7 +6,7 @@ order of its configurations.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import SeedSequence
@@ -27,53 +27,109 @@ BATCH_SIZE = 4
 """Configurations that Optuna is asked for at once."""
 
 Values = dict[str, JsonValue]
+"""Of the searched hyperparameters, by column."""
+
+Scores = tuple[float | None, ...]
+"""Of a batch of configurations, higher is better; None for one that has no mean."""
+
+
+class Proposals(Protocol):
+    """A search algorithm."""
+
+    def batch_after(self, told: Sequence[Scores]) -> Sequence[Values]:
+        """The configurations to try next.
+
+        Args:
+            told: the scores of each earlier batch, in order.
+        """
+
+
+class RandomProposals:
+    """Configurations drawn at random, all at once: a `Proposals`."""
+
+    def __init__(
+        self,
+        distributions: Mapping[str, Distribution],
+        *,
+        seed: int,
+        place: str,
+        configurations: int,
+    ) -> None:
+        """Draw them.
+
+        Args:
+            distributions: what to draw from, by column.
+            seed: of the sweep.
+            place: what is searched, so that two searches of a space draw apart.
+            configurations: how many; more of them never change earlier ones.
+        """
+        self._drawn = [
+            draw_at_random(distributions, seed=seed, place=place, number=number)
+            for number in range(configurations)
+        ]
+
+    def batch_after(self, told: Sequence[Scores]) -> Sequence[Values]:
+        """All of them; none after those."""
+        return [] if told else self._drawn
+
+
+class OptunaProposals:
+    """Configurations by Optuna's TPE through Ray Tune, `BATCH_SIZE` at once: a `Proposals`."""
+
+    def __init__(self, distributions: Mapping[str, Distribution], *, seed: int, place: str) -> None:
+        """Make ready.
+
+        Args:
+            distributions: what to draw from, by column.
+            seed: of the sweep.
+            place: what is searched, so that two searches of a space draw apart.
+
+        Raises:
+            InputError: Optuna is not installed.
+        """
+        check_optuna()
+        self._distributions = distributions
+        self._seed = int(digest({"seed": seed, "search": place})[:8], 16)
+        self._begin()
+
+    def batch_after(self, told: Sequence[Scores]) -> Sequence[Values]:
+        """The batch after those told of; one that was told otherwise before is forgotten.
+
+        Each batch is asked for once: asking and telling again takes longer the more there are.
+        """
+        if list(told[: len(self._told)]) != self._told[: len(told)]:
+            self._begin()
+        while len(self._batches) <= len(told):
+            if self._batches:
+                self._tell(told[len(self._told)])
+            self._batches.append(self._ask())
+        return self._batches[len(told)]
+
+    def _begin(self) -> None:
+        self._searcher = _optuna_searcher(self._distributions, self._seed)
+        self._batches: list[list[Values]] = []
+        self._told: list[Scores] = []
+
+    def _ask(self) -> list[Values]:
+        batch = len(self._batches)
+        asked = [self._searcher.suggest(f"{batch}-{number}") for number in range(BATCH_SIZE)]
+        return [_values(self._distributions, answer) for answer in asked]
+
+    def _tell(self, scores: Scores) -> None:
+        batch = len(self._told)
+        self._told.append(scores)
+        for number, score in enumerate(scores):
+            result = None if score is None else {"score": score}
+            self._searcher.on_trial_complete(f"{batch}-{number}", result, error=score is None)
 
 
 def draw_at_random(
     distributions: Mapping[str, Distribution], *, seed: int, place: str, number: int
 ) -> Values:
-    """Configuration `number` (from 0) of a random search, by column.
-
-    Args:
-        distributions: what to draw from, by column.
-        seed: of the sweep.
-        place: what is searched, so that two searches of a space draw apart.
-        number: of the configuration; more of them never change earlier ones.
-    """
+    """Configuration `number` (from 0) of a random search; arguments as for `RandomProposals`."""
     entropy = [seed, int(digest({"search": place}), 16), number]
     generator = np.random.default_rng(SeedSequence(entropy))
     return {column: each.at(float(generator.random())) for column, each in distributions.items()}
-
-
-def ask_optuna(
-    distributions: Mapping[str, Distribution],
-    *,
-    seed: int,
-    place: str,
-    told: Sequence[Sequence[float | None]],
-) -> list[Values]:
-    """The configurations of the batch after those told of, by Optuna's TPE through Ray Tune.
-
-    Args:
-        distributions: what to draw from, by column.
-        seed: of the sweep.
-        place: what is searched.
-        told: of each earlier batch the scores of its configurations, higher is better; None for
-            one that has none.
-
-    Raises:
-        InputError: Optuna is not installed.
-    """
-    searcher = _optuna_searcher(distributions, int(digest({"seed": seed, "search": place})[:8], 16))
-    for batch, scores in enumerate(told):
-        names = [f"{batch}-{number}" for number in range(len(scores))]
-        for name in names:
-            searcher.suggest(name)
-        for name, score in zip(names, scores, strict=True):
-            result = None if score is None else {"score": score}
-            searcher.on_trial_complete(name, result=result, error=score is None)
-    asked = [searcher.suggest(f"{len(told)}-{number}") for number in range(BATCH_SIZE)]
-    return [_values(distributions, answer) for answer in asked]
 
 
 def check_optuna() -> None:
@@ -93,15 +149,14 @@ def check_optuna() -> None:
 
 
 def _optuna_searcher(distributions: Mapping[str, Distribution], seed: int) -> Any:
-    check_optuna()
     import optuna
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # By number, not by name: a name of the user's may mean something to Ray Tune ("a/b").
-    domains = [_domain(each) for each in distributions.values()]
+    domains = {str(number): _domain(each) for number, each in enumerate(distributions.values())}
     return OptunaSearch(
-        space={str(number): domain for number, domain in enumerate(domains)},
+        space=OptunaSearch.convert_search_space(domains),
         metric="score",
         mode="max",
         seed=seed,

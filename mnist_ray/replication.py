@@ -4,10 +4,10 @@ Every decision is taken on the trials in the order of their index, as far as the
 without a gap: it hangs neither on how many run at once nor on which ends first.
 """
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from mnist_ray.statistics import (
     precision_interval,
 )
 from mnist_ray.trial import Trial
+
+Series = tuple[float | None, ...]
+"""Test accuracies of a cell's trials from index 0 on, without a gap; None for a failed one."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +48,26 @@ def fixed(trials: int) -> Need:
     return Need(trials, trials)
 
 
-def to_precision(
-    goal: Replication, half_width: float, series: Sequence[Mapping[int, float | None]]
-) -> Need:
+# A plan asks for every cell after each record, which tells something new of one of them only.
+@lru_cache(maxsize=4096)
+def to_precision(goal: Replication, half_width: float, series: tuple[Series, ...]) -> Need:
     """Trials until a mean is known to ± `half_width`.
+
+    A failed trial counts towards the bounds, and in no mean. Where the first `goal.at_least` have
+    all failed, no more are wanted: they would fail too.
 
     Args:
         goal: the bounds on the number of trials.
         half_width: of the 95 % interval, in accuracy.
-        series: what is known of each cell that shares the goal, by the index of the trial: its
-            test accuracy, or None where it failed. One cell, or two whose paired difference is
-            meant.
+        series: what is known of each cell that shares the goal: of one, or of two whose paired
+            difference is meant.
     """
-    recorded = _without_gap(series, goal.at_most)
+    recorded = min(goal.at_most, *(len(known) for known in series))
     indices, values = _values(series, recorded)
     if recorded < goal.at_least:
         return Need(goal.at_least, goal.at_least, is_open=True, urgency=math.inf)
+    if not indices or indices[0] >= goal.at_least:
+        return Need(goal.at_least, goal.at_least)
     interval = precision_interval(
         values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
     )
@@ -89,32 +96,24 @@ def larger(needs: Sequence[Need]) -> Need:
     )
 
 
-def known_accuracies(
-    trials: Sequence[Trial], records: Mapping[str, Record]
-) -> dict[int, float | None]:
-    """Test accuracies of a cell's recorded trials, by index; None for a failed one."""
-    known: dict[int, float | None] = {}
+def known_accuracies(trials: Iterable[Trial], records: Mapping[str, Record]) -> Series:
+    """Test accuracies of a cell's trials, in the order of `trials`, up to the first gap.
+
+    None stands for a failed one. One that was cut short is a gap: it is yet to be run as a whole.
+    """
+    known: list[float | None] = []
     for trial in trials:
         record = records.get(trial.key)
-        if record is not None and record.status is not Status.CUT_SHORT:
-            known[trial.index] = record.test.accuracy if record.test else None
-    return known
+        if record is None or record.status is Status.CUT_SHORT:
+            break
+        known.append(record.test.accuracy if record.test else None)
+    return tuple(known)
 
 
-def _without_gap(series: Sequence[Mapping[int, float | None]], at_most: int) -> int:
-    """How many trials from index 0 on are recorded in all series."""
-    return next(
-        index
-        for index in itertools.count()
-        if index >= at_most or not all(index in known for known in series)
-    )
-
-
-def _values(
-    series: Sequence[Mapping[int, float | None]], recorded: int
-) -> tuple[list[int], list[float]]:
+def _values(series: Sequence[Series], recorded: int) -> tuple[list[int], list[float]]:
     """The indices that finished in all series, and the accuracy or the paired difference there."""
-    indices, values = [], []
+    indices: list[int] = []
+    values: list[list[float]] = []
     for index in range(recorded):
         found = [value for known in series if (value := known[index]) is not None]
         if len(found) == len(series):

@@ -6,17 +6,29 @@ the search never used (the trials after its own): only those count as what the w
 the highest of many noisy scores is too high.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property, lru_cache
 
 from mnist_ray.distributions import Distribution
 from mnist_ray.identity import digest
-from mnist_ray.proposals import BATCH_SIZE, Values, ask_optuna, draw_at_random
+from mnist_ray.proposals import (
+    OptunaProposals,
+    Proposals,
+    RandomProposals,
+    Scores,
+    Values,
+)
 from mnist_ray.record import Record, Status
 from mnist_ray.space import Cell, Search, Space
 from mnist_ray.statistics import race
 from mnist_ray.trial import Trial
+
+Pair = tuple[str, str]
+"""Names of an architecture and a variant."""
 
 
 class Stage(StrEnum):
@@ -39,8 +51,8 @@ class Configuration:
     Attributes:
         number: from 0, in the order in which they were proposed.
         cell: with the hyperparameters filled in.
-        trials: that the search has asked for so far.
-        scores: validation accuracies of the finished ones, by index.
+        trials: that the search has asked for so far, from index 0 on.
+        scores: validation accuracies of the finished ones, in order and without a gap.
         stage: how far it has come.
     """
 
@@ -77,15 +89,23 @@ class SearchState:
     confirmation: tuple[Trial, ...]
     is_ended: bool
 
-    @property
+    @cached_property
     def trials(self) -> tuple[Trial, ...]:
         """Of the search itself, those of equal index next to each other."""
         trials = [trial for each in self.configurations for trial in each.trials]
         return tuple(sorted(trials, key=lambda trial: trial.index))
 
+    @property
+    def is_without_winner(self) -> bool:
+        """Whether it has ended with no configuration of which all trials finished."""
+        return self.is_ended and self.winner is None
+
 
 class Searcher:
-    """Works out the state of each search of a space."""
+    """Works out the state of each search of a space, again and again as records come in.
+
+    What it has been asked before it remembers, so that a state takes no longer the more there is.
+    """
 
     def __init__(
         self,
@@ -98,31 +118,34 @@ class Searcher:
     ) -> None:
         self._space, self._search = space, search
         self._image_size, self._fingerprint, self._sources = image_size, fingerprint, sources
+        self._spaces = space.search_spaces()
+        self._proposals: dict[Pair, Proposals] = {}
+        self._tried: dict[tuple[Pair, str], tuple[Trial, ...]] = {}
+        self._defaults: dict[Pair, Cell] = {}
 
-    def state(
-        self,
-        pair: tuple[str, str],
-        distributions: Mapping[str, Distribution],
-        records: Mapping[str, Record],
-    ) -> SearchState:
-        """The search of an (architecture, variant), as far as `records` tell it."""
+    def states(self, records: Mapping[str, Record]) -> list[SearchState]:
+        """The search of each architecture and variant that is searched, as `records` tell it.
+
+        Raises:
+            InputError: it is Optuna's to propose, and Optuna is not installed.
+        """
+        return [self._state(pair, records) for pair in self._spaces]
+
+    def _state(self, pair: Pair, records: Mapping[str, Record]) -> SearchState:
         configurations: list[Configuration] = []
-        told: list[list[float | None]] = []
-        size = self._search.configurations if self._search.algorithm == "random" else BATCH_SIZE
-        while len(configurations) < self._search.configurations:
-            left = self._search.configurations - len(configurations)
-            proposed = self._propose(pair, distributions, told)[: min(size, left)]
-            cells = [self._space.bind(*pair, values, self._image_size) for values in proposed]
-            batch = self._run_batch(cells, len(configurations), records)
+        told: list[Scores] = []
+        while (left := self._search.configurations - len(configurations)) > 0:
+            proposed = self._proposals_of(pair).batch_after(told)[:left]
+            batch = self._run_batch(pair, proposed, len(configurations), records)
             configurations += batch
             if any(each.stage is Stage.RUNNING for each in batch):
                 break
-            told.append([each.mean if _counts(each.stage) else None for each in batch])
+            told.append(tuple(each.mean if _counts(each.stage) else None for each in batch))
         is_ended = len(configurations) == self._search.configurations and not any(
             each.stage is Stage.RUNNING for each in configurations
         )
         winner = _best(configurations) if is_ended else None
-        default = self._space.default_configuration(*pair, self._image_size)
+        default = self._default(pair)
         return SearchState(
             architecture=pair[0],
             variant=pair[1],
@@ -133,49 +156,111 @@ class Searcher:
             is_ended=is_ended,
         )
 
-    def _propose(
-        self,
-        pair: tuple[str, str],
-        distributions: Mapping[str, Distribution],
-        told: Sequence[Sequence[float | None]],
-    ) -> list[Values]:
+    def _proposals_of(self, pair: Pair) -> Proposals:
+        if pair not in self._proposals:
+            self._proposals[pair] = self._new_proposals(pair, self._spaces[pair])
+        return self._proposals[pair]
+
+    def _new_proposals(self, pair: Pair, distributions: Mapping[str, Distribution]) -> Proposals:
         place = digest({"architecture": pair[0], "variant": pair[1]})
         seed = self._space.seed
         if self._search.algorithm == "optuna":
-            return ask_optuna(distributions, seed=seed, place=place, told=told)
+            return OptunaProposals(distributions, seed=seed, place=place)
+        return RandomProposals(
+            distributions, seed=seed, place=place, configurations=self._search.configurations
+        )
+
+    def _run_batch(
+        self, pair: Pair, proposed: Sequence[Values], first: int, records: Mapping[str, Record]
+    ) -> list[Configuration]:
+        trials = [self._trials_of(pair, values) for values in proposed]
+        known = [self._known(each, records) for each in trials]
+        if self._space.race:
+            asked = _raced(known, self._search.trials_each)
+        else:
+            asked = [_asked(each, self._search.trials_each) for each in known]
         return [
-            draw_at_random(distributions, seed=seed, place=place, number=number)
-            for number in range(self._search.configurations)
+            Configuration(
+                number,
+                own[0].cell,
+                own[:count],
+                told.scores[:count],
+                _stage(told, count, self._search.trials_each),
+            )
+            for number, (own, told, count) in enumerate(
+                zip(trials, known, asked, strict=True), start=first
+            )
         ]
+
+    def _trials_of(self, pair: Pair, values: Values) -> tuple[Trial, ...]:
+        """The trials of a configuration, made once: their keys are hashes."""
+        place = pair, json.dumps(values)
+        if place not in self._tried:
+            cell = self._space.bind(*pair, values, self._image_size)
+            self._tried[place] = self._trials(cell, range(self._search.trials_each))
+        return self._tried[place]
+
+    def _known(self, trials: Sequence[Trial], records: Mapping[str, Record]) -> "_Known":
+        scores: list[float] = []
+        for trial in trials:
+            record = records.get(trial.key)
+            if record is None or not self._settles(record):
+                return _Known(tuple(scores))
+            if record.status is not Status.FINISHED or record.validation_accuracy is None:
+                return _Known(tuple(scores), spoilt=record.status)
+            scores.append(record.validation_accuracy)
+        return _Known(tuple(scores))
+
+    def _settles(self, record: Record) -> bool:
+        """A trial that was cut short runs again as a whole where trials are not cut short."""
+        return record.status is not Status.CUT_SHORT or self._space.early_stopping is not None
 
     def _trials(self, cell: Cell, indices: range) -> tuple[Trial, ...]:
         source = self._sources.get(cell.builder)
         seed = self._space.seed
         return tuple(Trial(cell, index, seed, self._fingerprint, source) for index in indices)
 
-    def _run_batch(
-        self, cells: Sequence[Cell], first: int, records: Mapping[str, Record]
-    ) -> list[Configuration]:
-        """The configurations of a batch; with racing, one trial index after the other."""
-        each = self._search.trials_each
-        trials = [self._trials(cell, range(each)) for cell in cells]
-        asked = [each] * len(cells)
-        if self._space.race:
-            asked = _raced(trials, records)
-        return [
-            _configuration(first + number, cell, all_trials, all_trials[:count], records)
-            for number, (cell, all_trials, count) in enumerate(
-                zip(cells, trials, asked, strict=True)
-            )
-        ]
+    def _default(self, pair: Pair) -> Cell:
+        if pair not in self._defaults:
+            cell = self._space.default_configuration(*pair, self._image_size)
+            self._defaults[pair] = cell
+        return self._defaults[pair]
 
     def _confirmation(self, winner: Configuration, default: Cell) -> tuple[Trial, ...]:
-        fresh = range(
-            self._search.trials_each, self._search.trials_each + (self._space.confirm or 0)
-        )
+        first = self._search.trials_each
+        fresh = range(first, first + (self._space.confirm or 0))
         trials = [*self._trials(winner.cell, fresh), *self._trials(default, fresh)]
         # The default may itself have won.
         return tuple({trial.key: trial for trial in trials}.values())
+
+
+# One configuration, and the race of a batch
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is recorded of a configuration's trials, from index 0 on, up to the first gap.
+
+    Attributes:
+        scores: validation accuracies of those that finished, before any that did not.
+        spoilt: how the next one ended that did not finish; None where it is not recorded.
+    """
+
+    scores: tuple[float, ...]
+    spoilt: Status | None = None
+
+
+def _asked(known: _Known, trials_each: int) -> int:
+    """All trials; none after one that did not finish, as there is no mean of all any more."""
+    return len(known.scores) + 1 if known.spoilt else trials_each
+
+
+def _stage(known: _Known, asked: int, trials_each: int) -> Stage:
+    if len(known.scores) < asked:
+        if known.spoilt is None:
+            return Stage.RUNNING
+        return Stage.CUT_SHORT if known.spoilt is Status.CUT_SHORT else Stage.FAILED
+    return Stage.COMPLETE if asked == trials_each else Stage.RACED_OUT
 
 
 def _counts(stage: Stage) -> bool:
@@ -187,51 +272,49 @@ def _best(configurations: Sequence[Configuration]) -> Configuration | None:
     return max(complete, key=lambda each: each.mean or 0.0, default=None)
 
 
-def _configuration(
-    number: int,
-    cell: Cell,
-    all_trials: Sequence[Trial],
-    asked: tuple[Trial, ...],
-    records: Mapping[str, Record],
-) -> Configuration:
-    found = [records[trial.key] for trial in asked if trial.key in records]
-    scores = tuple(
-        record.validation_accuracy
-        for record in found
-        if record.status is Status.FINISHED and record.validation_accuracy is not None
-    )
-    statuses = {record.status for record in found}
-    if Status.FAILED in statuses:
-        stage = Stage.FAILED
-    elif len(found) < len(asked):
-        stage = Stage.RUNNING
-    elif Status.CUT_SHORT in statuses:
-        stage = Stage.CUT_SHORT
-    else:
-        stage = Stage.COMPLETE if len(asked) == len(all_trials) else Stage.RACED_OUT
-    return Configuration(number, cell, asked, scores, stage)
+def _raced(known: Sequence[_Known], trials_each: int) -> list[int]:
+    """How many trials each configuration of a batch is asked for, so far.
 
-
-def _raced(trials: Sequence[Sequence[Trial]], records: Mapping[str, Record]) -> list[int]:
-    """How many trials each configuration of a batch is asked for, so far."""
-    each = len(trials[0])
-    asked = [1] * len(trials)
-    scores: dict[int, list[float]] = {number: [] for number in range(len(trials))}
-    for index in range(each):
-        for number in scores:
-            asked[number] = index + 1
-        found = {number: records.get(trials[number][index].key) for number in scores}
-        if any(record is None for record in found.values()):
+    One of which a trial did not finish can't win: the race is held again as if it had never been
+    in it, so that what was only behind that one comes back.
+    """
+    asked = [0] * len(known)
+    inside = list(range(len(known)))
+    while inside:
+        lap = _laps([known[number] for number in inside], trials_each)
+        for number, count in zip(inside, lap.asked, strict=True):
+            asked[number] = count
+        if not lap.spoilt:
             break
-        for number, record in found.items():
-            whole = record is not None and record.status is Status.FINISHED
-            accuracy = record.validation_accuracy if record and whole else None
-            if accuracy is None:
-                # Failed or cut short: no mean of whole trials any more, and no more trials.
-                del scores[number]
-            else:
-                scores[number].append(accuracy)
-        numbers = list(scores)
-        left = race([scores[number] for number in numbers], trials_each=each)
-        scores = {number: scores[number] for place, number in enumerate(numbers) if place in left}
+        inside = [number for place, number in enumerate(inside) if place not in lap.spoilt]
     return asked
+
+
+@dataclass(frozen=True)
+class _Lap:
+    """How far a race has come: trials asked for, and who could not finish the last of them."""
+
+    asked: list[int]
+    spoilt: set[int]
+
+
+def _laps(known: Sequence[_Known], trials_each: int) -> _Lap:
+    """One trial index after the other, each when all who still run have done the one before."""
+    asked = [0] * len(known)
+    running: AbstractSet[int] = set(range(len(known)))
+    for index in range(trials_each):
+        for number in running:
+            asked[number] = index + 1
+        behind = {number for number in running if len(known[number].scores) == index}
+        if any(known[number].spoilt is None for number in behind):
+            break
+        if behind:
+            return _Lap(asked, behind)
+        running = _survivors(tuple(each.scores[: index + 1] for each in known), trials_each)
+    return _Lap(asked, set())
+
+
+# A plan asks again after each record, where most often nothing has changed.
+@lru_cache(maxsize=1024)
+def _survivors(scores: tuple[tuple[float, ...], ...], trials_each: int) -> frozenset[int]:
+    return frozenset(race(scores, trials_each=trials_each))
