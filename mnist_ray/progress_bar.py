@@ -1,0 +1,125 @@
+"""A progress bar, on a terminal or in a notebook's cell."""
+
+import html
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Bar(Protocol):
+    """Shows how much is done, how long it took, and how long the rest will take."""
+
+    def start(self, text: str) -> None:
+        """Show it; until the first step it is only known that something goes on."""
+
+    def step(self, amount: float, *, total: float, text: str) -> None:
+        """`amount` more of `total` is done; `text` counts it for people."""
+
+    def stop(self) -> None:
+        """Nothing more will come."""
+
+
+def bar_for(console: Console) -> Bar | None:
+    """The one that `console` can show; None for a file or a pipe."""
+    if console.is_jupyter:
+        return NotebookBar()
+    return TerminalBar(console) if console.is_terminal else None
+
+
+def ignore_missing_widgets() -> None:
+    """Silence Ray and tqdm, which ask for ipywidgets when imported in a notebook.
+
+    No bar that is shown here needs them.
+    """
+    logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="IProgress not found")
+
+
+class TerminalBar:
+    """A line that is gone when all is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            expand=True,
+            # A trial may take minutes: the speed of all so far is the best guess.
+            speed_estimate_period=3600 * 24,
+        )
+
+    def start(self, text: str) -> None:
+        """Show it."""
+        # Without a total it pulses: Ray and TensorFlow take their time to start.
+        self._task = self._bar.add_task("", total=None, text=text)
+        self._bar.start()
+
+    def step(self, amount: float, *, total: float, text: str) -> None:
+        """`amount` more of `total` is done."""
+        self._bar.update(self._task, total=total, advance=amount, text=text)
+
+    def stop(self) -> None:
+        """Take it away."""
+        self._bar.stop()
+
+
+class NotebookBar:
+    """The browser's own bar, which stays in the cell; rich's would need ipywidgets."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Make ready; `clock` gives the time in seconds."""
+        self._clock, self._begin = clock, clock()
+        self._text = ""
+        self._done, self._total = 0.0, 0.0
+        self._handle: Any = None
+
+    def start(self, text: str) -> None:
+        """Show it."""
+        # Only there in a notebook.
+        from IPython.display import display
+
+        self._begin, self._text = self._clock(), text
+        self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
+
+    def step(self, amount: float, *, total: float, text: str) -> None:
+        """`amount` more of `total` is done."""
+        self._done, self._total, self._text = self._done + amount, total, text
+        if self._handle:  # None outside a notebook, where it is shown but once.
+            self._handle.update(self)
+
+    def stop(self) -> None:
+        """Leave it as it is."""
+
+    def _repr_html_(self) -> str:
+        share = self._share
+        # Without a value it pulses: Ray and TensorFlow take their time to start.
+        value = f' value="{share:.4f}"' if share else ""
+        style = "width: 20em; max-width: 40%; vertical-align: middle"
+        return f'<progress max="1"{value} style="{style}"></progress> {html.escape(str(self))}'
+
+    def __repr__(self) -> str:
+        """What is shown where there is no HTML."""
+        elapsed = self._clock() - self._begin
+        share = self._share
+        left = f", {_duration(elapsed / share - elapsed)} left" if 0 < share < 1 else ""
+        return f"{self._text}, {_duration(elapsed)} elapsed{left}"
+
+    @property
+    def _share(self) -> float:
+        return min(self._done / self._total, 1.0) if self._total else 0.0
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
