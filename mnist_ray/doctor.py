@@ -172,11 +172,11 @@ def check_data(path: str | None) -> Check:
             return Check(name, False, f"{source}: {error}")
         images = len(dataset.train_images) + len(dataset.test_images)
         return Check(name, True, f"{given} ({source}): {images} images")
-    cached = data._keras_cache()
-    if data._sha256(cached) == data.MNIST_SHA256:
+    cached = data.find_cached_mnist()
+    if cached is not None:
         return Check(name, True, f"MNIST in Keras' cache: {cached}")
     found = (
-        f"MNIST is not at {cached}. A sweep of MNIST would download it there (11 MB); without "
+        "MNIST is not in Keras' cache. A sweep of MNIST would download it there (11 MB); without "
         "network, `notebook` runs on scikit-learn's digits when no space is named"
     )
     return Check(name, None, found)

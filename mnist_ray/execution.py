@@ -2,8 +2,10 @@
 
 import json
 import logging
+import secrets
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mnist_ray import runner
@@ -13,8 +15,9 @@ from mnist_ray.early_stopping import StopEarly
 from mnist_ray.errors import InputError
 from mnist_ray.estimates import estimated_seconds, operations_of
 from mnist_ray.facts import Facts
+from mnist_ray.hyperparameters import BUILT_IN
 from mnist_ray.ledger import Ledger
-from mnist_ray.own_code import code_folder
+from mnist_ray.own_code import code_folder, modules_to_ship
 from mnist_ray.planner import Agenda, asked_shifts
 from mnist_ray.resources import (
     Limits,
@@ -29,11 +32,14 @@ from mnist_ray.resources import (
 )
 from mnist_ray.results import ResultsFolder
 from mnist_ray.space import Cell, Space
+from mnist_ray.trackers import Tracker
 from mnist_ray.trial import Trial
 from mnist_ray.worker import Context
 
 _DOUBT = 10.0
 """By what factor a trial may take longer than was reckoned."""
+_MOST_PENDING = 200
+"""Trials that wait for room: each is a request that Ray and its autoscaler look at."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,6 +56,7 @@ def execute(
     limits: Limits,
     address: str | None,
     verbose: bool,
+    trackers: Sequence[Tracker] = (),
 ) -> None:
     """Run what the agenda hands out, on the Ray at `address` or one of its own.
 
@@ -57,34 +64,71 @@ def execute(
         InputError: no machine can hold a trial.
         StorageError: the results can't be written any more.
     """
-    with runner.connected(address, verbose=verbose):
-        nodes = runner.nodes()
+    is_cluster = address is not None
+    modules = modules_to_ship(space) if is_cluster else []
+    with runner.connected(address, verbose=verbose, modules=modules):
+        nodes = _nodes_for_trials(limits, listener)
         allotment = Allotment(space, facts, nodes, limits)
-        _check_fit(allotment.requests(), nodes, is_cluster=address is not None)
+        _check_fit(allotment.requests(), nodes, is_cluster=is_cluster)
         context = Context(
             dataset=dataset,
-            folder=code_folder(space),
+            # On a cluster the modules come with the code; what lies there may be another version.
+            folder=None if is_cluster else code_folder(space),
             shifts=asked_shifts(space),
             checkpoint_seconds=_checkpoint_seconds(space, facts, agenda, folder, nodes),
+            checkpoints=None if folder.is_local else folder.checkpoints(secrets.token_hex(4)),
             git_commit=git_commit(),
         )
-        runner.run(
-            agenda,
-            context=context,
-            request_of=allotment.request,
-            folder=folder,
-            ledger=ledger,
-            listener=listener,
-            max_pending=1 if agenda.plan.is_open else 2 * _cores(nodes),
-            scheduler=_scheduler(space),
-        )
+        try:
+            runner.run(
+                agenda,
+                context=context,
+                request_of=allotment.request,
+                folder=folder,
+                ledger=ledger,
+                listener=listener,
+                max_pending=_max_pending(nodes, is_open=agenda.plan.is_open, is_cluster=is_cluster),
+                nodes_may_join=is_cluster,
+                callbacks=trackers,
+                scheduler=_scheduler(space),
+            )
+        finally:
+            for tracker in trackers:
+                tracker.close()
+
+
+def _nodes_for_trials(limits: Limits, listener: runner.Listener) -> list[Node]:
+    """The nodes that there are; one at least that can run trials.
+
+    A cluster may have only a small head, and add a machine when one is asked for. What a trial gets
+    follows from what that machine has.
+    """
+    nodes = runner.nodes()
+    if not any(node.cpus for node in nodes):
+        least = Request(limits.cpus_per_trial or 1, limits.gpus_per_trial or 0.0, memory_bytes=0)
+        runner.await_node(least, listener)
+        nodes = runner.nodes()
+    return nodes
+
+
+def _max_pending(nodes: Sequence[Node], *, is_open: bool, is_cluster: bool) -> int:
+    """How many trials may wait for room.
+
+    By them a cluster sees how much it should grow, and a node that joins finds its first work. What
+    to run next is chosen better the later it is chosen, where it follows from what came out.
+    """
+    if not is_cluster:
+        return 1 if is_open else 2 * _cores(nodes)
+    return _cores(nodes) if is_open else min(2 * _all_cores(nodes), _MOST_PENDING)
 
 
 def cluster_concurrency(address: str, space: Space, facts: Facts, limits: Limits) -> int:
     """How many trials of the space the cluster at `address` runs at a time."""
     with runner.connected(address, verbose=False):
         nodes = runner.nodes()
-    return concurrency(list(Allotment(space, facts, nodes, limits).requests()), nodes)
+    at_once = concurrency(list(Allotment(space, facts, nodes, limits).requests()), nodes)
+    # A cluster without room for any is one that will add a machine.
+    return max(1, at_once)
 
 
 def git_commit() -> str | None:
@@ -115,24 +159,28 @@ class Allotment:
     """What a trial asks Ray for, whichever cell it is of."""
 
     def __init__(self, space: Space, facts: Facts, nodes: Sequence[Node], limits: Limits) -> None:
-        self._classes = facts.classes
-        self._work = work_of(space, facts)
         # The head of a cluster may have no cores for trials.
         workers = [node for node in nodes if node.cpus] or list(nodes)
-        smallest = min(workers, key=lambda node: node.memory_bytes)
-        given = threads(self._work, _cores(nodes))
+        self._classes = facts.classes
+        self._work = _within(work_of(space, facts), min(node.memory_bytes for node in workers))
+        self._gpus = _gpus_per_trial(self._work, workers, limits)
+        able = [node for node in workers if node.gpus >= self._gpus] or workers
+        # By the smallest that can take part, so that all of them do.
+        given = threads(self._work, min(max(1, int(node.cpus)) for node in able))
         self._cpus = {name: limits.cpus_per_trial or cpus for name, cpus in given.items()}
-        self._memory = memory_classes(self._work, smallest)
-        self._gpus = _gpus_per_trial(self._work, nodes, limits)
+        self._memory = memory_classes(self._work, min(able, key=lambda node: node.memory_bytes))
+        self._most_memory = int(max(node.memory_bytes for node in able))
 
     def request(self, trial: Trial) -> Request:
         """What `trial` asks for; all trials of a cell ask for the same."""
         cell = trial.cell
         name = _name(cell) if _name(cell) in self._work else _pair(cell)
         memory = self._memory[name]
-        if memory_bytes(cell, self._classes) > memory:
-            # A search may draw larger models than the default that the classes were made for.
-            memory = memory_class(memory_bytes(cell, self._classes))
+        needed = memory_bytes(cell, self._classes)
+        if needed > memory and cell.builder in BUILT_IN:
+            # A search may draw larger models than the default that the classes were made for. What
+            # no machine has is not asked for: the trial would wait for ever.
+            memory = max(memory, min(memory_class(needed), self._most_memory))
         return Request(self._cpus[name], self._gpus, memory)
 
     def requests(self) -> set[Request]:
@@ -156,7 +204,21 @@ def work_of(space: Space, facts: Facts) -> dict[str, Work]:
 
 
 def _work(cell: Cell, facts: Facts, trials: int) -> Work:
-    return Work(trials, operations_of(cell, facts), memory_bytes(cell, facts.classes))
+    return Work(
+        trials,
+        operations_of(cell, facts),
+        memory_bytes(cell, facts.classes),
+        is_guess=cell.builder not in BUILT_IN,
+    )
+
+
+def _within(work: Mapping[str, Work], memory_bytes: float) -> dict[str, Work]:
+    """`work`, where a guess at the memory of a user's own architecture keeps it from no machine."""
+    most = int(memory_bytes)
+    return {
+        name: replace(cell, memory_bytes=min(cell.memory_bytes, most)) if cell.is_guess else cell
+        for name, cell in work.items()
+    }
 
 
 def _name(cell: Cell) -> str:
@@ -169,6 +231,10 @@ def _pair(cell: Cell) -> str:
 
 def _cores(nodes: Sequence[Node]) -> int:
     return max(1, int(max((node.cpus for node in nodes), default=1)))
+
+
+def _all_cores(nodes: Sequence[Node]) -> int:
+    return max(1, int(sum(node.cpus for node in nodes)))
 
 
 def _gpus_per_trial(work: Mapping[str, Work], nodes: Sequence[Node], limits: Limits) -> float:
@@ -207,16 +273,14 @@ def _check_fit(requests: Iterable[Request], nodes: Sequence[Node], *, is_cluster
 def _checkpoint_seconds(
     space: Space, facts: Facts, agenda: Agenda, folder: ResultsFolder, nodes: Sequence[Node]
 ) -> float | None:
-    """Seconds between checkpoints; None where no trial takes as long, or nodes can't share them."""
+    """Seconds between checkpoints; None where nodes can't share them."""
     seconds = space.checkpoint_every * 60
+    if not (folder.is_local and len(nodes) > 1):
+        return seconds
     expected = estimated_seconds(agenda.plan.wanted, facts, agenda.records)
-    longest = max(expected.values(), default=0.0)
-    if space.training.epochs == 1 or longest < seconds / _DOUBT:
-        return None
-    if folder.is_local and len(nodes) > 1:
+    if _DOUBT * max(expected.values(), default=0.0) >= seconds:
         _LOG.warning(
             "Long trials are not checkpointed: the results lie on one machine, where other nodes "
             "can't reach them. Name a URI with --results (s3://...) to have that."
         )
-        return None
-    return seconds
+    return None

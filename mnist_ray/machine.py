@@ -91,11 +91,22 @@ def _free_shared_memory() -> int | None:
     return shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 
+def smallest_gpu_memory() -> int | None:
+    """Bytes of the smallest NVIDIA GPU's memory; None where none says what it has."""
+    sizes = [size for size in _ask_gpus("memory.total") if size.isdigit()]
+    return min(map(int, sizes)) * 2**20 if sizes else None
+
+
 def _nvidia_gpus() -> list[str]:
+    return _ask_gpus("name")
+
+
+def _ask_gpus(quantity: str) -> list[str]:
+    """What nvidia-smi says of each card: sizes in MiB, without their unit."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    query = [program, "--query-gpu=name", "--format=csv,noheader"]
+    query = [program, f"--query-gpu={quantity}", "--format=csv,noheader,nounits"]
     try:
         listing = subprocess.run(query, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):

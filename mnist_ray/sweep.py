@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from mnist_ray.sources import Sources
     from mnist_ray.space import Space
     from mnist_ray.tables import Tables
+    from mnist_ray.trackers import Tracker
 
+_TRACKERS = ("tensorboard", "mlflow", "wandb")
 _FINISHED, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
 
@@ -48,6 +50,7 @@ class Options:
     max_concurrent: int | None = None
     dry_run: bool = False
     hourly_cost: float | None = None
+    log: Sequence[str] = ()
     quiet: bool = False
     verbose: bool = False
 
@@ -100,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_cost,
         metavar="X",
         help="with --dry-run: what an hour of the machine or cluster costs, for a price",
+    )
+    parser.add_argument(
+        "--log",
+        action="append",
+        choices=_TRACKERS,
+        default=[],
+        help="hand every trial that runs to a tracker too; may be given several times",
     )
     parser.add_argument("--quiet", action="store_true", help="show only what goes wrong")
     parser.add_argument("--verbose", action="store_true", help="show all that Ray and Keras say")
@@ -203,7 +213,8 @@ def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> 
     Args:
         space: a YAML file or the name of a shipped space; the command's default where None.
         options: the command's, by the same names: `trials`, `seed`, `data`, `results`, `address`,
-            `cpus_per_trial`, `gpus_per_trial`, `max_concurrent`, `dry_run`, `quiet`, `verbose`.
+            `cpus_per_trial`, `gpus_per_trial`, `max_concurrent`, `dry_run`, `hourly_cost`, `log`
+            (a list), `quiet`, `verbose`.
 
     Raises:
         TypeError: an option that there is not.
@@ -228,7 +239,19 @@ class SweepResult:
     exit_code: int
 
     def _repr_html_(self) -> str:
-        return "" if self.report is None else str(self.report.to_html(index=False))
+        if self.report is None:
+            return ""
+        return str(self.report[_telling_columns(self.report)].to_html(index=False))
+
+
+def _telling_columns(report: "pd.DataFrame") -> list[str]:
+    """Names, what varies within an architecture and variant, and the figures up to the interval."""
+    columns = report.columns.tolist()
+    first, last = columns.index("trials"), columns.index("ci95_high")
+    names, settings = columns[:3], columns[3:first]
+    families = report.groupby(["architecture", "variant"], observed=True)
+    varying = [name for name in settings if (families[name].nunique() > 1).any()]
+    return [*names, *varying, *columns[first : last + 1]]
 
 
 def run(options: Options) -> SweepResult:
@@ -243,9 +266,10 @@ def run(options: Options) -> SweepResult:
     if options.dry_run:
         sweep.foretell()
         return SweepResult(sweep.folder.uri, None, _FINISHED)
+    trackers = sweep.open_trackers()
     sweep.check()
     sweep.describe()
-    interrupted = sweep.run_missing()
+    interrupted = sweep.run_missing(trackers)
     from mnist_ray.report import rebuild
 
     tables = rebuild(
@@ -264,6 +288,10 @@ def _read_input(options: Options) -> "Sources":
     sources = find_sources(options.space, data=options.data)
     space = sources.space.override(trials=options.trials, seed=options.seed)
     space.check_images(sources.dataset.image_size, sources.dataset.classes)
+    if space.search and space.search.algorithm == "optuna":
+        from mnist_ray.proposals import check_optuna
+
+        check_optuna()
     return replace(sources, space=space)
 
 
@@ -273,7 +301,7 @@ def _prepare(options: Options, sources: "Sources") -> "_Sweep":
     from mnist_ray.facts import Facts
     from mnist_ray.ledger import Ledger
     from mnist_ray.own_code import source_digests
-    from mnist_ray.planner import Agenda, plan
+    from mnist_ray.planner import Agenda, Planner
     from mnist_ray.results import ResultsFolder
     from mnist_ray.screen import Screen
 
@@ -283,7 +311,7 @@ def _prepare(options: Options, sources: "Sources") -> "_Sweep":
     folder = ResultsFolder.open(options.results, space.name)
     ledger = Ledger(folder)
     agenda = Agenda(
-        lambda records: plan(space, facts, records),
+        Planner(space, facts).plan,
         ledger.read(),
         max_concurrent=options.max_concurrent,
         stops_early=space.early_stopping is not None,
@@ -322,8 +350,10 @@ class _Sweep:
 
         cores = cores_here()
         if self.address is not None:
+            from mnist_ray.cluster import check_reachable, check_same_versions
             from mnist_ray.execution import cluster_concurrency
 
+            check_same_versions(check_reachable(self.address))
             cores = cluster_concurrency(self.address, self.space, self.facts, self._limits())
         elif self.options.cpus_per_trial:
             cores = max(1, cores // self.options.cpus_per_trial)
@@ -342,6 +372,19 @@ class _Sweep:
         from mnist_ray.resources import Limits
 
         return Limits(self.options.cpus_per_trial, self.options.gpus_per_trial)
+
+    def open_trackers(self) -> "list[Tracker]":
+        """Those asked for, if they will have something to be told."""
+        if not (self.options.log and self.agenda.plan.missing):
+            return []
+        from mnist_ray.trackers import open_trackers
+
+        return open_trackers(
+            self.options.log,
+            folder=self.folder,
+            sweep=self.space.name,
+            dataset=self.sources.dataset.name,
+        )
 
     def check(self) -> None:
         """See that all that is needed is there, before anything starts."""
@@ -376,7 +419,7 @@ class _Sweep:
         self.ledger.write_latest(Latest(dataset.fingerprint, dict(self.facts.sources)))
         self.folder.write(self.folder.space, self.space.to_yaml().encode())
 
-    def run_missing(self) -> bool:
+    def run_missing(self, trackers: "Sequence[Tracker]") -> bool:
         """Run what is missing; whether a person interrupted it."""
         from mnist_ray.estimates import estimated_seconds
 
@@ -401,6 +444,7 @@ class _Sweep:
                     limits=self._limits(),
                     address=self.address,
                     verbose=self.options.verbose,
+                    trackers=trackers,
                 )
         except KeyboardInterrupt:
             self.screen.interrupted(self.agenda)
@@ -413,7 +457,8 @@ class _Sweep:
         from mnist_ray.frames import to_frame
         from mnist_ray.record import Status
 
-        asked = {trial.key for trial in self.agenda.plan.wanted}
+        plan = self.agenda.plan
+        asked = {trial.key for trial in plan.wanted}
         failed = [
             record
             for key, record in self.agenda.records.items()
@@ -422,7 +467,7 @@ class _Sweep:
         self.screen.result(tables, findings(tables))
         self.screen.failures(failed, folder=self.folder.uri)
         page = self.folder / self.folder.page
-        self.screen.left_out(len(self.agenda.records.keys() - asked), space=self.space)
+        self.screen.left_out(len(plan.strays(self.agenda.records)), space=self.space)
         self.screen.tell(self.sources.notices)
         self.screen.tell_place("The report", page.uri)
         code = _INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED

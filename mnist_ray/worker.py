@@ -1,8 +1,10 @@
 """One trial after another inside a Ray worker, which stays: importing TensorFlow takes seconds."""
 
 import importlib
+import logging
 import platform
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import dataclass
@@ -14,14 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray import tune
-from ray.tune.result import DONE, SHOULD_CHECKPOINT
+from ray.train._internal.checkpoint_manager import _TrainingResult
+from ray.tune.result import DONE, SHOULD_CHECKPOINT, TRAINING_ITERATION
 
 from mnist_ray.data import Dataset
 from mnist_ray.record import Record, Setting, Status, Versions
+from mnist_ray.results import ResultsFolder
 from mnist_ray.trial import Trial
 
 if TYPE_CHECKING:
     from mnist_ray.training import TrialRun
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +39,7 @@ class Context:
         folder: where a user's own architecture is looked up.
         shifts: test sets that every model is graded on, beside its variant's own.
         checkpoint_seconds: time between the checkpoints of a long trial; None for no checkpoints.
+        checkpoints: where they go, if there are other nodes that must reach them.
         git_commit: of the code, for the record.
     """
 
@@ -40,6 +47,7 @@ class Context:
     folder: Path | None
     shifts: tuple[int, ...]
     checkpoint_seconds: float | None
+    checkpoints: ResultsFolder | None
     git_commit: str | None
 
 
@@ -49,6 +57,8 @@ class Job:
 
     trial: Trial
     threads: int
+    on_gpu: bool = False
+    """Whether it was given a GPU, or a share of one."""
     reports_epochs: bool = False
     """Whether every epoch is reported, so that the trial can be stopped after it."""
 
@@ -66,8 +76,8 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], context: Context) -> None:
         """Import TensorFlow and set its threads."""
         self._training = import_training()
-        self._training.configure(config["job"].threads)
-        self._programs = training.Programs()
+        self._training.configure(config["job"].threads, gpus=config["job"].on_gpu)
+        self._programs = self._training.Programs()
         self._context = context
         self._run: TrialRun | None = None
 
@@ -82,6 +92,39 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             return self._advance()
         except Exception as error:
             return {DONE: True, "record": self._failure(error)}
+
+    def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
+        """Checkpoint the trial; it goes on without one if that can't be written.
+
+        Where nodes share no disk, past Tune's own folder: Tune would keep all of that on object
+        storage, at the price of ten requests for every trial, however short.
+        """
+        self._checkpointed_at = time.monotonic()
+        if self._context.checkpoints is None:
+            return super().save(checkpoint_dir)
+        metrics = {TRAINING_ITERATION: self.iteration}
+        try:
+            return _TrainingResult(self._share_checkpoint(self._context.checkpoints), metrics)
+        except OSError:
+            _LOG.exception("The checkpoint of trial %s can't be written", self._job)
+            return _TrainingResult(None, metrics)
+
+    def _share_checkpoint(self, checkpoints: ResultsFolder) -> tune.Checkpoint:
+        epochs = len(self._run.epochs) if self._run else 0
+        folder = checkpoints / f"{self._job.trial.key}-{epochs}"
+        with tempfile.TemporaryDirectory() as temporary:
+            self.save_checkpoint(temporary)
+            for path in Path(temporary).iterdir():
+                folder.write(path.name, path.read_bytes())
+        return tune.Checkpoint(folder.path, folder.filesystem)
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Go on from a checkpoint, or from the start if it can't be read: that takes time only."""
+        try:
+            super().restore(checkpoint_path)
+        except Exception:
+            _LOG.exception("The checkpoint of trial %s can't be read", self._job)
+            self._run = None
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write all that the trial needs to go on elsewhere."""
@@ -98,6 +141,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _start(self) -> "TrialRun":
         self._started_at = datetime.now(UTC)
+        self._checkpointed_at = time.monotonic()
         self._run = self._training.TrialRun(
             self._job.trial,
             self._context.dataset,
@@ -108,15 +152,19 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _advance(self) -> dict[str, Any]:
         run = self._run or self._start()
-        limit = self._context.checkpoint_seconds
-        begin = time.monotonic()
         while not run.is_trained:
             run.train_epoch()
-            if self._job.reports_epochs and not run.is_trained:
-                return self._report(run)
-            if limit is not None and time.monotonic() - begin >= limit and not run.is_trained:
+            if run.is_trained:
+                break
+            if self._job.reports_epochs:
+                return {**self._report(run), SHOULD_CHECKPOINT: self._is_checkpoint_due()}
+            if self._is_checkpoint_due():
                 return {DONE: False, SHOULD_CHECKPOINT: True}
         return self._finish(run)
+
+    def _is_checkpoint_due(self) -> bool:
+        limit = self._context.checkpoint_seconds
+        return limit is not None and time.monotonic() - self._checkpointed_at >= limit
 
     def _report(self, run: "TrialRun") -> dict[str, Any]:
         """Tell of an epoch; the record holds good if the trial is stopped here."""

@@ -1,4 +1,4 @@
-"""Running the whole command, in a process of its own and with a Ray of its own, as a person does."""
+"""Running the whole command as a person does: in a process of its own, with a Ray of its own."""
 
 import contextlib
 import json
@@ -119,7 +119,7 @@ class Place:
         """All that was started from here, by whomever, and still runs."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
-    def orphans(self, *, patience: float = 20.0) -> list[str]:
+    def orphans(self, *, patience: float = 60.0) -> list[str]:
         """What still runs when all should have ended; the dying are waited for."""
         deadline = time.monotonic() + patience
         while (left := self.processes()) and time.monotonic() < deadline:
