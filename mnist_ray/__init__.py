@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         load_epochs,
         load_report,
         load_robustness,
+        load_search,
         load_trials,
     )
     from mnist_ray.sweep import SweepResult, run_sweep
@@ -22,6 +23,7 @@ __all__ = [
     "load_epochs",
     "load_report",
     "load_robustness",
+    "load_search",
     "load_trials",
     "run_sweep",
 ]

@@ -15,6 +15,7 @@ class Only(StrEnum):
 
     SIDE_BY_SIDE = "only where several sweeps are put side by side"
     TO_A_PRECISION = "only where the search space replicates to a precision"
+    WITH_A_SEARCH = "only where the search space has a search"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def _cell_of_two(suffix: str, which: str) -> tuple[Column | Hyperparameters, ...
         Column(f"architecture{suffix}", _TEXT, f"architecture of the {which} cell, {suffix[1:]}"),
         Column(f"variant{suffix}", _TEXT, "its variant"),
         Hyperparameters(suffix),
+        Column(f"selection{suffix}", _TEXT, "as in the table report", Only.WITH_A_SEARCH),
     )
 
 
@@ -126,6 +128,13 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
             pa.bool_(),
             "whether the interval is as narrow as asked for",
             Only.TO_A_PRECISION,
+        ),
+        Column(
+            "selection",
+            _TEXT,
+            "winner (of the search), default, or winner and default, each measured afresh; null "
+            "where nothing was searched",
+            Only.WITH_A_SEARCH,
         ),
         _DEVICE,
     ),
@@ -216,6 +225,35 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
         Column("trials", _WHOLE, "number of finished trials graded on that shift"),
         *_mean_columns("at that shift"),
         _DEVICE,
+    ),
+    "search": (
+        *_CELL,
+        Column("configuration", _WHOLE, "its number in the search, from 0; null for the default"),
+        Column(
+            "stage",
+            _TEXT,
+            "complete, running, raced_out (worse than the best beyond doubt), cut_short (by early "
+            "stopping) or failed; null for the default",
+        ),
+        Column("is_winner", pa.bool_(), "whether it had the highest score of all complete ones"),
+        Column("is_default", pa.bool_(), "whether every hyperparameter has its default"),
+        Column("search_trials", _WHOLE, "number of finished trials in the search"),
+        Column("failed", _WHOLE, "number of failed trials, in the search or afresh"),
+        Column(
+            "search_validation_accuracy",
+            _REAL,
+            "the score: mean validation accuracy over its trials in the search",
+        ),
+        Column("search_validation_std", _REAL, "its standard deviation (ddof 1)"),
+        Column("confirm_trials", _WHOLE, "number of fresh trials, with seeds new to the search"),
+        Column("confirm_validation_accuracy", _REAL, "mean validation accuracy over those"),
+        Column(
+            "optimism",
+            _REAL,
+            "search_validation_accuracy minus confirm_validation_accuracy: by how much the search "
+            "flattered its winner",
+        ),
+        *_mean_columns("over the fresh trials"),
     ),
 }
 """The tables and their columns, in order."""

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyarrow import fs
-
 from mnist_ray.errors import InputError
 from mnist_ray.results import ResultsFolder, StorageError
 
@@ -178,6 +176,11 @@ def load_robustness(path: str | Path) -> "pd.DataFrame":
     return _load(path, "robustness")
 
 
+def load_search(path: str | Path) -> "pd.DataFrame":
+    """One row a configuration of a search, and one for the default; see `load_report`."""
+    return _load(path, "search")
+
+
 def _load(path: str | Path, name: str) -> "pd.DataFrame":
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -205,12 +208,7 @@ def find_sweep(folder: ResultsFolder) -> ResultsFolder:
     """
     if folder.exists(folder.ledger):
         return folder
-    selector = fs.FileSelector(folder.path, allow_not_found=True)
-    entries = folder.filesystem.get_file_info(selector)
-    found: list[str] = sorted(
-        entry.base_name for entry in entries if entry.type == fs.FileType.Directory
-    )
-    sweeps = [folder / name for name in found if (folder / name).exists(folder.ledger)]
+    sweeps = [folder / name for name in folder.folders() if (folder / name).exists(folder.ledger)]
     if len(sweeps) == 1:
         return sweeps[0]
     if sweeps:
@@ -311,7 +309,8 @@ def _tell_exceptions(folder: ResultsFolder, review: "Review") -> None:
             f"{folder.uri}: {review.left_out} records are of trials that its space does not ask "
             "for (any more); they stay in the ledger and out of the report."
         )
-    for record in (record for outcome in review.outcomes for record in outcome.failed):
+    outcomes = (*review.outcomes, *review.searched)
+    for record in (record for outcome in outcomes for record in outcome.failed):
         print(f"Failed: {record.error}")
         print(f"  python -m mnist_ray.report {folder.uri} --traceback {record.key[:8]}")
 

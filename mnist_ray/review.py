@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from pydantic import JsonValue
 
@@ -13,8 +14,17 @@ from mnist_ray.identity import PROTOCOL
 from mnist_ray.ledger import TestSet
 from mnist_ray.planner import plan
 from mnist_ray.record import Record, Status
+from mnist_ray.search import SearchState
 from mnist_ray.space import Cell, Space
 from mnist_ray.trial import Trial
+
+
+class Selection(StrEnum):
+    """Why a cell of a searched architecture and variant is in the report."""
+
+    WINNER = "winner"
+    DEFAULT = "default"
+    BOTH = "winner and default"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +40,8 @@ class Outcome:
     device: str | None
     """None as long as no trial has told it."""
     records: tuple[Record, ...]
+    selection: Selection | None = None
+    """None where nothing was searched."""
 
     def _with(self, status: Status) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status is status)
@@ -59,6 +71,41 @@ class Review:
     test_set: TestSet | None
     left_out: int
     """Records in the ledger that the space does not ask for (any more)."""
+    searches: tuple[SearchState, ...] = ()
+    searched: tuple[Outcome, ...] = ()
+    """The trials of the searches themselves, which no reported mean is taken over."""
+    records: Mapping[str, Record] = field(default_factory=dict)
+    """All of the ledger, by key."""
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set."""
+        return _dataset_name(self.space, self.records, self.test_set)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells that a table has a row of."""
+        searched = [outcome.cell for outcome in self.searched]
+        defaults = [search.default for search in self.searches]
+        return [*(outcome.cell for outcome in self.outcomes), *searched, *defaults]
+
+    def status_of(self, trial: Trial) -> Status | None:
+        """How a trial ended, if it did."""
+        record = self.records.get(trial.key)
+        return record.status if record else None
+
+    def finished_record(self, trial: Trial) -> Record | None:
+        """The record of a trial that finished."""
+        return self.records[trial.key] if self.status_of(trial) is Status.FINISHED else None
+
+    def failed_record(self, trial: Trial) -> Record | None:
+        """The record of a trial that failed."""
+        return self.records[trial.key] if self.status_of(trial) is Status.FAILED else None
+
+
+def cell_identity(cell: Cell) -> str:
+    """A text that two cells share if and only if they are the same."""
+    return json.dumps([cell.architecture, cell.variant, cell.columns()], sort_keys=True)
 
 
 def review_space(
@@ -71,16 +118,20 @@ def review_space(
 ) -> Review:
     """The sweep that `space` asks for; a cell with nothing recorded yet is there too."""
     planned = plan(space, facts, records)
-    asked = {trial.key for trial in planned.wanted}
-    # What was started beyond what counts in the end is no stray either.
-    asked |= {trial.key for cell in planned.cells for trial in cell.started}
+    selections = _selections(planned.searches)
     return Review(
         name=name or space.name,
         space=space,
-        outcomes=_outcomes(name or space.name, space, planned.measured, records, test_set),
+        outcomes=tuple(
+            replace(outcome, selection=selections.get(cell_identity(outcome.cell)))
+            for outcome in _outcomes(name or space.name, space, planned.measured, records, test_set)
+        ),
         shifts=planned.shifts,
         test_set=test_set,
-        left_out=len(records.keys() - asked),
+        left_out=len(planned.strays(records)),
+        searches=planned.searches,
+        searched=_outcomes(name or space.name, space, planned.searched, records, test_set),
+        records=records,
     )
 
 
@@ -117,7 +168,8 @@ def latest_record(records: Mapping[str, Record]) -> Record | None:
 def labels(outcomes: Sequence[Outcome], *, variants: bool = True) -> list[str]:
     """A short name of each outcome that tells it from the others: `cnn · shifted · dropout=0.3`.
 
-    Besides architecture and variant (not where `variants` is false) it names only what varies.
+    Besides architecture and variant (not where `variants` is false) it names only what varies;
+    after a search, winner and default in place of their hyperparameters.
     """
     varying = _varying_by_family(outcomes)
     several_sweeps = len({outcome.sweep for outcome in outcomes}) > 1
@@ -128,12 +180,16 @@ def labels(outcomes: Sequence[Outcome], *, variants: bool = True) -> list[str]:
                 *([outcome.sweep] if several_sweeps else []),
                 outcome.cell.architecture,
                 *([outcome.cell.variant] if variants else []),
-                *_settings(outcome.cell, varying[_family(outcome)]),
+                *_distinction(outcome, varying[_family(outcome)]),
                 *([outcome.device] if several_devices and outcome.device else []),
             ]
         )
         for outcome in outcomes
     ]
+
+
+def _distinction(outcome: Outcome, varying: Iterable[str]) -> list[str]:
+    return [outcome.selection] if outcome.selection else _settings(outcome.cell, varying)
 
 
 def varying_hyperparameters(outcomes: Sequence[Outcome]) -> list[str]:
@@ -145,6 +201,11 @@ def varying_hyperparameters(outcomes: Sequence[Outcome]) -> list[str]:
 def shown_value(value: JsonValue) -> str:
     """A hyperparameter's value as a person writes it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def drawn_value(value: JsonValue) -> str:
+    """A hyperparameter's value that a search drew, to three significant digits."""
+    return shown_value(float(f"{value:.3g}") if isinstance(value, float) else value)
 
 
 def _settings(cell: Cell, names: Iterable[str]) -> list[str]:
@@ -169,6 +230,18 @@ def _varying_by_family(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, str]
     }
 
 
+def _selections(searches: Iterable[SearchState]) -> dict[str, Selection]:
+    """By the identity of the cell; none before a search has a winner."""
+    found: dict[str, Selection] = {}
+    for search in searches:
+        if search.winner:
+            winner, default = cell_identity(search.winner.cell), cell_identity(search.default)
+            found |= {default: Selection.DEFAULT, winner: Selection.WINNER}
+            if winner == default:
+                found[winner] = Selection.BOTH
+    return found
+
+
 def _outcomes(
     name: str,
     space: Space | None,
@@ -178,7 +251,8 @@ def _outcomes(
 ) -> tuple[Outcome, ...]:
     dataset = _dataset_name(space, records, test_set)
     cells: dict[tuple[str, str, str], list[Trial]] = {}
-    for trial in wanted:
+    # A search may have drawn the same cell twice.
+    for trial in {trial.key: trial for trial in wanted}.values():
         place = (trial.cell.architecture, trial.cell.variant, trial.cell_key)
         cells.setdefault(place, []).append(trial)
     return tuple(

@@ -7,12 +7,13 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mnist_ray.forecast import Forecast
 from mnist_ray.planner import Agenda, Plan
+from mnist_ray.progress_bar import bar_for, ignore_missing_widgets
 from mnist_ray.record import Record, Status
+from mnist_ray.resources import Request
 from mnist_ray.space import Space
 from mnist_ray.tables import Tables
 from mnist_ray.trial import Trial
@@ -25,6 +26,8 @@ class Screen:
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(highlight=False)
+        if self._console.is_jupyter:
+            ignore_missing_widgets()
         self._quiet = quiet
 
     def tell(self, lines: Iterable[str]) -> None:
@@ -93,7 +96,9 @@ class Screen:
         """The table of means, and the findings in words."""
         if self._quiet:
             return
-        self._console.print(means(tables.report.to_pylist()))
+        cells = tables.report.to_pylist()
+        if cells:  # A search has none before its winner is known.
+            self._console.print(means(cells))
         self.tell(sentences)
 
     def failures(self, records: Sequence[Record], *, folder: str) -> None:
@@ -151,13 +156,22 @@ def means(cells: Sequence[Row]) -> Table:
 
 
 def _varying(cells: Sequence[Row]) -> list[str]:
-    """What tells apart the cells of one architecture and variant: settings, or devices."""
+    """What tells apart the cells of one architecture and variant: settings, or devices.
+
+    After a search it is whether they are its winner or the default.
+    """
+    if any(cell.get("selection") for cell in cells):
+        return ["selection", *_differing(cells, ["device"])]
     fixed = {"dataset", "architecture", "variant"}
     columns = list(cells[0])[: list(cells[0]).index("trials")] if cells else []
+    return _differing(cells, [name for name in [*columns, "device"] if name not in fixed])
+
+
+def _differing(cells: Sequence[Row], names: Iterable[str]) -> list[str]:
+    """Those of `names` that differ within an architecture and variant."""
     families: dict[tuple[str, str], list[Row]] = {}
     for cell in cells:
         families.setdefault((cell["architecture"], cell["variant"]), []).append(cell)
-    names = [name for name in [*columns, "device"] if name not in fixed]
     return [
         name
         for name in names
@@ -201,27 +215,11 @@ class SweepProgress:
         self._console, self._quiet = console, quiet
         self._done, self._failed, self._total = 0, 0, trials
         self._weights = weights
-        self._bar: Progress | None = None
-        if console.is_terminal and not quiet:
-            self._bar = Progress(
-                BarColumn(bar_width=None),
-                TextColumn("{task.fields[trials]}"),
-                TimeElapsedColumn(),
-                TextColumn("elapsed,"),
-                TimeRemainingColumn(compact=True),
-                TextColumn("left"),
-                console=console,
-                transient=True,
-                expand=True,
-                # A trial may take minutes: the speed of all so far is the best guess.
-                speed_estimate_period=3600 * 24,
-            )
-            # Without a total it pulses: Ray and TensorFlow take their time to start.
-            self._task = self._bar.add_task("", total=None, trials=self._count())
+        self._bar = None if quiet else bar_for(console)
 
     def __enter__(self) -> Self:
         if self._bar:
-            self._bar.start()
+            self._bar.start(self._count())
         return self
 
     def __exit__(
@@ -239,11 +237,10 @@ class SweepProgress:
         self._total = self._done + left
         self._failed += record.status is Status.FAILED
         if self._bar:
-            self._bar.update(
-                self._task,
+            self._bar.step(
+                self._weights.get(record.key, 0.0),
                 total=sum(self._weights.values()),
-                advance=self._weights.get(record.key, 0.0),
-                trials=self._count(),
+                text=self._count(),
             )
         elif not self._quiet:
             self._print(f"[{self._done}/{self._total}] {_line(record)}")
@@ -256,10 +253,9 @@ class SweepProgress:
             "started again"
         )
 
-    def waiting(self, for_resources: Mapping[str, float]) -> None:
-        """No trial runs, for want of a node that has these resources."""
-        amounts = ", ".join(f"{amount:g} {name}" for name, amount in for_resources.items())
-        self._print(f"waiting for a node with {amounts}")
+    def waiting(self, request: Request) -> None:
+        """No trial runs, for want of a node that has room for one."""
+        self._print(f"Waiting for a machine with {request} to spare")
 
     def _print(self, text: str) -> None:
         self._console.print(escape(text), soft_wrap=True, highlight=False)

@@ -16,8 +16,9 @@ from mnist_ray.facts import Facts
 from mnist_ray.hyperparameters import kind_of
 from mnist_ray.ledger import TestSet
 from mnist_ray.precision import precision
-from mnist_ray.record import Record, Setting
-from mnist_ray.review import Review, review_space
+from mnist_ray.record import Record, Setting, Status
+from mnist_ray.review import Review, cell_identity, review_space
+from mnist_ray.search import Configuration, SearchState
 from mnist_ray.space import Cell, Replication, Space
 from mnist_ray.statistics import summarize
 
@@ -38,6 +39,8 @@ class Tables:
     """One row a pair of cells that differ in one thing."""
     robustness: pa.Table
     """One row a cell and test shift."""
+    search: pa.Table
+    """One row a configuration of a search, and one for the default where it was none."""
 
     def by_name(self) -> dict[str, pa.Table]:
         """The tables by the names of their files."""
@@ -56,7 +59,7 @@ def build(
 
 def tabulate(reviews: Sequence[Review]) -> Tables:
     """The tables of one sweep, or of several below each other, with the column `sweep` first."""
-    types = _hyperparameter_types([o.cell for review in reviews for o in review.outcomes])
+    types = _hyperparameter_types([cell for review in reviews for cell in review.cells])
 
     given = set(_given(reviews))
 
@@ -79,6 +82,7 @@ def tabulate(reviews: Sequence[Review]) -> Tables:
         epochs=table("epochs", lambda review: _epoch_rows(review, identity)),
         comparisons=table("comparisons", lambda review: _comparison_rows(review, identity)),
         robustness=table("robustness", lambda review: _robustness_rows(review, identity)),
+        search=table("search", lambda review: _search_rows(review, identity)),
     )
 
 
@@ -90,6 +94,8 @@ def _given(reviews: Sequence[Review]) -> Iterator[Only]:
         yield Only.SIDE_BY_SIDE
     if any(_goal(review.space) for review in reviews):
         yield Only.TO_A_PRECISION
+    if any(review.searches for review in reviews):
+        yield Only.WITH_A_SEARCH
 
 
 def _goal(space: Space | None) -> Replication | None:
@@ -118,12 +124,13 @@ def _report_rows(review: Review, identity: _Identity) -> Iterator[Row]:
             "mean_train_seconds": _mean(r.costs.train_seconds for r in finished),
             "parameters": parameters[0] if parameters else None,
             **_spread_columns(finished, review.test_set),
+            "selection": outcome.selection,
             "device": outcome.device,
         }
 
 
 def _trial_rows(review: Review, identity: _Identity) -> Iterator[Row]:
-    for outcome in review.outcomes:
+    for outcome in (*review.outcomes, *review.searched):
         cell = identity(outcome.cell)
         for record in outcome.records:
             yield {
@@ -147,7 +154,7 @@ def _trial_rows(review: Review, identity: _Identity) -> Iterator[Row]:
 
 
 def _epoch_rows(review: Review, identity: _Identity) -> Iterator[Row]:
-    for outcome in review.outcomes:
+    for outcome in (*review.outcomes, *review.searched):
         cell = {"dataset": outcome.dataset, **identity(outcome.cell)}
         for record in outcome.records:
             for number, epoch in enumerate(record.epochs, start=1):
@@ -162,6 +169,8 @@ def _comparison_rows(review: Review, identity: _Identity) -> Iterator[Row]:
             "kind": compared.kind,
             **identity(compared.a.cell, "_a"),
             **identity(compared.b.cell, "_b"),
+            "selection_a": compared.a.selection,
+            "selection_b": compared.b.selection,
             **_comparison_columns(compared),
             "device": compared.a.device,
         }
@@ -177,7 +186,57 @@ def _robustness_rows(review: Review, identity: _Identity) -> Iterator[Row]:
             yield {**cell, "test_shift": shift, "trials": len(accuracies), **columns}
 
 
+def _search_rows(review: Review, identity: _Identity) -> Iterator[Row]:
+    for search in review.searches:
+        default = cell_identity(search.default)
+        shown: list[tuple[Cell, Configuration | None]] = [
+            (each.cell, each) for each in search.configurations
+        ]
+        if default not in {cell_identity(cell) for cell, _ in shown}:
+            shown.append((search.default, None))
+        for cell, configuration in shown:
+            yield {
+                "dataset": review.dataset,
+                **identity(cell),
+                **_configuration_columns(configuration),
+                **_confirmation_columns(review, search, cell, configuration),
+                "is_winner": configuration is not None and configuration is search.winner,
+                "is_default": cell_identity(cell) == default,
+            }
+
+
 # Groups of columns
+
+
+def _configuration_columns(configuration: Configuration | None) -> Row:
+    if configuration is None:
+        return {"search_trials": 0}
+    scores = summarize(configuration.scores)
+    return {
+        "configuration": configuration.number,
+        "stage": configuration.stage.value,
+        "search_trials": scores.n,
+        "search_validation_accuracy": scores.mean,
+        "search_validation_std": scores.std,
+    }
+
+
+def _confirmation_columns(
+    review: Review, search: SearchState, cell: Cell, configuration: Configuration | None
+) -> Row:
+    """Of the fresh trials of a cell, and how far the search's score was from them."""
+    fresh = [t for t in search.confirmation if cell_identity(t.cell) == cell_identity(cell)]
+    tried = [*fresh, *(configuration.trials if configuration else ())]
+    found = [record for t in fresh if (record := review.finished_record(t)) is not None]
+    validation = _mean(record.validation_accuracy for record in found)
+    score = configuration.mean if configuration else None
+    return {
+        **_summary_columns([record.test.accuracy for record in found if record.test]),
+        "failed": sum(review.status_of(trial) is Status.FAILED for trial in tried),
+        "confirm_trials": len(found),
+        "confirm_validation_accuracy": validation,
+        "optimism": None if score is None or validation is None else score - validation,
+    }
 
 
 def _summary_columns(accuracies: Sequence[float]) -> Row:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mnist_ray.facts import Facts
 from mnist_ray.faults import Faults
 from mnist_ray.ledger import Latest, Ledger, TestSet
-from mnist_ray.planner import asked_shifts, trials_of
+from mnist_ray.planner import asked_shifts, plan, trials_of
 from mnist_ray.record import Costs, Epoch, Grading, Record, Setting, Status, Versions
 from mnist_ray.results import ResultsFolder
 from mnist_ray.seeds import trial_seeds
@@ -116,6 +116,60 @@ def made_up_sweep(
             robustness = [_grading(s, accuracy - 0.01 * s, test_set, rng) for s in shifts]
             records[trial.key] = replace(record, robustness=tuple(robustness))
     return MadeUp(space, facts, test_set, records)
+
+
+SEARCH = {
+    "architectures": {"feed_forward": {"dropout": {"uniform": [0, 0.5]}}},
+    "variants": {"centered": {}},
+    "search": {"configurations": 3, "trials_each": 3},
+    "confirm": 2,
+    "race": False,
+}
+"""Keys for a space with one small search."""
+
+
+Scores = Mapping[int | str, Sequence[float | None]]
+
+
+def made_up_search(
+    validation: Scores,
+    changes: Mapping[str, object] | None = None,
+    *,
+    at_most: int = 1000,
+) -> MadeUp:
+    """A sweep with searches, run trial by trial until nothing is missing any more.
+
+    Args:
+        validation: by number of a configuration, or "default", the validation accuracies of its
+            trials by index, the fresh ones last; None for one that fails. The test accuracy is
+            less by 0.05.
+        changes: keys of the usual space to replace, beside those of `SEARCH`.
+        at_most: trials, after which it is interrupted.
+    """
+    space, test_set = made_up_space({**SEARCH, **(changes or {})}), made_up_test_set()
+    facts = Facts(test_set.fingerprint, test_set.image_size, 10, 1000, len(test_set.labels), {})
+    records: dict[str, Record] = {}
+    while len(records) < at_most:
+        planned = plan(space, facts, records)
+        trial = next((each for each in planned.missing if each.key not in records), None)
+        if trial is None:
+            break
+        names = {
+            each.trials[0].cell_key: each.number
+            for search in planned.searches
+            for each in search.configurations
+        }
+        known = validation[names.get(trial.cell_key, "default")][trial.index]
+        records[trial.key] = _record_of_search(trial, known, test_set)
+    return MadeUp(space, facts, test_set, records)
+
+
+def _record_of_search(trial: Trial, validation: float | None, test_set: TestSet) -> Record:
+    rng = np.random.default_rng(int(trial.key[:8], 16))
+    record = made_up_record(trial, (validation or 0.5) - 0.05, test_set=test_set, rng=rng)
+    if validation is None:
+        return as_failed(record)
+    return replace(record, epochs=(*record.epochs[:-1], Epoch(0.5, 0.7, 0.4, validation)))
 
 
 def made_up_record(

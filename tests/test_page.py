@@ -10,8 +10,10 @@ import pytest
 from made_up import (
     ACCURACIES,
     MadeUp,
+    Scores,
     as_failed,
     folder_at,
+    made_up_search,
     made_up_sweep,
     made_up_test_set,
     on_device,
@@ -83,6 +85,15 @@ def many_classes() -> MadeUp:
     return made_up_sweep(test_set=made_up_test_set(620, classes=62))
 
 
+SCORES: Scores = {
+    0: [0.80, 0.82, 0.84],
+    1: [0.90, 0.92, 0.94, 0.89, 0.91],
+    2: [0.95, None],
+    "default": [0, 0, 0, 0.90, 0.92],
+}
+"""Of the configurations of a search, by number."""
+
+
 SWEEPS: Mapping[str, Callable[[], MadeUp]] = {
     "usual": lambda: made_up_sweep(accuracies=ACCURACIES),
     "one trial": lambda: made_up_sweep({"trials": 1}),
@@ -95,11 +106,18 @@ SWEEPS: Mapping[str, Callable[[], MadeUp]] = {
     "two devices": two_devices,
     "many classes": many_classes,
 }
+SEARCHES: Mapping[str, Callable[[], MadeUp]] = {
+    "ended search": lambda: made_up_search(SCORES),
+    "unfinished search": lambda: made_up_search(SCORES, at_most=4),
+    "search not begun": lambda: made_up_search(SCORES, at_most=0),
+    "search without winner": lambda: made_up_search({0: [None], 1: [0.9, None], 2: [None]}),
+    "not afresh yet": lambda: made_up_search(SCORES, at_most=8),
+}
 
 
 @cache
 def page_named(name: str) -> str:
-    return page_of(SWEEPS[name]())
+    return page_of({**SWEEPS, **SEARCHES}[name]())
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -107,6 +125,50 @@ def test_every_section_is_there_in_order_whatever_there_is_to_show(name: str) ->
     page = page_named(name)
     assert re.findall(r'<section id="(\w+)">', page) == SECTIONS
     assert len(page.encode()) < 3_000_000
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_has_a_section_after_the_table_however_far_it_has_come(name: str) -> None:
+    after = SECTIONS.index("table") + 1
+    sections = [*SECTIONS[:after], "search", *SECTIONS[after:]]
+    assert re.findall(r'<section id="(\w+)">', page_named(name)) == sections
+
+
+def test_winner_and_default_stand_beside_each_other() -> None:
+    search = section(page_named("ended search"), "search")
+    rows = re.findall(r"<tr>\n<th scope=\"row\">.*?</tr>", search, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+    assert [row[1] for row in cells] == ["winner", "default"]
+    assert cells[0][3:7] == ["0.9200", "0.9000", "0.0200", "<strong>0.8500</strong>"]
+    assert cells[1][3:6] == ["\N{EN DASH}", "0.9100", "\N{EN DASH}"]
+    trials = section(page_named("ended search"), "trials")
+    assert "feed_forward · winner" in trials
+    assert "feed_forward · default" in trials
+
+
+def test_configurations_are_shown_by_score_and_what_can_not_win_last() -> None:
+    figure = re.search(r'aria-label="([^"]*search for[^"]*)"', page_named("ended search"))
+    assert figure
+    told = re.findall(r"(\d): [\d.]+ ([\d.]+, n = \d(?:, \w+)?)", figure[1])
+    assert told == [
+        ("1", "0.9200, n = 3, winner"),
+        ("0", "0.8200, n = 3"),
+        ("2", "0.9500, n = 1, failed"),
+    ]
+
+
+def test_a_search_without_a_winner_says_why() -> None:
+    search = section(page_named("search without winner"), "search")
+    assert "all 3 configurations failed. The first error: ValueError: no such luck" in search
+    failed = section(page_named("search without winner"), "failed")
+    assert "feed_forward · centered · configuration 0, trial 0" in failed
+    unfinished = section(page_named("unfinished search"), "search")
+    assert "has not ended" in unfinished
+
+
+def section(page: str, name: str) -> str:
+    start = page.index(f'<section id="{name}">')
+    return page[start : page.index("</section>", start)]
 
 
 def test_the_page_is_the_same_for_the_same_records() -> None:
@@ -204,6 +266,14 @@ def test_a_browser_shows_the_page_without_complaint_or_request(
     shown = browser.evaluate("[...document.querySelectorAll('section')].map(s => s.id).join()")
     assert shown.split(",") == SECTIONS
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_browser_shows_a_search_on_a_phone(browser: chromium.Page, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(page_named("ended search"), encoding="utf-8")
+    browser.open(tmp_path / "report.html", width=390)
+    assert browser.complaints() == []
+    assert browser.evaluate("document.querySelectorAll('#search svg').length") == 1
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_browser_takes_a_hostile_name_for_text(

@@ -7,14 +7,24 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up import ACCURACIES, MadeUp, as_failed, folder_at, made_up_sweep
+from made_up import (
+    ACCURACIES,
+    MadeUp,
+    Scores,
+    as_failed,
+    folder_at,
+    made_up_search,
+    made_up_sweep,
+)
 
+import mnist_ray
 from mnist_ray.errors import InputError
 from mnist_ray.report import (
     load_comparisons,
     load_epochs,
     load_report,
     load_robustness,
+    load_search,
     load_trials,
     main,
     rebuild,
@@ -23,7 +33,7 @@ from mnist_ray.tables import build
 
 FILES = {
     *("report.parquet", "trials.parquet", "epochs.parquet", "comparisons.parquet"),
-    *("robustness.parquet", "report.html"),
+    *("robustness.parquet", "search.parquet", "report.html"),
 }
 
 LeftBehind = Callable[..., tuple[MadeUp, Path]]
@@ -131,6 +141,17 @@ def test_frames_have_tidy_types(left_behind: LeftBehind) -> None:
     assert "p_value_holm" in load_comparisons(path)
 
 
+def test_a_search_is_read_as_a_tidy_frame(tmp_path: Path) -> None:
+    scores: Scores = {0: [0.8] * 3, 1: [0.9] * 5, 2: [0.7] * 3, "default": [0.8] * 5}
+    made_up_search(scores).write(folder_at(tmp_path))
+    rebuild(folder_at(tmp_path))
+    search = mnist_ray.load_search(tmp_path)
+    pd.testing.assert_frame_equal(search, load_search(tmp_path))
+    assert search.loc[search["is_winner"], "configuration"].tolist() == [1]
+    assert search["configuration"].tolist() == [0, 1, 2, pd.NA]
+    assert str(search["is_default"].dtype) == "boolean"
+
+
 def test_lists_are_tuples_so_that_they_can_be_grouped_by(left_behind: LeftBehind) -> None:
     _, path = left_behind()
     rebuild(folder_at(path))
@@ -224,6 +245,16 @@ def test_the_traceback_of_a_failed_trial_is_shown_by_a_unique_prefix_of_its_key(
     assert capsys.readouterr().out.startswith("Traceback (most recent call last):")
     assert main([str(path), "--traceback", "zzz"]) == 2
     assert key in capsys.readouterr().err
+
+
+def test_failed_trials_of_a_search_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_up_search({0: [None], 1: [None], 2: [None]}).write(folder_at(tmp_path))
+    assert main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "has no winner" in out
+    assert out.count("Failed: ValueError: no such luck") == 3
 
 
 def test_several_sweeps_are_put_side_by_side(left_behind: LeftBehind, tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ from made_up import (
     ACCURACIES,
     MadeUp,
     as_failed,
+    made_up_search,
     made_up_space,
     made_up_sweep,
     on_device,
 )
 from scipy import stats
 
-from mnist_ray.columns import TABLES, Column, Only, markdown
+from mnist_ray.columns import SWEEP, TABLES, Column, Only, markdown
 from mnist_ray.planner import trials_of
 from mnist_ray.record import Status
 from mnist_ray.space_file import RESERVED_COLUMNS
@@ -64,14 +65,13 @@ def test_trials_columns_come_in_the_documented_order() -> None:
 
 
 def test_no_hyperparameter_can_bear_the_name_of_a_column() -> None:
-    beside_hyperparameters = {
+    columns = {
         column.name
-        for table in ("report", "trials", "epochs", "robustness")
-        for column in TABLES[table]
+        for table in TABLES.values()
+        for column in (SWEEP, *table)
         if isinstance(column, Column)
     }
-    missing = beside_hyperparameters - RESERVED_COLUMNS
-    assert missing <= {"traceback"}
+    assert columns - RESERVED_COLUMNS == set()
 
 
 def test_means_over_trials_can_be_worked_out_by_hand() -> None:
@@ -264,6 +264,126 @@ def test_replication_to_a_precision_reports_the_interval_of_its_rule() -> None:
 
 def test_a_fixed_number_of_trials_has_no_columns_of_a_precision() -> None:
     assert "satisfied" not in tables_of(made_up_sweep()).report.column_names
+
+
+# Searches
+
+FILLER = [0.0] * 3
+"""The default is not among what the search tries."""
+
+
+def search_of(sweep: MadeUp) -> pd.DataFrame:
+    return tables_of(sweep).search.to_pandas()
+
+
+def searched() -> MadeUp:
+    return made_up_search(
+        {
+            0: [0.80, 0.82, 0.84],
+            1: [0.90, 0.92, 0.94, 0.89, 0.91],
+            2: [0.95, None],
+            "default": [*FILLER, 0.90, 0.92],
+        }
+    )
+
+
+def test_the_winner_has_its_score_and_what_it_does_afresh() -> None:
+    rows = search_of(searched())
+    assert rows["is_winner"].tolist() == [False, True, False, False]
+    winner = rows.iloc[1]
+    assert (winner["stage"], winner["search_trials"], winner["confirm_trials"]) == (
+        "complete",
+        3,
+        2,
+    )
+    # Mean of 0.90, 0.92, 0.94; deviations -0.02, 0, 0.02. Afresh 0.89 and 0.91.
+    assert winner["search_validation_accuracy"] == pytest.approx(0.92)
+    assert winner["search_validation_std"] == pytest.approx(0.02)
+    assert winner["confirm_validation_accuracy"] == pytest.approx(0.90)
+    assert winner["optimism"] == pytest.approx(0.02)
+    # Tests are made up as 0.05 less: 0.84 and 0.86.
+    assert winner["mean_test_accuracy"] == pytest.approx(0.85)
+    assert winner["sem_test_accuracy"] == pytest.approx(0.01)
+    assert winner["ci95_high"] == pytest.approx(0.85 + stats.t.ppf(0.975, 1) * 0.01)
+
+
+def test_a_configuration_with_a_failed_trial_never_wins_with_the_mean_of_the_rest() -> None:
+    failed = search_of(searched()).iloc[2]
+    assert (failed["stage"], failed["search_trials"], failed["failed"]) == ("failed", 1, 1)
+    assert failed["search_validation_accuracy"] == pytest.approx(0.95)  # above the winner's
+    assert failed[["optimism", "mean_test_accuracy"]].isna().all()
+
+
+def test_the_default_has_a_row_though_the_search_never_tried_it() -> None:
+    default = search_of(searched()).iloc[3]
+    assert default["is_default"]
+    assert pd.isna(default["configuration"])
+    assert pd.isna(default["stage"])
+    assert (default["search_trials"], default["confirm_trials"]) == (0, 2)
+    assert default["mean_test_accuracy"] == pytest.approx(0.86)
+    assert pd.isna(default["optimism"])
+
+
+def default_among_the_options() -> MadeUp:
+    """With two options, of three configurations the default is one, and one is drawn twice."""
+    accuracies = [0.90, 0.92, 0.94, 0.89, 0.91]
+    lower = [0.80, 0.82, 0.84, 0.80, 0.80]
+    options = {"feed_forward": {"dropout": {"choice": [0.0, 0.4]}}}
+    changes = {"architectures": options}
+    first = made_up_search({}, changes, at_most=0)
+    rows = search_of(first)
+    scores = [accuracies if is_default else lower for is_default in rows["is_default"]]
+    return made_up_search(dict(enumerate(scores)), changes)
+
+
+def test_a_default_that_itself_won_is_one_row_and_one_cell() -> None:
+    tables = tables_of(default_among_the_options())
+    rows = tables.search.to_pandas()
+    assert len(rows) == 3
+    winner = rows[rows["is_winner"]]
+    assert winner["is_default"].tolist() == [True]
+    assert winner["optimism"].tolist() == pytest.approx([0.02])
+    assert tables.report["selection"].to_pylist() == ["winner and default"]
+    assert tables.report["trials"].to_pylist() == [2]
+
+
+def test_trials_of_a_configuration_that_was_drawn_twice_are_listed_once() -> None:
+    tables = tables_of(default_among_the_options())
+    assert len(set(tables.search["dropout"].to_pylist())) == 2 < tables.search.num_rows
+    keys = tables.trials["key"].to_pylist()
+    assert len(keys) == len(set(keys))
+
+
+def test_what_was_raced_out_keeps_the_score_of_its_few_trials() -> None:
+    sweep = made_up_search(
+        {
+            0: [0.90, 0.91, 0.92, 0.93, 0.94, 0.90, 0.90],
+            1: [0.50, 0.51, 0.50],
+            2: [0.90, 0.91, 0.91, 0.92, 0.93],
+            "default": [*FILLER, 0.0, 0.0, 0.90, 0.92],
+        },
+        {"race": True, "search": {"configurations": 3, "trials_each": 5}},
+    )
+    rows = search_of(sweep)
+    assert rows["stage"].tolist()[:3] == ["complete", "raced_out", "complete"]
+    assert rows["search_trials"].tolist() == [5, 3, 5, 0]
+    assert rows["search_validation_accuracy"][1] == pytest.approx(1.51 / 3)
+
+
+def test_the_report_is_of_fresh_trials_and_tells_winner_and_default_apart() -> None:
+    report = report_of(searched())
+    assert report["selection"].tolist() == ["winner", "default"]
+    assert report["trials"].tolist() == [2, 2]
+    assert report["mean_validation_accuracy"].tolist() == pytest.approx([0.90, 0.91])
+    assert "selection" not in report_of(made_up_sweep())
+
+
+def test_before_a_search_has_a_winner_the_report_has_no_rows() -> None:
+    tables = tables_of(made_up_search({0: [0.8], 1: [0.9], 2: [0.9]}, at_most=3))
+    assert tables.report.num_rows == 0
+    assert tables.trials.num_rows == 3
+    assert tables.search["stage"].to_pylist() == ["running"] * 3 + [None]
+    assert not any(tables.search["is_winner"].to_pylist())
 
 
 def test_every_column_is_documented_in_the_page_of_columns() -> None:
