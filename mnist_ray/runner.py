@@ -32,7 +32,7 @@ from mnist_ray.record import Costs, Record, Status
 from mnist_ray.resources import Node, Request
 from mnist_ray.results import ResultsFolder
 from mnist_ray.trial import Trial
-from mnist_ray.worker import Context, Job, TrialWorker, import_training
+from mnist_ray.worker import Context, Job, TrialWorker
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,8 +113,6 @@ def connected(
         signal.signal(signal.SIGTERM, on_sigterm)
     try:
         with contextlib.nullcontext() if verbose else _without_messages_of_raylets():
-            if own:
-                _warm_up()
             yield
     finally:
         ray.shutdown()
@@ -551,17 +549,6 @@ def _gpu_memory(node_ids: Sequence[str]) -> dict[str, float]:
 @ray.remote  # type: ignore[untyped-decorator]
 def _arrive() -> None:
     """Nothing: that it runs says that there is a node."""
-
-
-@ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]
-def _import_training() -> None:
-    import_training()
-
-
-def _warm_up() -> None:
-    """Let idle workers import TensorFlow while the driver makes ready; trials find it there."""
-    for _ in range(int(ray.cluster_resources().get("CPU", 1))):
-        _import_training.remote()
 
 
 def _shipped_code(modules: Sequence[Path]) -> dict[str, Any]:
