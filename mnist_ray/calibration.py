@@ -26,7 +26,7 @@ def calibrate(
     A child process trains each for a few batches, with as many threads as a trial has. Cells that
     it fails on are left out.
     """
-    from mnist_ray.runner import WORKER_ENVIRONMENT
+    from mnist_ray.connection import WORKER_ENVIRONMENT
 
     request = pickle.dumps((dict(cells), facts, threads, folder))
     done = subprocess.run(

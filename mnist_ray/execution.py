@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mnist_ray import runner
+from mnist_ray import connection, runner
 from mnist_ray.costs import memory_bytes
 from mnist_ray.data import Dataset
 from mnist_ray.early_stopping import StopEarly
@@ -17,7 +17,7 @@ from mnist_ray.estimates import estimated_seconds, operations_of
 from mnist_ray.facts import Facts
 from mnist_ray.hyperparameters import BUILT_IN
 from mnist_ray.ledger import Ledger
-from mnist_ray.own_code import code_folder, modules_to_ship
+from mnist_ray.own_code import code_folder
 from mnist_ray.planner import Agenda, asked_shifts
 from mnist_ray.resources import (
     Limits,
@@ -54,47 +54,43 @@ def execute(
     ledger: Ledger,
     listener: runner.Listener,
     limits: Limits,
-    address: str | None,
-    verbose: bool,
+    is_cluster: bool,
     trackers: Sequence[Tracker] = (),
 ) -> None:
-    """Run what the agenda hands out, on the Ray at `address` or one of its own.
+    """Run what the agenda hands out, on the Ray that this program is connected to.
 
     Raises:
         InputError: no machine can hold a trial.
         StorageError: the results can't be written any more.
     """
-    is_cluster = address is not None
-    modules = modules_to_ship(space) if is_cluster else []
-    with runner.connected(address, verbose=verbose, modules=modules):
-        nodes = _nodes_for_trials(limits, listener)
-        allotment = Allotment(space, facts, nodes, limits)
-        _check_fit(allotment.requests(), nodes, is_cluster=is_cluster)
-        context = Context(
-            dataset=dataset,
-            # On a cluster the modules come with the code; what lies there may be another version.
-            folder=None if is_cluster else code_folder(space),
-            shifts=asked_shifts(space),
-            checkpoint_seconds=_checkpoint_seconds(space, facts, agenda, folder, nodes),
-            checkpoints=None if folder.is_local else folder.checkpoints(secrets.token_hex(4)),
-            git_commit=git_commit(),
+    nodes = _nodes_for_trials(limits, listener)
+    allotment = Allotment(space, facts, nodes, limits)
+    _check_fit(allotment.requests(), nodes, is_cluster=is_cluster)
+    context = Context(
+        dataset=dataset,
+        # On a cluster the modules come with the code; what lies there may be another version.
+        folder=None if is_cluster else code_folder(space),
+        shifts=asked_shifts(space),
+        checkpoint_seconds=_checkpoint_seconds(space, facts, agenda, folder, nodes),
+        checkpoints=None if folder.is_local else folder.checkpoints(secrets.token_hex(4)),
+        git_commit=git_commit(),
+    )
+    try:
+        runner.run(
+            agenda,
+            context=context,
+            request_of=allotment.request,
+            folder=folder,
+            ledger=ledger,
+            listener=listener,
+            max_pending=_max_pending(nodes, is_open=agenda.plan.is_open, is_cluster=is_cluster),
+            nodes_may_join=is_cluster,
+            callbacks=trackers,
+            scheduler=_scheduler(space),
         )
-        try:
-            runner.run(
-                agenda,
-                context=context,
-                request_of=allotment.request,
-                folder=folder,
-                ledger=ledger,
-                listener=listener,
-                max_pending=_max_pending(nodes, is_open=agenda.plan.is_open, is_cluster=is_cluster),
-                nodes_may_join=is_cluster,
-                callbacks=trackers,
-                scheduler=_scheduler(space),
-            )
-        finally:
-            for tracker in trackers:
-                tracker.close()
+    finally:
+        for tracker in trackers:
+            tracker.close()
 
 
 def _nodes_for_trials(limits: Limits, listener: runner.Listener) -> list[Node]:
@@ -103,11 +99,11 @@ def _nodes_for_trials(limits: Limits, listener: runner.Listener) -> list[Node]:
     A cluster may have only a small head, and add a machine when one is asked for. What a trial gets
     follows from what that machine has.
     """
-    nodes = runner.nodes()
+    nodes = connection.nodes()
     if not any(node.cpus for node in nodes):
         least = Request(limits.cpus_per_trial or 1, limits.gpus_per_trial or 0.0, memory_bytes=0)
-        runner.await_node(least, listener)
-        nodes = runner.nodes()
+        connection.await_node(least, waiting=listener.waiting)
+        nodes = connection.nodes()
     return nodes
 
 
@@ -122,10 +118,9 @@ def _max_pending(nodes: Sequence[Node], *, is_open: bool, is_cluster: bool) -> i
     return _cores(nodes) if is_open else min(2 * _all_cores(nodes), _MOST_PENDING)
 
 
-def cluster_concurrency(address: str, space: Space, facts: Facts, limits: Limits) -> int:
-    """How many trials of the space the cluster at `address` runs at a time."""
-    with runner.connected(address, verbose=False):
-        nodes = runner.nodes()
+def cluster_concurrency(space: Space, facts: Facts, limits: Limits) -> int:
+    """How many trials of the space run at a time on the cluster this program is connected to."""
+    nodes = connection.nodes()
     at_once = concurrency(list(Allotment(space, facts, nodes, limits).requests()), nodes)
     # A cluster without room for any is one that will add a machine.
     return max(1, at_once)

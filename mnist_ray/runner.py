@@ -1,4 +1,4 @@
-"""Ray: workers that stay, resources, retries; every trial goes through Ray Tune.
+"""Every trial goes through Ray Tune: workers that stay, retries, records.
 
 Ray Tune asks what to run next (`_Queue`) and hands back what its workers give (`_Recorder`). What
 is finished is in the ledger by then, so Tune's own experiment state is of no account: it lies in a
@@ -9,9 +9,7 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,17 +17,15 @@ from typing import Any, Protocol
 
 import ray
 from ray import tune
-from ray.exceptions import ObjectLostError, RayError
+from ray.exceptions import ObjectLostError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 from ray.util import placement_group_table
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mnist_ray.ledger import Ledger
-from mnist_ray.machine import smallest_gpu_memory
 from mnist_ray.planner import Agenda
 from mnist_ray.record import Costs, Record, Status
-from mnist_ray.resources import Node, Request
+from mnist_ray.resources import Request
 from mnist_ray.results import ResultsFolder
 from mnist_ray.trial import Trial
 from mnist_ray.worker import Context, Job, TrialWorker
@@ -39,30 +35,6 @@ _LOG = logging.getLogger(__name__)
 _LOST_PROCESS_RETRIES = 3
 _PATIENCE_SECONDS = 10.0
 """How long nothing may run before it is told."""
-_ASKING_SECONDS = 60.0
-"""How long a node may take to say what its GPUs have; it may have to fetch the code first."""
-_USUAL_GPU_BYTES = 16e9
-"""Of a card that does not say what it has."""
-
-_DRIVER_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
-    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000000",
-    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER": "1000000000",
-}
-WORKER_ENVIRONMENT = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    # The memory of a step goes back when the step is over, in huge pages that make it cheap to take
-    # again. TensorFlow's own pool keeps 300 MB that the shifted CNN needs for a moment only.
-    "TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
-"""What a process that trains must find in its environment when it starts."""
 
 
 class Listener(Protocol):
@@ -76,70 +48,6 @@ class Listener(Protocol):
 
     def waiting(self, request: Request) -> None:
         """No trial runs, for want of a node that has room for one."""
-
-
-@contextlib.contextmanager
-def connected(
-    address: str | None, *, verbose: bool, modules: Sequence[Path] = ()
-) -> Iterator[None]:
-    """Ray, for as long as the block lasts: one of its own, or the cluster at `address`.
-
-    A cluster's own processes go on afterwards; only what this sweep started there ends.
-
-    Args:
-        address: `auto` or `host:port`; None for a Ray of its own.
-        verbose: whether to show what Ray and the workers say.
-        modules: what a cluster's workers must be able to import beside this package: files of
-            modules and folders of packages.
-    """
-    own = address is None
-    os.environ.update({**_DRIVER_ENVIRONMENT, **(WORKER_ENVIRONMENT if own else {})})
-    level = logging.INFO if verbose else logging.ERROR
-    logging.getLogger("ray").setLevel(level)
-    # Of lost processes Tune gives tracebacks of Ray's insides; the listener tells of them.
-    logging.getLogger("ray.tune").setLevel(level if verbose else logging.CRITICAL)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        # "local" starts one whatever an earlier cluster left behind in Ray's temporary folder.
-        address="local" if own else address,
-        include_dashboard=False if own else None,
-        log_to_driver=verbose,
-        logging_level=level,
-        runtime_env=None if own else _shipped_code(modules),
-        configure_logging=True,
-    )
-    if on_sigterm is not None and threading.current_thread() is threading.main_thread():
-        # Ray's own would end the driver on the spot, with a C++ stack trace.
-        signal.signal(signal.SIGTERM, on_sigterm)
-    try:
-        with contextlib.nullcontext() if verbose else _without_messages_of_raylets():
-            yield
-    finally:
-        ray.shutdown()
-
-
-def nodes() -> list[Node]:
-    """What each living node of the cluster has to give."""
-    living = [node for node in ray.nodes() if node["Alive"]]
-    cards = _gpu_memory([node["NodeID"] for node in living if node["Resources"].get("GPU")])
-    return [
-        Node(
-            cpus=node["Resources"].get("CPU", 0.0),
-            gpus=node["Resources"].get("GPU", 0.0),
-            memory_bytes=node["Resources"].get("memory", 0.0),
-            gpu_memory_bytes=cards.get(node["NodeID"], 0.0),
-        )
-        for node in living
-    ]
-
-
-def await_node(request: Request, listener: Listener) -> None:
-    """Wait until a node can hold `request`; an autoscaler takes the waiting for a wish."""
-    # A task, since what a task wishes for ends with the program, come what may.
-    arrival = _arrive.options(num_cpus=request.cpus, num_gpus=request.gpus).remote()
-    if not ray.wait([arrival], timeout=_PATIENCE_SECONDS)[0]:
-        listener.waiting(request)
-        ray.get(arrival)
 
 
 def run(
@@ -176,13 +84,10 @@ def run(
     recorder = _Recorder(
         agenda, dataset=context.dataset.name, folder=folder, ledger=ledger, listener=listener
     )
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialWorker, context=context),
-        lambda config: tune.PlacementGroupFactory([request_of(config["job"].trial).to_ray()]),
-    )
+    trainable = tune.with_parameters(TrialWorker, context=context)
     with _temporary_folder() as tune_folder, _shared_checkpoints(context):
         while True:  # Once, but for what `_fit` and `_Recorder.on_trial_error` put back.
-            waiting = [_Waiting(request_of, listener)] if nodes_may_join else []
+            waiting = [_Waiting(listener)] if nodes_may_join else []
             tuner = tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
@@ -249,13 +154,7 @@ class _Queue(_Stateless, Searcher):  # type: ignore[misc]
                 # Another sweep into the same folder was quicker.
                 self._agenda.settle(known)
                 continue
-            request = self._request_of(trial)
-            job = Job(
-                trial,
-                threads=request.cpus,
-                on_gpu=request.gpus > 0,
-                reports_epochs=self._agenda.may_stop(trial),
-            )
+            job = Job(trial, self._request_of(trial), reports_epochs=self._agenda.may_stop(trial))
             return {"job": job}
         return Searcher.FINISHED if self._agenda.is_exhausted else None
 
@@ -453,27 +352,11 @@ def _reason(account: str) -> str:
     return death[1] if death else next(iter(last.splitlines()), "unknown")
 
 
-@contextlib.contextmanager
-def _without_messages_of_raylets() -> Iterator[None]:
-    """Ray prints a paragraph on every lost worker, whatever `log_to_driver` says."""
-    try:
-        from ray._private.ray_logging import stdout_deduplicator as printer
-    except ImportError:  # Ray's own affair, which another version may do differently
-        yield
-        return
-    before = printer.skip_re
-    printer.skip_re = re.compile("")
-    try:
-        yield
-    finally:
-        printer.skip_re = before
-
-
 class _Waiting(_Stateless, tune.Callback):  # type: ignore[misc]
     """Says so when no node has room for a trial; once, until trials run again."""
 
-    def __init__(self, request_of: Callable[[Trial], Request], listener: Listener) -> None:
-        self._request_of, self._listener = request_of, listener
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self._running: set[str] = set()
         self._since = time.monotonic()
         self._is_told = False
@@ -500,7 +383,7 @@ class _Waiting(_Stateless, tune.Callback):  # type: ignore[misc]
             # A trial with room is starting: it imports TensorFlow, and may fetch the code first.
             if trials[-1].status == TuneTrial.PENDING and not _has_room():
                 self._is_told = True
-                self._listener.waiting(self._request_of(trials[-1].config["job"].trial))
+                self._listener.waiting(trials[-1].config["job"].request)
 
 
 def _has_room() -> bool:
@@ -522,36 +405,3 @@ def _shared_checkpoints(context: Context) -> Iterator[None]:
     finally:
         if context.checkpoints is not None:
             context.checkpoints.delete_all()
-
-
-@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
-def _ask_gpu_memory() -> int | None:
-    return smallest_gpu_memory()
-
-
-def _gpu_memory(node_ids: Sequence[str]) -> dict[str, float]:
-    """Bytes of the smallest card of each of those nodes."""
-    asked = {
-        _ask_gpu_memory.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
-        ).remote(): node_id
-        for node_id in node_ids
-    }
-    found = dict.fromkeys(node_ids, _USUAL_GPU_BYTES)
-    if not asked:
-        return found
-    for answer in ray.wait([*asked], num_returns=len(asked), timeout=_ASKING_SECONDS)[0]:
-        with contextlib.suppress(RayError):  # The node may have gone.
-            found[asked[answer]] = ray.get(answer) or _USUAL_GPU_BYTES
-    return found
-
-
-@ray.remote  # type: ignore[untyped-decorator]
-def _arrive() -> None:
-    """Nothing: that it runs says that there is a node."""
-
-
-def _shipped_code(modules: Sequence[Path]) -> dict[str, Any]:
-    """A runtime environment in which the workers of a cluster find this package and `modules`."""
-    paths = [Path(__file__).parent, *modules]
-    return {"py_modules": [str(path) for path in paths], "env_vars": WORKER_ENVIRONMENT}

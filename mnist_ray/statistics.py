@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -639,9 +640,9 @@ def _signed_rank_p(differences: FloatArray) -> float | None:
         return None
     nonzero = differences[differences != 0]
     if nonzero.size > _EXACT_SIGNED_RANKS_UP_TO:
-        return float(stats.wilcoxon(nonzero).pvalue)
+        return float(scipy.stats.wilcoxon(nonzero).pvalue)
     # Ranks of ties are halves; twice the ranks are whole numbers and can be counted.
-    ranks = np.rint(2 * stats.rankdata(np.abs(nonzero))).astype(np.int64)
+    ranks = np.rint(2 * scipy.stats.rankdata(np.abs(nonzero))).astype(np.int64)
     positive = int(ranks[nonzero > 0].sum())
     smaller = min(positive, int(ranks.sum()) - positive)
     probabilities = np.zeros(int(ranks.sum()) + 1)
@@ -664,7 +665,7 @@ def _probability_of_superiority(a: FloatArray, b: FloatArray) -> float | None:
     """Mann & Whitney's U over the number of couples: from ranks, which needs no such table."""
     if a.size == 0 or b.size == 0:
         return None
-    ranks = stats.rankdata(np.concatenate([a, b]))[: a.size]
+    ranks = scipy.stats.rankdata(np.concatenate([a, b]))[: a.size]
     u = float(ranks.sum()) - a.size * (a.size + 1) / 2
     return u / (a.size * b.size)
 

@@ -23,6 +23,7 @@ import mnist_ray
 from mnist_ray.errors import InputError
 from mnist_ray.planner import trials_of
 from mnist_ray.record import Record, Status
+from mnist_ray.resources import Request
 from mnist_ray.results import ResultsFolder
 from mnist_ray.seeds import trial_seeds
 from mnist_ray.sweep import main
@@ -205,7 +206,7 @@ class Told:
 def told(heard: Heard, folder: ResultsFolder) -> Told:
     sweep = made_up_sweep({"training": {"epochs": 3}, "trials": 1})
     (trial, *_) = trials_of(sweep.space, sweep.space.cells((8, 8))[0], sweep.facts, 1)
-    job = Job(trial, threads=1)
+    job = Job(trial, Request(1, 0.0, 0))
     tune_trial = SimpleNamespace(trial_id="1", config={"job": job}, experiment_dir_name="trials")
     tracker = Tracker("mlflow", heard, folder=folder, dataset="digits")
     return Told(tracker, tune_trial, sweep.records[trial.key])

@@ -12,6 +12,7 @@ from mnist_ray import results
 from mnist_ray.data import Dataset, load_dataset
 from mnist_ray.hyperparameters import Training
 from mnist_ray.record import Costs, Record, Status
+from mnist_ray.resources import Request
 from mnist_ray.results import ResultsFolder
 from mnist_ray.space import Cell
 from mnist_ray.trial import Trial
@@ -86,7 +87,7 @@ def worker_for(context: Context, *, reports_epochs: bool = False) -> TrialWorker
             super().setup(config, context)
 
     trial = Trial(CELL, index=0, seed=0, fingerprint=context.dataset.fingerprint)
-    job = Job(trial, threads=1, on_gpu=True, reports_epochs=reports_epochs)
+    job = Job(trial, Request(1, 1.0, 0), reports_epochs=reports_epochs)
     return Worker({"job": job})
 
 
