@@ -1,7 +1,6 @@
 """The real thing: the whole command, with Ray and Keras, on real handwriting."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from running import (
     assert_same_figures,
     opened,
     records,
-    wait,
     write_images,
     write_space,
 )
@@ -226,30 +224,6 @@ def test_from_python_it_gives_the_report(place: Place, results: Path) -> None:
     assert result.folder == str(results)
     assert result.report is not None
     assert result.report.equals(mnist_ray.load_report(results))
-
-
-def test_two_sweeps_at_once_extend_a_moved_one_without_running_anything_twice(
-    place: Place, results: Path
-) -> None:
-    """Moved with its images, extended by a trial a cell, by two commands into one folder."""
-    elsewhere = place.folder / "elsewhere"
-    elsewhere.mkdir()
-    shutil.copytree(results.parent, elsewhere / "moved")
-    for name in ("small.yaml", "small.npz", "own.py"):
-        shutil.copy(place.folder / name, elsewhere / name)
-    before = records(results)
-    arguments = ["elsewhere/small.yaml", "--trials", "3", "--results", "elsewhere/moved"]
-    with place.start(*arguments) as first, place.start(*arguments) as second:
-        endings = [wait(first), wait(second)]
-    for ended in endings:
-        assert ended.code == 0, ended
-        assert ended.errors == ""
-        # Only the new trials of the cells; the two may run the same one if they start it at once.
-        assert {name.split()[-1] for name in ended.recorded} <= {"2"}
-    after = records(elsewhere / "moved" / "small")
-    assert len(after) == 18
-    assert before.items() <= after.items()
-    assert set(mnist_ray.load_report(elsewhere / "moved" / "small").trials) == {3}
 
 
 # --- Trials that fail ------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from made_up import (
     MadeUp,
@@ -44,12 +43,6 @@ SPACES: dict[str, dict[str, Any]] = {
         "training": {"epochs": 2, "learning_rate": {"choice": [BAD[0], GOOD, BAD[1]]}},
         "search": {"algorithm": "optuna", "configurations": 6, "trials_each": 3},
         "race": True,
-        "confirm": 2,
-    },
-    "stopped": {
-        "training": {"epochs": 9, "learning_rate": {"loguniform": [1e-6, 1e-1]}},
-        "search": {"algorithm": "random", "configurations": 8, "trials_each": 2},
-        "early_stopping": "asha",
         "confirm": 2,
     },
     "hopeless": {
@@ -146,54 +139,6 @@ def test_a_search_that_has_ended_runs_nothing_again(place: Place, sampled: Ended
     assert again.code == 0, again
     assert again.recorded == []
     assert "records are of trials" not in again.output  # none is left out
-
-
-# --- Early stopping --------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stopped(place: Place) -> Ended:
-    return run(place, "stopped")
-
-
-def trials_of_search(table: pd.DataFrame) -> pd.DataFrame:
-    """Those of the search itself, the first two of each configuration."""
-    return table[table["trial"] < 2]
-
-
-def test_asha_cuts_trials_short_and_no_mean_holds_them(place: Place, stopped: Ended) -> None:
-    assert stopped.code == 0, stopped
-    folder = results(place, "stopped")
-    trials, epochs = mnist_ray.load_trials(folder), mnist_ray.load_epochs(folder)
-    cut = trials[trials["status"] == "cut_short"]
-    assert 0 < len(cut) < 8
-    assert set(cut["trial"]) == {0}
-    assert cut["test_accuracy"].isna().all()
-    seen = epochs.groupby("key")["epoch"].max()
-    assert set(seen[cut["key"]]) <= {1, 3}  # where they are compared; 9 is the end
-    whole = trials[trials["status"] == "finished"]
-    assert set(seen[whole["key"]]) == {9}
-    # A configuration that lasted has all its trials, one that did not has no more.
-    counts = trials_of_search(trials).groupby("learning_rate")["status"].agg(list)
-    assert sorted(map(tuple, counts)) == sorted(
-        [("cut_short",)] * len(cut) + [("finished",) * 2] * (8 - len(cut))
-    )
-
-
-def test_confirming_trials_are_whole(place: Place, stopped: Ended) -> None:
-    assert stopped.code == 0, stopped
-    folder = results(place, "stopped")
-    report, trials = mnist_ray.load_report(folder), mnist_ray.load_trials(folder)
-    assert list(report["trials"]) == [2, 2]
-    fresh = trials[trials["trial"] >= 2]
-    assert list(fresh["status"]) == ["finished"] * 4
-
-
-def test_a_search_with_stopped_trials_runs_nothing_again(place: Place, stopped: Ended) -> None:
-    assert stopped.code == 0, stopped
-    again = run(place, "stopped")
-    assert again.code == 0, again
-    assert again.recorded == []
 
 
 # --- Nothing but failures --------------------------------------------------------------------
