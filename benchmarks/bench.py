@@ -52,12 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=3, help="runs of each (default: 3)")
     parser.add_argument("--work", choices=[work.name for work in WORKS], help="only this one")
-    parser.add_argument("--many", type=int, default=0, help="also so many trials of a tiny model")
+    parser.add_argument(
+        "--many", type=int, default=1000, help="trials of a tiny model (default: 1000; 0: none)"
+    )
     options = parser.parse_args()
     dataset = load_dataset("mnist", data=os.environ.get("MNIST_RAY_DATA") or None)
     limits = machine_limits()
-    print(f"machine: {cores_here()} cores; one core: {limits.operations / 1e9:.0f} GFLOP/s in a ")
-    print(f"matrix product, {limits.bytes / 1e9:.1f} GB/s in a copy")
+    print(f"machine: {cores_here()} cores; one core: {limits.operations / 1e9:.0f} GFLOP/s in a matrix")
+    print(f"product, {limits.bytes / 1e9:.1f} GB/s in a copy")
     for work in WORKS:
         if options.work in (None, work.name):
             compare(work, dataset, limits, repeat=options.repeat)
