@@ -58,8 +58,9 @@ def main() -> None:
     options = parser.parse_args()
     dataset = load_dataset("mnist", data=os.environ.get("MNIST_RAY_DATA") or None)
     limits = machine_limits()
-    print(f"machine: {cores_here()} cores; one core: {limits.operations / 1e9:.0f} GFLOP/s in a matrix")
-    print(f"product, {limits.bytes / 1e9:.1f} GB/s in a copy")
+    rates = f"{limits.operations / 1e9:.0f} GFLOP/s in a matrix product"
+    print(f"machine: {cores_here()} cores; one core: {rates},")
+    print(f"{limits.bytes / 1e9:.1f} GB/s in a copy")
     for work in WORKS:
         if options.work in (None, work.name):
             compare(work, dataset, limits, repeat=options.repeat)
