@@ -17,7 +17,7 @@ sweep: $(VENV)/.installed-run
 	$(BIN)/python -m mnist_ray.sweep $(SPACE)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/slow
