@@ -17,8 +17,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mnist_ray.machine import smallest_gpu_memory
 from mnist_ray.resources import Node, Request
 
-_PATIENCE_SECONDS = 10.0
-"""How long a node may take to come before that is told."""
+PATIENCE_SECONDS = 10.0
+"""How long room for a trial may take to come before that is told."""
 _ASKING_SECONDS = 60.0
 """How long a node may take to say what its GPUs have; it may have to fetch the code first."""
 _USUAL_GPU_BYTES = 16e9
@@ -120,7 +120,7 @@ def await_node(request: Request, *, waiting: Callable[[Request], None]) -> None:
     """
     # A task, since what a task wishes for ends with the program, come what may.
     arrival = _arrive.options(num_cpus=request.cpus, num_gpus=request.gpus).remote()
-    if not ray.wait([arrival], timeout=_PATIENCE_SECONDS)[0]:
+    if not ray.wait([arrival], timeout=PATIENCE_SECONDS)[0]:
         waiting(request)
         ray.get(arrival)
 

@@ -9,7 +9,7 @@ from mnist_ray.comparisons import ARCHITECTURE, DROP
 from mnist_ray.figures import SERIES
 from mnist_ray.findings import search_findings
 from mnist_ray.ledger import TestSet
-from mnist_ray.record import Record
+from mnist_ray.record import Record, Status
 from mnist_ray.review import Outcome, Review, Selection, drawn_value, labels, shown_value
 from mnist_ray.search import Configuration, SearchState
 from mnist_ray.tables import Tables
@@ -127,7 +127,7 @@ def _search_failures(review: Review, state: SearchState) -> list[tuple[str, Reco
         trial.key: (f"{state.architecture} · {state.variant} · configuration {each.number}", record)
         for each in state.configurations
         for trial in each.trials
-        if (record := review.failed_record(trial)) is not None
+        if (record := review.record_of(trial, Status.FAILED)) is not None
     }
     return [*failures.values()]
 

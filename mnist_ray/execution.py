@@ -169,7 +169,7 @@ class Allotment:
     def request(self, trial: Trial) -> Request:
         """What `trial` asks for; all trials of a cell ask for the same."""
         cell = trial.cell
-        name = _name(cell) if _name(cell) in self._work else _pair(cell)
+        name = cell.name if cell.name in self._work else _pair(cell)
         memory = self._memory[name]
         needed = memory_bytes(cell, self._classes)
         if needed > memory and cell.builder in BUILT_IN:
@@ -189,7 +189,7 @@ def work_of(space: Space, facts: Facts) -> dict[str, Work]:
     A search stands for all its configurations, with the default as the size of each.
     """
     trials = space.trials if isinstance(space.trials, int) else space.trials.at_least
-    work = {_name(cell): _work(cell, facts, trials) for cell in space.cells(facts.image_size)}
+    work = {cell.name: _work(cell, facts, trials) for cell in space.cells(facts.image_size)}
     if space.search:
         count = space.search.configurations * space.search.trials_each
         for pair in space.search_spaces():
@@ -214,10 +214,6 @@ def _within(work: Mapping[str, Work], memory_bytes: float) -> dict[str, Work]:
         name: replace(cell, memory_bytes=min(cell.memory_bytes, most)) if cell.is_guess else cell
         for name, cell in work.items()
     }
-
-
-def _name(cell: Cell) -> str:
-    return json.dumps([cell.architecture, cell.variant, cell.columns()])
 
 
 def _pair(cell: Cell) -> str:

@@ -94,18 +94,9 @@ class Review:
         record = self.records.get(trial.key)
         return record.status if record else None
 
-    def finished_record(self, trial: Trial) -> Record | None:
-        """The record of a trial that finished."""
-        return self.records[trial.key] if self.status_of(trial) is Status.FINISHED else None
-
-    def failed_record(self, trial: Trial) -> Record | None:
-        """The record of a trial that failed."""
-        return self.records[trial.key] if self.status_of(trial) is Status.FAILED else None
-
-
-def cell_identity(cell: Cell) -> str:
-    """A text that two cells share if and only if they are the same."""
-    return json.dumps([cell.architecture, cell.variant, cell.columns()], sort_keys=True)
+    def record_of(self, trial: Trial, status: Status) -> Record | None:
+        """The record of a trial, if it ended like that."""
+        return self.records[trial.key] if self.status_of(trial) is status else None
 
 
 def review_space(
@@ -123,7 +114,7 @@ def review_space(
         name=name or space.name,
         space=space,
         outcomes=tuple(
-            replace(outcome, selection=selections.get(cell_identity(outcome.cell)))
+            replace(outcome, selection=selections.get(outcome.cell.name))
             for outcome in _outcomes(name or space.name, space, planned.measured, records, test_set)
         ),
         shifts=planned.shifts,
@@ -235,7 +226,7 @@ def _selections(searches: Iterable[SearchState]) -> dict[str, Selection]:
     found: dict[str, Selection] = {}
     for search in searches:
         if search.winner:
-            winner, default = cell_identity(search.winner.cell), cell_identity(search.default)
+            winner, default = search.winner.cell.name, search.default.name
             found |= {default: Selection.DEFAULT, winner: Selection.WINNER}
             if winner == default:
                 found[winner] = Selection.BOTH

@@ -22,6 +22,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 from ray.util import placement_group_table
 
+from mnist_ray.connection import PATIENCE_SECONDS
 from mnist_ray.ledger import Ledger
 from mnist_ray.planner import Agenda
 from mnist_ray.record import Costs, Record, Status
@@ -33,8 +34,6 @@ from mnist_ray.worker import Context, Job, TrialWorker
 _LOG = logging.getLogger(__name__)
 
 _LOST_PROCESS_RETRIES = 3
-_PATIENCE_SECONDS = 10.0
-"""How long nothing may run before it is told."""
 
 
 class Listener(Protocol):
@@ -378,7 +377,7 @@ class _Waiting(_Stateless, tune.Callback):  # type: ignore[misc]
         now = time.monotonic()
         if self._running or not trials:
             self._since = now
-        elif not self._is_told and now - self._since >= _PATIENCE_SECONDS:
+        elif not self._is_told and now - self._since >= PATIENCE_SECONDS:
             self._since = now
             # A trial with room is starting: it imports TensorFlow, and may fetch the code first.
             if trials[-1].status == TuneTrial.PENDING and not _has_room():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_ray.arguments import integer
 from mnist_ray.errors import InputError
 from mnist_ray.results import ResultsFolder, StorageError
 
@@ -352,23 +353,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("results", metavar="RESULTS", help="a sweep's folder or URI")
     parser.add_argument(
-        "--digits", type=_at_least(1), default=5, metavar="N", help="how many (default: 5)"
+        "--digits", type=integer(least=1), default=5, metavar="N", help="how many (default: 5)"
     )
     parser.add_argument(
-        "--seed", type=_at_least(0), default=0, metavar="N", help="draws them (default: 0)"
+        "--seed", type=integer(least=0), default=0, metavar="N", help="draws them (default: 0)"
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="a picture of them, too (.png)")
     return parser
-
-
-def _at_least(least: int) -> Any:
-    def integer(text: str) -> int:
-        number = int(text) if text.isdecimal() else least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{text!r} given, an integer from {least} on allowed")
-        return number
-
-    return integer
 
 
 def _check_picture(path: Path) -> None:

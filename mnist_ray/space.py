@@ -4,6 +4,7 @@ A space is checked once, where it is read; it is typed data afterwards.
 """
 
 import itertools
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -64,6 +65,11 @@ class Cell:
     canvas: int
     """Side of the square canvas in pixels."""
     training: Training
+
+    @property
+    def name(self) -> str:
+        """A text that two cells of a space share if and only if they are the same."""
+        return json.dumps([self.architecture, self.variant, self.columns()], sort_keys=True)
 
     def columns(self) -> dict[str, JsonValue]:
         """All hyperparameters by the names of their columns, in the tables' order."""

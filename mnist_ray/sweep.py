@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mnist_ray.arguments import integer
 from mnist_ray.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Options:
 
 
 def _parser() -> argparse.ArgumentParser:
+    natural, positive = integer(least=0), integer(least=1)
     parser = argparse.ArgumentParser(
         prog="python -m mnist_ray.sweep",
         description="Run independent trials of Keras architectures on centered and shifted digits, "
@@ -71,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a search space: a YAML file or the name of a shipped one (default: notebook, or "
         "digits where MNIST can't be had)",
     )
-    parser.add_argument("--trials", type=_positive, metavar="N", help="trials a cell")
-    parser.add_argument("--seed", type=_natural, metavar="N", help="the sweep's seed")
+    parser.add_argument("--trials", type=positive, metavar="N", help="trials a cell")
+    parser.add_argument("--seed", type=natural, metavar="N", help="the sweep's seed")
     parser.add_argument(
         "--data",
         metavar="PATH",
@@ -91,14 +93,14 @@ def _parser() -> argparse.ArgumentParser:
         help="a running Ray cluster: auto or host:port (default: $RAY_ADDRESS, or a Ray of its own "
         "on this machine)",
     )
-    parser.add_argument("--cpus-per-trial", type=_positive, metavar="N", help="threads of a trial")
+    parser.add_argument("--cpus-per-trial", type=positive, metavar="N", help="threads of a trial")
     parser.add_argument(
         "--gpus-per-trial",
         type=_share,
         metavar="F",
         help="GPUs of a trial, such as 0.25 (default: auto, by memory, where there are GPUs)",
     )
-    parser.add_argument("--max-concurrent", type=_positive, metavar="N", help="trials at a time")
+    parser.add_argument("--max-concurrent", type=positive, metavar="N", help="trials at a time")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, and end")
     parser.add_argument(
         "--hourly-cost",
@@ -116,24 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="show only what goes wrong")
     parser.add_argument("--verbose", action="store_true", help="show all that Ray and Keras say")
     return parser
-
-
-def _positive(text: str) -> int:
-    return _integer(text, least=1)
-
-
-def _natural(text: str) -> int:
-    return _integer(text, least=0)
-
-
-def _integer(text: str, *, least: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise argparse.ArgumentTypeError(f"{text!r} given, an integer of at least {least} allowed")
-    return number
 
 
 def _cost(text: str) -> float:

@@ -17,7 +17,7 @@ from mnist_ray.hyperparameters import kind_of
 from mnist_ray.ledger import TestSet
 from mnist_ray.precision import precision
 from mnist_ray.record import Record, Setting, Status
-from mnist_ray.review import Review, cell_identity, review_space
+from mnist_ray.review import Review, review_space
 from mnist_ray.search import Configuration, SearchState
 from mnist_ray.space import Cell, Replication, Space
 from mnist_ray.statistics import summarize
@@ -188,11 +188,11 @@ def _robustness_rows(review: Review, identity: _Identity) -> Iterator[Row]:
 
 def _search_rows(review: Review, identity: _Identity) -> Iterator[Row]:
     for search in review.searches:
-        default = cell_identity(search.default)
+        default = search.default.name
         shown: list[tuple[Cell, Configuration | None]] = [
             (each.cell, each) for each in search.configurations
         ]
-        if default not in {cell_identity(cell) for cell, _ in shown}:
+        if default not in {cell.name for cell, _ in shown}:
             shown.append((search.default, None))
         for cell, configuration in shown:
             yield {
@@ -201,7 +201,7 @@ def _search_rows(review: Review, identity: _Identity) -> Iterator[Row]:
                 **_configuration_columns(configuration),
                 **_confirmation_columns(review, search, cell, configuration),
                 "is_winner": configuration is not None and configuration is search.winner,
-                "is_default": cell_identity(cell) == default,
+                "is_default": cell.name == default,
             }
 
 
@@ -225,9 +225,9 @@ def _confirmation_columns(
     review: Review, search: SearchState, cell: Cell, configuration: Configuration | None
 ) -> Row:
     """Of the fresh trials of a cell, and how far the search's score was from them."""
-    fresh = [t for t in search.confirmation if cell_identity(t.cell) == cell_identity(cell)]
+    fresh = [t for t in search.confirmation if t.cell.name == cell.name]
     tried = [*fresh, *(configuration.trials if configuration else ())]
-    found = [record for t in fresh if (record := review.finished_record(t)) is not None]
+    found = [record for t in fresh if (record := review.record_of(t, Status.FINISHED)) is not None]
     validation = _mean(record.validation_accuracy for record in found)
     score = configuration.mean if configuration else None
     return {
