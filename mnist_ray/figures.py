@@ -122,8 +122,9 @@ def forest(rows: Sequence[Row], *, name: str, alternative: str, x_label: str) ->
     with _lanes(rows, x_label, _MEAN_LANE) as (figure, axes, inch, tops):
         low, high = _limits([0.0, *(x for row in rows for x in _extent(row))])
         axes.set_xlim(low, high)
-        axes.axvline(0, color=_MUTED, linewidth=0.8, zorder=1)
         for row, top in zip(rows, tops, strict=True):
+            # Zero, in the lane alone: a label may stand where it is.
+            axes.vlines(0, top, top + inch * _MEAN_LANE, color=_MUTED, linewidth=0.8, zorder=1)
             _draw_mean(axes, row, top + inch * _MEAN_LANE / 2)
         return _to_svg(figure, name, alternative)
 
