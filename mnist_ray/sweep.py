@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(message)s", level=logging.INFO if options.verbose else logging.WARNING
     )
     try:
-        with _interruptible():
+        with _interruptible(), _interruption_regained():
             return run(options).exit_code
     except InputError as error:
         print(f"mnist_ray: {error}", file=sys.stderr)
@@ -191,6 +191,20 @@ def _interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _interruption_regained() -> Iterator[None]:
+    """Compiled libraries make an error of their own of a Ctrl-C, which names it; this undoes that.
+
+    Pydantic does where classes are made, and so may every import.
+    """
+    try:
+        yield
+    except Exception as error:
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> "SweepResult":
@@ -430,6 +444,7 @@ class _Sweep:
         weights = {trial.key: seconds[trial.cell_key] for trial in missing}
         try:
             with (
+                _interruption_regained(),
                 self.screen.progress(trials=len(missing), weights=weights) as progress,
                 connected(
                     self.address,

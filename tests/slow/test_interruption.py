@@ -124,6 +124,24 @@ def test_ctrl_c_while_it_starts_ends_it_in_order(place: Place, start_up_seconds:
     assert place.orphans() == []
 
 
+def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own(place: Place) -> None:
+    # Ray imports mlflow if there is one; the true one, too, has had a Ctrl-C end in such an error.
+    (place.folder / "mlflow.py").write_text(
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    raise ValueError('Error building a validator: KeyboardInterrupt: ') from None\n"
+    )
+    with place.start("long.yaml") as process:
+        ended = wait(process)
+    assert ended.code == 130, ended
+    assert "Interrupted: " in ended.output
+    assert "Traceback" not in ended.errors
+    assert place.orphans() == []
+
+
 def test_sigterm_is_like_ctrl_c(place: Place) -> None:
     with place.start("long.yaml") as process:
         assert process.stdout
