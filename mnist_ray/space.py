@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -66,7 +67,7 @@ class Cell:
     """Side of the square canvas in pixels."""
     training: Training
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A text that two cells of a space share if and only if they are the same."""
         return json.dumps([self.architecture, self.variant, self.columns()], sort_keys=True)
