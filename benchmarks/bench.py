@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mnist_ray.costs import model_cost
-from mnist_ray.data import Dataset, load_dataset
-from mnist_ray.estimates import wall_seconds
-from mnist_ray.forecast import cores_here
-from mnist_ray.space import Cell, load_space
+from mnist_ray.data.dataset import Dataset, load_dataset
+from mnist_ray.plan.costs import model_cost
+from mnist_ray.plan.estimates import wall_seconds
+from mnist_ray.plan.forecast import cores_here
+from mnist_ray.space.space import Cell, load_space
 
 HERE = Path(__file__).parent
 

@@ -6,7 +6,7 @@ The unit of the answer is a mean over trials, with its uncertainty.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_ray.report import (
+    from mnist_ray.analysis.loading import (
         load_comparisons,
         load_epochs,
         load_report,
@@ -34,6 +34,6 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in __all__:
-        room = "mnist_ray.report" if name.startswith("load_") else "mnist_ray.sweep"
+        room = "mnist_ray.analysis.loading" if name.startswith("load_") else "mnist_ray.sweep"
         return getattr(import_module(room), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mnist_ray import cluster, data, machine, packages
-from mnist_ray.cluster import ClusterInfo
-from mnist_ray.cluster_file import ClusterFile, load_cluster_file
+from mnist_ray.data import dataset as data
 from mnist_ray.errors import InputError
-from mnist_ray.machine import Machine
-from mnist_ray.results import ResultsFolder
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.run import cluster, machine, packages
+from mnist_ray.run.cluster import ClusterInfo
+from mnist_ray.run.cluster_file import ClusterFile, load_cluster_file
+from mnist_ray.run.machine import Machine
 
 T = TypeVar("T")
 
@@ -88,9 +89,9 @@ def check_python() -> Check:
 
 def check_packages() -> Check:
     """Whether every package that the project needs is here, within its range."""
-    faults = packages.package_faults(packages.read_requirements())
-    if faults:
-        return Check("packages", False, "; ".join(faults), "pip install -c constraints.txt .")
+    errors = packages.package_faults(packages.read_requirements())
+    if errors:
+        return Check("packages", False, "; ".join(errors), "pip install -c constraints.txt .")
     found = {name: machine.installed_version(name) for name in machine.COMPARED_PACKAGES}
     return Check("packages", True, ", ".join(f"{name} {found[name]}" for name in found))
 

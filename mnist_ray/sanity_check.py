@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.arguments import integer
+from mnist_ray._inputs import integer
 from mnist_ray.errors import InputError
-from mnist_ray.results import ResultsFolder, StorageError
+from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
 # `--help` and a slip of the pen are quick.
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.table import Table
 
-    from mnist_ray.ledger import TestSet
-    from mnist_ray.review import Outcome
-    from mnist_ray.space import Cell
+    from mnist_ray.analysis.sweep_results import CellResults
+    from mnist_ray.ledger.ledger import TestSet
+    from mnist_ray.space.space import Cell
 
 _PICTURES_ACROSS = 8
 _INCHES = 1.5
@@ -89,20 +89,22 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
             can't be loaded.
         StorageError: something can't be read.
     """
-    from mnist_ray.report import read_review
-    from mnist_ray.review import labels
+    from mnist_ray.analysis.reading import read_results
+    from mnist_ray.analysis.sweep_results import labels
 
-    review = read_review(folder)
-    if review.test_set is None:
+    results = read_results(folder)
+    if results.test_set is None:
         raise InputError(
             f"results: {folder.uri} holds no test images to draw from; give the command that made "
             "it again, which puts them there."
         )
-    test_set = review.test_set
+    test_set = results.test_set
     indices = _draw(test_set, digits=digits, seed=seed, uri=folder.uri)
-    outcomes = _one_a_cell([outcome for outcome in review.outcomes if outcome.finished])
-    names, short_names = labels(outcomes), labels(outcomes, variants=False)
-    has_model = [folder.exists(_model_file(folder, outcome)) for outcome in outcomes]
+    cells_results = _one_a_cell(
+        [cell_results for cell_results in results.cells_results if cell_results.finished]
+    )
+    names, short_names = labels(cells_results), labels(cells_results, variants=False)
+    has_model = [folder.exists(_model_file(folder, cell_results)) for cell_results in cells_results]
     if not any(has_model):
         raise InputError(
             f"results: {folder.uri} has no saved models of what its space asks for; "
@@ -113,9 +115,9 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
         indices=indices,
         truth=test_set.labels[indices].astype(np.int64),
         verdicts=[
-            _verdict(folder, outcome, test_set=test_set, indices=indices, labels=(name, short))
-            for outcome, name, short in compress(
-                zip(outcomes, names, short_names, strict=True), has_model
+            _verdict(folder, cell_results, test_set=test_set, indices=indices, labels=(name, short))
+            for cell_results, name, short in compress(
+                zip(cells_results, names, short_names, strict=True), has_model
             )
         ],
         without_model=[name for name, has in zip(names, has_model, strict=True) if not has],
@@ -131,55 +133,57 @@ def _draw(test_set: "TestSet", *, digits: int, seed: int, uri: str) -> NDArray[n
     return np.random.default_rng(seed).choice(size, size=digits, replace=False)
 
 
-def _one_a_cell(outcomes: Sequence["Outcome"]) -> list["Outcome"]:
+def _one_a_cell(cells_results: Sequence["CellResults"]) -> list["CellResults"]:
     """A cell that ran on several kinds of device has one model all the same."""
-    return list({_cell_key(outcome): outcome for outcome in reversed(outcomes)}.values())[::-1]
+    return list(
+        {_cell_key(cell_results): cell_results for cell_results in reversed(cells_results)}.values()
+    )[::-1]
 
 
-def _cell_key(outcome: "Outcome") -> str:
-    return outcome.records[0].cell_key
+def _cell_key(cell_results: "CellResults") -> str:
+    return cell_results.records[0].cell_key
 
 
-def _model_file(folder: ResultsFolder, outcome: "Outcome") -> str:
-    label = f"{outcome.cell.architecture}-{outcome.cell.variant}"
-    return folder.model(label, _cell_key(outcome))
+def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str:
+    label = f"{cell_results.cell.architecture}-{cell_results.cell.variant}"
+    return folder.model(label, _cell_key(cell_results))
 
 
 def _verdict(
     folder: ResultsFolder,
-    outcome: "Outcome",
+    cell_results: "CellResults",
     *,
     test_set: "TestSet",
     indices: NDArray[np.int64],
     labels: tuple[str, str],
 ) -> Verdict:
-    images = _as_graded(outcome, test_set)[indices]
-    model = _load_model(folder, _model_file(folder, outcome), outcome.cell)
+    images = _as_graded(cell_results, test_set)[indices]
+    model = _load_model(folder, _model_file(folder, cell_results), cell_results.cell)
     predictions = _predict(model, images)
     return Verdict(
         label=labels[0],
         short_label=labels[1],
-        cell=outcome.cell,
+        cell=cell_results.cell,
         images=images,
         wrong=predictions != test_set.labels[indices],
         predictions=predictions,
-        accuracy=float(np.mean([r.test.accuracy for r in outcome.finished if r.test])),
+        accuracy=float(np.mean([r.test.accuracy for r in cell_results.finished if r.test])),
     )
 
 
-def _as_graded(outcome: "Outcome", test_set: "TestSet") -> NDArray[np.uint8]:
+def _as_graded(cell_results: "CellResults", test_set: "TestSet") -> NDArray[np.uint8]:
     """All test images where the cell's models were graded on them: uint8 [N, canvas, canvas]."""
-    from mnist_ray.data import draw_offsets, place
-    from mnist_ray.seeds import grading_generator
+    from mnist_ray.data.dataset import draw_offsets, place
+    from mnist_ray.plan.seeds import evaluation_generator
 
     offsets = draw_offsets(
         test_set.image_size,
         len(test_set.labels),
-        shift=outcome.cell.shift,
-        canvas=outcome.cell.canvas,
-        generator=grading_generator(int(outcome.records[0].identity["seed"])),
+        shift=cell_results.cell.shift,
+        canvas=cell_results.cell.canvas,
+        generator=evaluation_generator(int(cell_results.records[0].identity["seed"])),
     )
-    return place(test_set.images, offsets, canvas=outcome.cell.canvas)
+    return place(test_set.images, offsets, canvas=cell_results.cell.canvas)
 
 
 def _predict(model: Any, images: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -379,7 +383,7 @@ def _check_picture(path: Path) -> None:
 def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from mnist_ray.report import find_sweep
+    from mnist_ray.analysis.reading import find_sweep
 
     folder = find_sweep(ResultsFolder.open(options.results))
     check = check_models(folder, digits=options.digits, seed=options.seed)

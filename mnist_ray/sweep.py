@@ -15,24 +15,25 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mnist_ray.arguments import integer
+from mnist_ray._inputs import integer
 from mnist_ray.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mnist_ray.facts import Facts
-    from mnist_ray.ledger import Ledger
-    from mnist_ray.planner import Agenda
-    from mnist_ray.resources import Limits
-    from mnist_ray.results import ResultsFolder
-    from mnist_ray.screen import Screen
-    from mnist_ray.sources import Sources
-    from mnist_ray.space import Space
-    from mnist_ray.tables import Tables
-    from mnist_ray.trackers import Tracker
+    from mnist_ray._inputs import SweepInputs
+    from mnist_ray.analysis.tables import Tables
+    from mnist_ray.ledger.ledger import Ledger
+    from mnist_ray.ledger.results_folder import ResultsFolder
+    from mnist_ray.plan.dataset_info import DatasetInfo
+    from mnist_ray.plan.planner import TrialQueue
+    from mnist_ray.plan.resources import Limits
+    from mnist_ray.run.trackers import Tracker
+    from mnist_ray.space.space import Space
+    from mnist_ray.view.terminal import Terminal
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
 _FINISHED, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
@@ -148,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     parser = _parser()
     options = Options(**vars(parser.parse_args(arguments)))
-    from mnist_ray.results import StorageError
+    from mnist_ray.ledger.results_folder import StorageError
 
     logging.basicConfig(
         format="%(message)s", level=logging.INFO if options.verbose else logging.WARNING
@@ -270,59 +271,62 @@ def run(options: Options) -> SweepResult:
     sweep.check()
     sweep.describe()
     interrupted = sweep.run_missing(trackers)
-    from mnist_ray.report import rebuild
+    from mnist_ray.view.report_writer import rebuild
 
     tables = rebuild(
-        sweep.folder, space=sweep.space, facts=sweep.facts, records=sweep.agenda.records
+        sweep.folder,
+        space=sweep.space,
+        dataset_info=sweep.dataset_info,
+        records=sweep.queue.records,
     )
     return sweep.tell_result(tables, interrupted=interrupted)
 
 
-def _read_input(options: Options) -> "Sources":
+def _read_input(options: Options) -> "SweepInputs":
     """The space as the command changes it, and its images.
 
     Before anything slower is imported, so that a slip of the pen is told at once.
     """
-    from mnist_ray.sources import find_sources
+    from mnist_ray._inputs import find_inputs
 
-    sources = find_sources(options.space, data=options.data)
+    sources = find_inputs(options.space, data=options.data)
     space = sources.space.override(trials=options.trials, seed=options.seed)
     space.check_images(sources.dataset.image_size, sources.dataset.classes)
     if space.search and space.search.algorithm == "optuna":
-        from mnist_ray.proposals import check_optuna
+        from mnist_ray.plan.sampler import check_optuna
 
         check_optuna()
     return replace(sources, space=space)
 
 
-def _prepare(options: Options, sources: "Sources") -> "_Sweep":
+def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
     """Read all that is recorded, and plan."""
-    from mnist_ray.cluster import find_address
-    from mnist_ray.facts import Facts
-    from mnist_ray.ledger import Ledger
-    from mnist_ray.own_code import source_digests
-    from mnist_ray.planner import Agenda, Planner
-    from mnist_ray.results import ResultsFolder
-    from mnist_ray.screen import Screen
+    from mnist_ray.ledger.ledger import Ledger
+    from mnist_ray.ledger.results_folder import ResultsFolder
+    from mnist_ray.plan.dataset_info import DatasetInfo
+    from mnist_ray.plan.planner import Planner, TrialQueue
+    from mnist_ray.run.cluster import find_address
+    from mnist_ray.space.custom_code import source_digests
+    from mnist_ray.view.terminal import Terminal
 
     address = find_address(options.address)
     space = sources.space
-    facts = Facts.of(sources.dataset, sources=source_digests(space))
+    dataset_info = DatasetInfo.of(sources.dataset, sources=source_digests(space))
     folder = ResultsFolder.open(options.results, space.name)
     ledger = Ledger(folder)
-    agenda = Agenda(
-        Planner(space, facts).plan,
+    queue = TrialQueue(
+        Planner(space, dataset_info).plan,
         ledger.read(),
         max_concurrent=options.max_concurrent,
         stops_early=space.early_stopping is not None,
     )
-    screen = Screen(quiet=options.quiet)
-    return _Sweep(options, address, sources, space, facts, folder, ledger, agenda, screen)
+    terminal = Terminal(quiet=options.quiet)
+    return _Sweep(options, address, sources, space, dataset_info, folder, ledger, queue, terminal)
 
 
 def _import_what_follows() -> None:
     """What runs trials and makes the report; what is amiss with it is told where it is used."""
-    for name in ("mnist_ray.execution", "mnist_ray.page", "scipy.stats"):
+    for name in ("mnist_ray.run.execution", "mnist_ray.view.page", "scipy.stats"):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
 
@@ -333,61 +337,68 @@ class _Sweep:
 
     options: Options
     address: str | None
-    sources: "Sources"
+    sources: "SweepInputs"
     space: "Space"
-    facts: "Facts"
+    dataset_info: "DatasetInfo"
     folder: "ResultsFolder"
     ledger: "Ledger"
-    agenda: "Agenda"
-    screen: "Screen"
+    queue: "TrialQueue"
+    terminal: "Terminal"
 
     def announce(self) -> None:
         """Say what will run."""
-        self.screen.tell(self.sources.notices)
-        self.screen.announce(
+        self.terminal.tell(self.sources.notices)
+        self.terminal.announce(
             self.space,
             dataset=self.sources.dataset.name,
-            images=self.facts.train_images,
-            plan=self.agenda.plan,
+            images=self.dataset_info.train_images,
+            plan=self.queue.plan,
         )
 
     def foretell(self) -> None:
         """Say what the rest would take."""
-        from mnist_ray.forecast import cores_here, forecast
+        from mnist_ray.plan.forecast import cores_here, forecast
+        from mnist_ray.train.calibration import calibrate
 
         cores = cores_here()
         if self.address is not None:
-            from mnist_ray.cluster import check_reachable, check_same_versions
-            from mnist_ray.connection import connected
+            from mnist_ray.run.cluster import check_reachable, check_same_versions
+            from mnist_ray.run.connection import connected
 
             check_same_versions(check_reachable(self.address))
             with connected(self.address, verbose=False):
-                from mnist_ray.execution import cluster_concurrency
+                from mnist_ray.run.execution import cluster_concurrency
 
-                cores = cluster_concurrency(self.space, self.facts, self._limits())
+                cores = cluster_concurrency(self.space, self.dataset_info, self._limits())
         elif self.options.cpus_per_trial:
             cores = max(1, cores // self.options.cpus_per_trial)
-        self.screen.forecast(
+        self.terminal.forecast(
             forecast(
-                self.agenda.plan,
+                self.queue.plan,
                 space=self.space,
-                facts=self.facts,
-                records=self.agenda.records,
+                dataset_info=self.dataset_info,
+                records=self.queue.records,
                 concurrency=min(cores, self.options.max_concurrent or cores),
                 hourly_cost=self.options.hourly_cost,
+                calibrate=partial(
+                    calibrate,
+                    dataset_info=self.dataset_info,
+                    threads=1,
+                    folder=self.space.code_folder,
+                ),
             )
         )
 
     def _limits(self) -> "Limits":
-        from mnist_ray.resources import Limits
+        from mnist_ray.plan.resources import Limits
 
         return Limits(self.options.cpus_per_trial, self.options.gpus_per_trial)
 
     def open_trackers(self) -> "list[Tracker]":
         """Those asked for, if they will have something to be told."""
-        if not (self.options.log and self.agenda.plan.missing):
+        if not (self.options.log and self.queue.plan.missing):
             return []
-        from mnist_ray.trackers import open_trackers
+        from mnist_ray.run.trackers import open_trackers
 
         return open_trackers(
             self.options.log,
@@ -398,15 +409,15 @@ class _Sweep:
 
     def check(self) -> None:
         """See that all that is needed is there, before anything starts."""
-        from mnist_ray.cluster import check_reachable, check_same_versions
-        from mnist_ray.own_code import check_builders, code_folder
+        from mnist_ray.run.cluster import check_reachable, check_same_versions
+        from mnist_ray.train.builder_check import check_builders
 
-        missing = self.agenda.plan.missing
+        missing = self.queue.plan.missing
         if missing and self.address is not None:
             check_same_versions(check_reachable(self.address))
         cells = {trial.cell_key: trial.cell for trial in missing}
         check_builders(
-            list(cells.values()), classes=self.facts.classes, folder=code_folder(self.space)
+            list(cells.values()), classes=self.dataset_info.classes, folder=self.space.code_folder
         )
         # Last, since it makes the folder.
         self.folder.check_writable()
@@ -415,7 +426,7 @@ class _Sweep:
         """Write what the records are of, so that the folder explains itself."""
         import numpy as np
 
-        from mnist_ray.ledger import Latest, TestSet
+        from mnist_ray.ledger.ledger import SweepManifest, TestSet
 
         dataset = self.sources.dataset
         test_set = TestSet(
@@ -426,26 +437,28 @@ class _Sweep:
             labels=dataset.test_labels.astype(np.int32),
         )
         self.ledger.write_test_set(test_set)
-        self.ledger.write_latest(Latest(dataset.fingerprint, dict(self.facts.sources)))
+        self.ledger.write_manifest(
+            SweepManifest(dataset.fingerprint, dict(self.dataset_info.sources))
+        )
         self.folder.write(self.folder.space, self.space.to_yaml().encode())
 
     def run_missing(self, trackers: "Sequence[Tracker]") -> bool:
         """Run what is missing; whether a person interrupted it."""
-        from mnist_ray.estimates import estimated_seconds
+        from mnist_ray.plan.estimates import estimated_seconds
 
-        missing = self.agenda.plan.missing
+        missing = self.queue.plan.missing
         if not missing:
             return False
         # Late: Ray takes a while to import, and is not needed where nothing is missing.
-        from mnist_ray.connection import connected
-        from mnist_ray.own_code import modules_to_ship
+        from mnist_ray.run.connection import connected
+        from mnist_ray.space.custom_code import modules_to_ship
 
-        seconds = estimated_seconds(missing, self.facts, self.agenda.records)
+        seconds = estimated_seconds(missing, self.dataset_info, self.queue.records)
         weights = {trial.key: seconds[trial.cell_key] for trial in missing}
         try:
             with (
                 _interruption_regained(),
-                self.screen.progress(trials=len(missing), weights=weights) as progress,
+                self.terminal.progress(trials=len(missing), weights=weights) as progress,
                 connected(
                     self.address,
                     verbose=self.options.verbose,
@@ -453,12 +466,12 @@ class _Sweep:
                     meanwhile=_import_what_follows,
                 ),
             ):
-                from mnist_ray.execution import execute
+                from mnist_ray.run.execution import execute
 
                 execute(
-                    self.agenda,
+                    self.queue,
                     space=self.space,
-                    facts=self.facts,
+                    dataset_info=self.dataset_info,
                     dataset=self.sources.dataset,
                     folder=self.folder,
                     ledger=self.ledger,
@@ -468,29 +481,29 @@ class _Sweep:
                     trackers=trackers,
                 )
         except KeyboardInterrupt:
-            self.screen.interrupted(self.agenda)
+            self.terminal.interrupted(self.queue)
             return True
         return False
 
     def tell_result(self, tables: "Tables", *, interrupted: bool) -> SweepResult:
         """Show what came out."""
-        from mnist_ray.findings import findings
-        from mnist_ray.frames import to_frame
-        from mnist_ray.record import Status
+        from mnist_ray.analysis.findings import findings
+        from mnist_ray.analysis.frames import to_frame
+        from mnist_ray.ledger.record import Status
 
-        plan = self.agenda.plan
+        plan = self.queue.plan
         asked = {trial.key for trial in plan.wanted}
         failed = [
             record
-            for key, record in self.agenda.records.items()
+            for key, record in self.queue.records.items()
             if key in asked and record.status is Status.FAILED
         ]
-        self.screen.result(tables, findings(tables))
-        self.screen.failures(failed, folder=self.folder.uri)
+        self.terminal.result(tables, findings(tables))
+        self.terminal.failures(failed, folder=self.folder.uri)
         page = self.folder / self.folder.page
-        self.screen.left_out(len(plan.strays(self.agenda.records)), space=self.space)
-        self.screen.tell(self.sources.notices)
-        self.screen.tell_place("The report", page.uri)
+        self.terminal.left_out(len(plan.unrequested(self.queue.records)), space=self.space)
+        self.terminal.tell(self.sources.notices)
+        self.terminal.tell_place("The report", page.uri)
         code = _INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED
         return SweepResult(self.folder.uri, to_frame(tables.report), code)
 

@@ -14,7 +14,7 @@ settings.load_profile("same_for_everyone")
 @pytest.fixture(scope="session")
 def tensorflow() -> None:
     """TensorFlow as a worker with one thread sets it up, before its first operation."""
-    from mnist_ray import training
+    from mnist_ray.train import training
 
     training.configure(threads=1)
 

@@ -19,7 +19,7 @@ from ray_head import free_port, running_head, running_node
 from running import PROJECT, Place, assert_same_figures, opened, wait, write_images, write_space
 
 import mnist_ray
-from mnist_ray.results import ResultsFolder
+from mnist_ray.ledger.results_folder import ResultsFolder
 
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 BUCKET = {

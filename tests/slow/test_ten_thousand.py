@@ -14,7 +14,7 @@ from made_up import folder_at, made_up_sweep, made_up_test_set
 from running import PROJECT, Place, opened, wait, write_space
 
 import mnist_ray
-from mnist_ray.ledger import Ledger
+from mnist_ray.ledger.ledger import Ledger
 
 REPORT_SECONDS = 30.0
 REPORT_BYTES = 1_000_000_000

@@ -1,0 +1,73 @@
+"""What the recorded predictions of a cell's trials say, against the truth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_ray.ledger.ledger import TestSet
+from mnist_ray.ledger.record import Record
+from mnist_ray.stats.statistics import VarianceDecomposition, decompose_variance_from_counts
+
+Predictions = NDArray[np.integer]
+
+
+def predictions_of(records: Sequence[Record], test_set: TestSet | None) -> Predictions | None:
+    """The predicted class of every test image by every trial: integers [trials, N].
+
+    None without trials, or where a trial's predictions or the images that they are of are missing.
+    """
+    if test_set is None or not records:
+        return None
+    size = len(test_set.labels)
+    # One byte for each, where classes allow: ten thousand trials then take 100 MB.
+    narrow = np.uint8 if test_set.classes <= 256 else np.uint16
+    stacked = np.empty((len(records), size), narrow)
+    for row, record in zip(stacked, records, strict=True):
+        if record.test is None or record.test.size != size:
+            return None
+        row[:] = record.test.predictions
+    return stacked
+
+
+def variance_of_predictions(
+    predictions: Predictions, labels: NDArray[np.int32]
+) -> VarianceDecomposition:
+    """How much of the spread over trials is only the test set's.
+
+    Args:
+        predictions: integers [trials, N].
+        labels: the truth, int32 [N].
+    """
+    counts = np.zeros(labels.size, np.int64)
+    accuracies = np.empty(len(predictions))
+    for trial, predicted in enumerate(predictions):  # bool[trials, N] at once would double it
+        right = predicted == labels
+        counts += right
+        accuracies[trial] = np.count_nonzero(right) / labels.size
+    return decompose_variance_from_counts(counts, accuracies)
+
+
+def all_right_rate(
+    predictions: Predictions, labels: NDArray[np.int32], digits: int
+) -> float | None:
+    """How often a whole group of `digits` test images is right, over all trials.
+
+    The test set is cut into such groups in its own order, the rest left out; None where there is
+    no whole group. Accuracy to the power of `digits` would be the same if errors were independent
+    of each other.
+
+    Args:
+        predictions: integers [trials, N].
+        labels: the truth, int32 [N].
+        digits: images in a group, at least 1.
+    """
+    groups = labels.size // digits
+    if groups == 0:
+        return None
+    whole = groups * digits
+    right = sum(
+        int((predicted[:whole] == labels[:whole]).reshape(groups, digits).all(axis=1).sum())
+        for predicted in predictions
+    )
+    return right / (groups * len(predictions))

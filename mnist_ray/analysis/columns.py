@@ -1,0 +1,314 @@
+"""The columns of the tables: names, types and what they mean. They are the interface.
+
+`python -m mnist_ray.analysis.columns` prints them as the page docs/columns.md.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class Only(StrEnum):
+    """When a column that is not always there is."""
+
+    SIDE_BY_SIDE = "only where several sweeps are put side by side"
+    TO_A_PRECISION = "only where the search space replicates to a precision"
+    WITH_A_SEARCH = "only where the search space has a search"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; `meaning` gives its unit and when it is null."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    only: Only | None = None
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """The place in a table where each hyperparameter has a column.
+
+    `suffix` follows the names where a row is of two cells.
+    """
+
+    suffix: str = ""
+
+
+_TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
+_TIME = pa.timestamp("us", tz="UTC")
+
+SWEEP = Column("sweep", _TEXT, "the sweep's name", Only.SIDE_BY_SIDE)
+
+_CELL = (
+    Column("dataset", _TEXT, "name of the data set"),
+    Column("architecture", _TEXT, "name of the architecture in the search space"),
+    Column("variant", _TEXT, "name of the variant in the search space"),
+    Hyperparameters(),
+)
+_DEVICE = Column(
+    "device",
+    _TEXT,
+    '"CPU", or the name of the GPU; a cell whose trials ran on several has a row for each, and '
+    "null where none ran yet",
+)
+_INTERVAL_LOW = (
+    "lower end of the mean's 95 % interval, not clipped; null below two (Student's t; in the "
+    "report, under replication to a precision, that of its rule)"
+)
+_INTERVAL_HIGH = "its upper end"
+
+
+def _mean_columns(of: str) -> tuple[Column, ...]:
+    return (
+        Column("mean_test_accuracy", _REAL, f"mean test accuracy {of}, a share from 0 to 1"),
+        Column("std_test_accuracy", _REAL, "its standard deviation (ddof 1); null below two"),
+        Column("sem_test_accuracy", _REAL, "standard error of the mean; null below two"),
+        Column("ci95_low", _REAL, _INTERVAL_LOW),
+        Column("ci95_high", _REAL, _INTERVAL_HIGH),
+    )
+
+
+def _cell_of_two(suffix: str, which: str) -> tuple[Column | Hyperparameters, ...]:
+    return (
+        Column(f"architecture{suffix}", _TEXT, f"architecture of the {which} cell, {suffix[1:]}"),
+        Column(f"variant{suffix}", _TEXT, "its variant"),
+        Hyperparameters(suffix),
+        Column(f"selection{suffix}", _TEXT, "as in the table report", Only.WITH_A_SEARCH),
+    )
+
+
+TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
+    "report": (
+        *_CELL,
+        Column("trials", _WHOLE, "number of finished trials: n of the means"),
+        Column("failed", _WHOLE, "number of failed trials, which no mean includes"),
+        *_mean_columns("over the finished trials"),
+        Column("min_test_accuracy", _REAL, "lowest test accuracy of a trial"),
+        Column("max_test_accuracy", _REAL, "highest test accuracy of a trial"),
+        Column("mean_validation_accuracy", _REAL, "null without validation images"),
+        Column("mean_test_loss", _REAL, "mean cross-entropy on the test set, in nats"),
+        Column("mean_train_seconds", _REAL, "mean time of training, in seconds"),
+        Column("parameters", _WHOLE, "weights and biases of the model"),
+        Column(
+            "independent_error_std",
+            _REAL,
+            "the standard deviation that std_test_accuracy would be if trials erred on each test "
+            "image independently (arXiv 2304.01910); null below two trials",
+        ),
+        Column(
+            "excess_variance",
+            _REAL,
+            "estimated variance of the accuracies on the distribution that the test set was drawn "
+            "from; unbiased, hence negative at times; null below two trials",
+        ),
+        Column(
+            "test_set_sem",
+            _REAL,
+            "standard error of the mean from there being only so many test images, which more "
+            "trials never shrink; null below two trials",
+        ),
+        Column(
+            "fixed_trials",
+            _WHOLE,
+            "trials that replication of a fixed size would have needed for the same half-width",
+            Only.TO_A_PRECISION,
+        ),
+        Column(
+            "plain_half_width",
+            _REAL,
+            "half-width of Student's t interval, which takes no account of the looking",
+            Only.TO_A_PRECISION,
+        ),
+        Column(
+            "satisfied",
+            pa.bool_(),
+            "whether the interval is as narrow as asked for",
+            Only.TO_A_PRECISION,
+        ),
+        Column(
+            "selection",
+            _TEXT,
+            "winner (of the search), default, or winner and default, each measured afresh; null "
+            "where nothing was searched",
+            Only.WITH_A_SEARCH,
+        ),
+        _DEVICE,
+    ),
+    "trials": (
+        Column("key", _TEXT, "the trial's identity: a hash of all that changes its result"),
+        *_CELL,
+        Column("trial", _WHOLE, "index in its cell, from 0"),
+        Column("seed", _WHOLE, "names the trial's random streams, the same in every cell"),
+        Column("status", _TEXT, "finished, failed or cut_short (by early stopping)"),
+        Column("error", _TEXT, "type and message, where it failed"),
+        Column("traceback", _TEXT, "Python's traceback, where it failed with one"),
+        Column("test_accuracy", _REAL, "correct / N"),
+        Column("test_loss", _REAL, "mean cross-entropy on the test set, in nats"),
+        Column("validation_accuracy", _REAL, "after the last epoch; null without validation"),
+        Column("train_accuracy", _REAL, "over the last epoch's batches, while weights change"),
+        Column("parameters", _WHOLE, "weights and biases of the model"),
+        Column("setup_seconds", _REAL, "building the model and preparing the data"),
+        Column("train_seconds", _REAL, "training, with validation"),
+        Column("evaluate_seconds", _REAL, "grading on the test sets"),
+        Column("started_at", _TIME, "when the trial started, UTC"),
+        Column("node", _TEXT, "the machine"),
+        Column("device", _TEXT, '"CPU", or the name of the GPU'),
+        Column("threads", _WHOLE, "CPU threads of the trial"),
+        Column("peak_memory_bytes", _WHOLE, "peak resident memory of its worker"),
+        Column("python_version", _TEXT, "what the trial ran with"),
+        Column("tensorflow_version", _TEXT, "likewise"),
+        Column("keras_version", _TEXT, "likewise"),
+        Column("ray_version", _TEXT, "likewise"),
+        Column("numpy_version", _TEXT, "likewise"),
+        Column("git_commit", _TEXT, "of the working directory; null outside a repository"),
+        Column("dataset_fingerprint", _TEXT, "SHA-256 of the data set's content"),
+    ),
+    "epochs": (
+        Column("key", _TEXT, "the trial, as in the table trials"),
+        *_CELL,
+        Column("trial", _WHOLE, "index in its cell, from 0"),
+        Column("epoch", _WHOLE, "from 1"),
+        Column("train_loss", _REAL, "mean cross-entropy over the epoch's batches, in nats"),
+        Column("train_accuracy", _REAL, "over the epoch's batches, while weights change"),
+        Column("validation_loss", _REAL, "after the epoch, in nats; null without validation"),
+        Column("validation_accuracy", _REAL, "after the epoch; null without validation"),
+    ),
+    "comparisons": (
+        Column("dataset", _TEXT, "name of the data set"),
+        Column(
+            "kind",
+            _TEXT,
+            "the one thing in which the cells differ: drop (a: digits in the centre, b: shifted), "
+            "architecture, or the name of a hyperparameter",
+        ),
+        *_cell_of_two("_a", "first"),
+        *_cell_of_two("_b", "second"),
+        Column("trials_a", _WHOLE, "number of finished trials of a"),
+        Column("trials_b", _WHOLE, "number of finished trials of b"),
+        Column("mean_difference", _REAL, "mean test accuracy of a minus that of b"),
+        Column(
+            "ci95_low",
+            _REAL,
+            "lower end of its 95 % interval, by the test; for a difference that replication goes "
+            "on for, that of its rule",
+        ),
+        Column("ci95_high", _REAL, _INTERVAL_HIGH),
+        Column(
+            "test",
+            _TEXT,
+            "the primary test: paired t where both cells have the same trials, otherwise Welch",
+        ),
+        Column("p_value", _REAL, "of the primary test, two-sided; null where nothing tells it"),
+        Column("p_value_holm", _REAL, "the same, corrected for all comparisons of the sweep"),
+        Column(
+            "wilcoxon_p_value",
+            _REAL,
+            "of the signed-rank test, which can't be below 0.05 with fewer than 6 pairs; null "
+            "unpaired",
+        ),
+        Column("correlation", _REAL, "Pearson's, of the pairs; null unpaired or below three"),
+        Column(
+            "probability_of_superiority",
+            _REAL,
+            "that a trial of a is more accurate than one of b, drawn independently (ties count "
+            "half)",
+        ),
+        Column("device", _TEXT, "that both cells ran on; different devices are not compared"),
+    ),
+    "robustness": (
+        *_CELL,
+        Column("test_shift", _WHOLE, "how far the test digits are shifted at most, in pixels"),
+        Column("trials", _WHOLE, "number of finished trials graded on that shift"),
+        *_mean_columns("at that shift"),
+        _DEVICE,
+    ),
+    "search": (
+        *_CELL,
+        Column("configuration", _WHOLE, "its number in the search, from 0; null for the default"),
+        Column(
+            "stage",
+            _TEXT,
+            "complete, running, raced_out (worse than the best beyond doubt), cut_short (by early "
+            "stopping) or failed; null for the default",
+        ),
+        Column("is_winner", pa.bool_(), "whether it had the highest score of all complete ones"),
+        Column("is_default", pa.bool_(), "whether every hyperparameter has its default"),
+        Column("search_trials", _WHOLE, "number of finished trials in the search"),
+        Column("failed", _WHOLE, "number of failed trials, in the search or afresh"),
+        Column(
+            "search_validation_accuracy",
+            _REAL,
+            "the score: mean validation accuracy over its trials in the search",
+        ),
+        Column("search_validation_std", _REAL, "its standard deviation (ddof 1)"),
+        Column("confirm_trials", _WHOLE, "number of fresh trials, with seeds new to the search"),
+        Column("confirm_validation_accuracy", _REAL, "mean validation accuracy over those"),
+        Column(
+            "optimism",
+            _REAL,
+            "search_validation_accuracy minus confirm_validation_accuracy: by how much the search "
+            "flattered its winner",
+        ),
+        *_mean_columns("over the fresh trials"),
+    ),
+}
+"""The tables and their columns, in order."""
+
+
+def schema(
+    table: str, hyperparameters: Mapping[str, pa.DataType], *, given: Collection[Only] = ()
+) -> pa.Schema:
+    """The schema of a table.
+
+    Args:
+        table: its name.
+        hyperparameters: the types of their columns by name, in order.
+        given: which of the columns that are not always there are.
+    """
+    fields: list[tuple[str, pa.DataType]] = []
+    for column in (SWEEP, *TABLES[table]):
+        if isinstance(column, Hyperparameters):
+            fields += [(name + column.suffix, type_) for name, type_ in hyperparameters.items()]
+        elif column.only is None or column.only in given:
+            fields.append((column.name, column.type))
+    return pa.schema(fields)
+
+
+def markdown() -> str:
+    """The page docs/columns.md."""
+    sections = [_INTRODUCTION]
+    for name, columns in TABLES.items():
+        rows = [_markdown_row(column) for column in columns]
+        sections.append("\n".join([f"## {name}.parquet", "", *_HEADING, *rows]))
+    return "\n\n".join(sections) + "\n"
+
+
+_INTRODUCTION = """\
+# Columns of the tables
+
+Made by `python -m mnist_ray.analysis.columns`. The order is that of the files. `load_report` and \
+its siblings give text as categories, whole numbers as `Int64`, times as UTC timestamps and lists \
+as tuples.
+
+All intervals are conditional on the test set and on where its digits lie: they say what more \
+trials would do, not what another test set would. `null` stands where the data can't give a \
+figure. Where several sweeps are put side by side, every table begins with `sweep`, the sweep's \
+name."""
+_HEADING = ["| column | type | meaning |", "|---|---|---|"]
+
+
+def _markdown_row(column: Column | Hyperparameters) -> str:
+    if isinstance(column, Hyperparameters):
+        name = f"*hyperparameter*{column.suffix}"
+        meaning = "one column each, of architecture, training and variant; null where there is none"
+        return f"| {name} | by its values | {meaning} |"
+    meaning = f"{column.meaning} ({column.only})" if column.only else column.meaning
+    return f"| `{column.name}` | {column.type} | {meaning} |"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,313 @@
+"""What a space asks for, joined with what is recorded: the groups that means are taken over."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from mnist_ray.ledger.identity import PROTOCOL
+from mnist_ray.ledger.ledger import TestSet
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.plan.planner import plan
+from mnist_ray.plan.search import SearchState
+from mnist_ray.plan.trial import Trial
+from mnist_ray.space.hyperparameters import Training
+from mnist_ray.space.space import Cell, Space
+
+
+class Selection(StrEnum):
+    """Why a cell of a searched architecture and variant is in the report."""
+
+    WINNER = "winner"
+    DEFAULT = "default"
+    BOTH = "winner and default"
+
+
+@dataclass(frozen=True, eq=False)
+class CellResults:
+    """The recorded trials of one cell on one kind of device: a row of the report.
+
+    The records are in the order of trials.
+    """
+
+    sweep: str
+    dataset: str
+    cell: Cell
+    device: str | None
+    """None as long as no trial has told it."""
+    records: tuple[Record, ...]
+    selection: Selection | None = None
+    """None where nothing was searched."""
+
+    def _with(self, status: Status) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status is status)
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        """What means are taken over."""
+        return self._with(Status.FINISHED)
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        """What stands beside every mean as a number."""
+        return self._with(Status.FAILED)
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResults:
+    """A sweep as its report sees it."""
+
+    name: str
+    space: Space | None
+    """None where the folder does not tell it: then all that is recorded is shown."""
+    cells_results: tuple[CellResults, ...]
+    """In the order of the space's cells."""
+    shifts: tuple[int, ...]
+    """The test shifts asked for beside each variant's own, in pixels."""
+    test_set: TestSet | None
+    left_out: int
+    """Records in the ledger that the space does not ask for (any more)."""
+    searches: tuple[SearchState, ...] = ()
+    searched: tuple[CellResults, ...] = ()
+    """The trials of the searches themselves, which no reported mean is taken over."""
+    records: Mapping[str, Record] = field(default_factory=dict)
+    """All of the ledger, by key."""
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set."""
+        return _dataset_name(self.space, self.records, self.test_set)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells that a table has a row of."""
+        searched = [cell_results.cell for cell_results in self.searched]
+        defaults = [search.default for search in self.searches]
+        return [*(cell_results.cell for cell_results in self.cells_results), *searched, *defaults]
+
+    def status_of(self, trial: Trial) -> Status | None:
+        """How a trial ended, if it did."""
+        record = self.records.get(trial.key)
+        return record.status if record else None
+
+    def record_of(self, trial: Trial, status: Status) -> Record | None:
+        """The record of a trial, if it ended like that."""
+        return self.records[trial.key] if self.status_of(trial) is status else None
+
+
+def results_of_space(
+    space: Space,
+    dataset_info: DatasetInfo,
+    records: Mapping[str, Record],
+    test_set: TestSet | None,
+    *,
+    name: str | None = None,
+) -> SweepResults:
+    """The sweep that `space` asks for; a cell with nothing recorded yet is there too."""
+    planned = plan(space, dataset_info, records)
+    selections = _selections(planned.searches)
+    return SweepResults(
+        name=name or space.name,
+        space=space,
+        cells_results=tuple(
+            replace(cell_results, selection=selections.get(cell_results.cell.name))
+            for cell_results in _outcomes(
+                name or space.name, space, planned.measured, records, test_set
+            )
+        ),
+        shifts=planned.shifts,
+        test_set=test_set,
+        left_out=len(planned.unrequested(records)),
+        searches=planned.searches,
+        searched=_outcomes(name or space.name, space, planned.searched, records, test_set),
+        records=records,
+    )
+
+
+def results_of_records(
+    name: str, records: Mapping[str, Record], test_set: TestSet | None
+) -> SweepResults:
+    """The sweep as far as its records alone tell it.
+
+    Those of the data and the seed that were used last: others would be means of something else.
+    """
+    last = latest_record(records)
+    alike = [record for record in records.values() if last and _comparable(record, last)]
+    alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
+    shifts = sorted({evaluation.shift for record in alike for evaluation in record.robustness})
+    trials = [_trial_of(record) for record in alike]
+    return SweepResults(
+        name=name,
+        space=None,
+        cells_results=_outcomes(name, None, trials, records, test_set),
+        shifts=tuple(shifts),
+        test_set=test_set,
+        left_out=len(records) - len(alike),
+    )
+
+
+def latest_record(records: Mapping[str, Record]) -> Record | None:
+    """The record of the trial that started last."""
+    beginning = datetime.min.replace(tzinfo=UTC)
+
+    def started(record: Record) -> tuple[datetime, str]:
+        return record.setting.started_at if record.setting else beginning, record.key
+
+    return max(records.values(), key=started, default=None)
+
+
+def labels(cells_results: Sequence[CellResults], *, variants: bool = True) -> list[str]:
+    """A short name of each outcome that tells it from the others: `cnn · shifted · dropout=0.3`.
+
+    Besides architecture and variant (not where `variants` is false) it names only what varies;
+    after a search, winner and default in place of their hyperparameters.
+    """
+    varying = _varying_by_family(cells_results)
+    several_sweeps = len({cell_results.sweep for cell_results in cells_results}) > 1
+    several_devices = (
+        len({cell_results.device for cell_results in cells_results if cell_results.device}) > 1
+    )
+    return [
+        " · ".join(
+            [
+                *([cell_results.sweep] if several_sweeps else []),
+                cell_results.cell.architecture,
+                *([cell_results.cell.variant] if variants else []),
+                *_distinction(cell_results, varying[_family(cell_results)]),
+                *([cell_results.device] if several_devices and cell_results.device else []),
+            ]
+        )
+        for cell_results in cells_results
+    ]
+
+
+def _distinction(cell_results: CellResults, varying: Iterable[str]) -> list[str]:
+    return (
+        [cell_results.selection]
+        if cell_results.selection
+        else _settings(cell_results.cell, varying)
+    )
+
+
+def varying_hyperparameters(cells_results: Sequence[CellResults]) -> list[str]:
+    """Those that vary within an architecture and variant, by the names of their columns."""
+    families = _varying_by_family(cells_results).values()
+    return list(dict.fromkeys(name for names in families for name in names))
+
+
+def shown_value(value: JsonValue) -> str:
+    """A hyperparameter's value as a person writes it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def drawn_value(value: JsonValue) -> str:
+    """A hyperparameter's value that a search drew, to three significant digits."""
+    return shown_value(float(f"{value:.3g}") if isinstance(value, float) else value)
+
+
+def _settings(cell: Cell, names: Iterable[str]) -> list[str]:
+    columns = cell.columns()
+    return [f"{name}={shown_value(columns[name])}" for name in names]
+
+
+def _family(cell_results: CellResults) -> tuple[str, str, str]:
+    return cell_results.sweep, cell_results.cell.architecture, cell_results.cell.variant
+
+
+def _varying_by_family(
+    cells_results: Sequence[CellResults],
+) -> dict[tuple[str, str, str], list[str]]:
+    """The hyperparameters that vary within each sweep, architecture and variant."""
+    families: dict[tuple[str, str, str], dict[str, set[str]]] = {}
+    for cell_results in cells_results:
+        seen = families.setdefault(_family(cell_results), {})
+        for name, value in cell_results.cell.columns().items():
+            seen.setdefault(name, set()).add(shown_value(value))
+    return {
+        family: [name for name, values in seen.items() if len(values) > 1]
+        for family, seen in families.items()
+    }
+
+
+def _selections(searches: Iterable[SearchState]) -> dict[str, Selection]:
+    """By the identity of the cell; none before a search has a winner."""
+    found: dict[str, Selection] = {}
+    for search in searches:
+        if search.winner:
+            winner, default = search.winner.cell.name, search.default.name
+            found |= {default: Selection.DEFAULT, winner: Selection.WINNER}
+            if winner == default:
+                found[winner] = Selection.BOTH
+    return found
+
+
+def _outcomes(
+    name: str,
+    space: Space | None,
+    wanted: Sequence[Trial],
+    records: Mapping[str, Record],
+    test_set: TestSet | None,
+) -> tuple[CellResults, ...]:
+    dataset = _dataset_name(space, records, test_set)
+    cells: dict[tuple[str, str, str], list[Trial]] = {}
+    # A search may have drawn the same cell twice.
+    for trial in {trial.key: trial for trial in wanted}.values():
+        place = (trial.cell.architecture, trial.cell.variant, trial.cell_key)
+        cells.setdefault(place, []).append(trial)
+    return tuple(
+        CellResults(name, dataset, trials[0].cell, device, group)
+        for trials in cells.values()
+        for device, group in _by_device([records[t.key] for t in trials if t.key in records])
+    )
+
+
+def _dataset_name(
+    space: Space | None, records: Mapping[str, Record], test_set: TestSet | None
+) -> str:
+    if test_set:
+        return test_set.dataset
+    last = latest_record(records)
+    if last:
+        return last.dataset
+    return space.dataset if space else ""
+
+
+def _by_device(
+    records: Sequence[Record],
+) -> list[tuple[str | None, tuple[Record, ...]]]:
+    """The records of one cell by device; a failed trial alone makes no group of its own."""
+    told = [_device(record) for record in records if record.status is not Status.FAILED]
+    devices = list(dict.fromkeys(told)) or [_device(record) for record in records[:1]] or [None]
+    groups: dict[str | None, list[Record]] = {device: [] for device in devices}
+    for record in records:
+        device = _device(record)
+        groups[device if device in groups else devices[0]].append(record)
+    return [(device, tuple(group)) for device, group in groups.items()]
+
+
+def _device(record: Record) -> str | None:
+    return record.setting.device if record.setting else None
+
+
+def _comparable(record: Record, other: Record) -> bool:
+    return record.identity["protocol"] == PROTOCOL and all(
+        record.identity[name] == other.identity[name] for name in ("data", "seed")
+    )
+
+
+def _trial_of(record: Record) -> Trial:
+    identity = record.identity
+    cell = Cell(
+        architecture=record.architecture,
+        builder=identity["builder"],
+        hyperparameters=identity["hyperparameters"],
+        variant=record.variant,
+        shift=identity["shift"],
+        canvas=identity["canvas"],
+        training=Training.model_validate(identity["training"]),
+    )
+    return Trial(cell, record.trial, identity["seed"], identity["data"], identity["source"])

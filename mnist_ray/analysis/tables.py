@@ -1,0 +1,345 @@
+"""From records to tables: pure functions. What their columns mean stands in `columns`."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import JsonValue
+
+from mnist_ray.analysis.agreement import predictions_of, variance_of_predictions
+from mnist_ray.analysis.columns import SWEEP, Only, schema
+from mnist_ray.analysis.comparisons import Compared, compare_cells
+from mnist_ray.analysis.sweep_results import SweepResults, results_of_space
+from mnist_ray.ledger.ledger import TestSet
+from mnist_ray.ledger.record import Record, RunEnvironment, Status
+from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.plan.search import Configuration, SearchState
+from mnist_ray.space.hyperparameters import kind_of
+from mnist_ray.space.space import Cell, Space, StoppingRule
+from mnist_ray.stats.precision import precision
+from mnist_ray.stats.statistics import summarize
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The tables of a report, in the order of the space's cells."""
+
+    report: pa.Table
+    """One row a cell, and device where they differ."""
+    trials: pa.Table
+    """One row a recorded trial that the space asks for."""
+    epochs: pa.Table
+    """One row a trial and epoch."""
+    comparisons: pa.Table
+    """One row a pair of cells that differ in one thing."""
+    robustness: pa.Table
+    """One row a cell and test shift."""
+    search: pa.Table
+    """One row a configuration of a search, and one for the default where it was none."""
+
+    def by_name(self) -> dict[str, pa.Table]:
+        """The tables by the names of their files."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def build(
+    space: Space, dataset_info: DatasetInfo, records: Mapping[str, Record], test_set: TestSet | None
+) -> Tables:
+    """The tables of what `space` asks for and `records` (by key) hold.
+
+    Without `test_set`, or predictions, the figures that need them are null.
+    """
+    return tabulate([results_of_space(space, dataset_info, records, test_set)])
+
+
+def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
+    """The tables of one sweep, or of several below each other, with the column `sweep` first."""
+    types = _hyperparameter_types([cell for results in sweeps for cell in results.cells])
+
+    given = set(_given(sweeps))
+
+    def table(name: str, rows_of: Callable[[SweepResults], Iterable[Row]]) -> pa.Table:
+        rows = [{SWEEP.name: results.name, **row} for results in sweeps for row in rows_of(results)]
+        return pa.Table.from_pylist(rows, schema=schema(name, types, given=given))
+
+    def identity(cell: Cell, suffix: str = "") -> Row:
+        """The columns that say which cell a row is of."""
+        columns = cell.columns()
+        hyperparameters = {
+            name + suffix: _as_type(columns.get(name), type_) for name, type_ in types.items()
+        }
+        names = {f"architecture{suffix}": cell.architecture, f"variant{suffix}": cell.variant}
+        return names | hyperparameters
+
+    return Tables(
+        report=table("report", lambda results: _report_rows(results, identity)),
+        trials=table("trials", lambda results: _trial_rows(results, identity)),
+        epochs=table("epochs", lambda results: _epoch_rows(results, identity)),
+        comparisons=table("comparisons", lambda results: _comparison_rows(results, identity)),
+        robustness=table("robustness", lambda results: _robustness_rows(results, identity)),
+        search=table("search", lambda results: _search_rows(results, identity)),
+    )
+
+
+_Identity = Callable[..., Row]
+
+
+def _given(sweeps: Sequence[SweepResults]) -> Iterator[Only]:
+    if len(sweeps) > 1:
+        yield Only.SIDE_BY_SIDE
+    if any(_goal(results.space) for results in sweeps):
+        yield Only.TO_A_PRECISION
+    if any(results.searches for results in sweeps):
+        yield Only.WITH_A_SEARCH
+
+
+def _goal(space: Space | None) -> StoppingRule | None:
+    """The precision that each mean is replicated to, if any."""
+    goal = space.trials if space else None
+    return goal if isinstance(goal, StoppingRule) and goal.until_ci95 else None
+
+
+# Rows
+
+
+def _report_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for cell_results in results.cells_results:
+        finished, failed = cell_results.finished, cell_results.failed
+        parameters = [r.parameters for r in (*finished, *failed) if r.parameters is not None]
+        accuracies = [record.test.accuracy for record in finished if record.test]
+        yield {
+            "dataset": cell_results.dataset,
+            **identity(cell_results.cell),
+            **_summary_columns(accuracies),
+            **_precision_columns(accuracies, _goal(results.space)),
+            "trials": len(finished),
+            "failed": len(failed),
+            "mean_validation_accuracy": _mean(r.validation_accuracy for r in finished),
+            "mean_test_loss": _mean(r.test.loss for r in finished if r.test),
+            "mean_train_seconds": _mean(r.costs.train_seconds for r in finished),
+            "parameters": parameters[0] if parameters else None,
+            **_spread_columns(finished, results.test_set),
+            "selection": cell_results.selection,
+            "device": cell_results.device,
+        }
+
+
+def _trial_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for cell_results in (*results.cells_results, *results.searched):
+        cell = identity(cell_results.cell)
+        for record in cell_results.records:
+            yield {
+                "key": record.key,
+                "dataset": cell_results.dataset,
+                **cell,
+                "trial": record.trial,
+                "seed": record.trial_seed,
+                "status": record.status.value,
+                "error": record.error,
+                "traceback": record.traceback,
+                "test_accuracy": record.test and record.test.accuracy,
+                "test_loss": record.test and record.test.loss,
+                "validation_accuracy": record.validation_accuracy,
+                "train_accuracy": record.train_accuracy,
+                "parameters": record.parameters,
+                **asdict(record.costs),
+                **_setting_columns(record.setting),
+                "dataset_fingerprint": record.identity["data"],
+            }
+
+
+def _epoch_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for cell_results in (*results.cells_results, *results.searched):
+        cell = {"dataset": cell_results.dataset, **identity(cell_results.cell)}
+        for record in cell_results.records:
+            for number, epoch in enumerate(record.epochs, start=1):
+                place = {"key": record.key, "trial": record.trial, "epoch": number}
+                yield {**cell, **place, **vars(epoch)}
+
+
+def _comparison_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for compared in compare_cells(results.cells_results, results.space):
+        yield {
+            "dataset": compared.a.dataset,
+            "kind": compared.kind,
+            **identity(compared.a.cell, "_a"),
+            **identity(compared.b.cell, "_b"),
+            "selection_a": compared.a.selection,
+            "selection_b": compared.b.selection,
+            **_comparison_columns(compared),
+            "device": compared.a.device,
+        }
+
+
+def _robustness_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for cell_results in results.cells_results:
+        cell = {
+            "dataset": cell_results.dataset,
+            **identity(cell_results.cell),
+            "device": cell_results.device,
+        }
+        for shift in results.shifts:
+            evaluations = [record.evaluation(shift) for record in cell_results.finished]
+            accuracies = [evaluation.accuracy for evaluation in evaluations if evaluation]
+            columns = _summary_columns(accuracies)
+            yield {**cell, "test_shift": shift, "trials": len(accuracies), **columns}
+
+
+def _search_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for search in results.searches:
+        default = search.default.name
+        shown: list[tuple[Cell, Configuration | None]] = [
+            (each.cell, each) for each in search.configurations
+        ]
+        if default not in {cell.name for cell, _ in shown}:
+            shown.append((search.default, None))
+        for cell, configuration in shown:
+            yield {
+                "dataset": results.dataset,
+                **identity(cell),
+                **_configuration_columns(configuration),
+                **_confirmation_columns(results, search, cell, configuration),
+                "is_winner": configuration is not None and configuration is search.winner,
+                "is_default": cell.name == default,
+            }
+
+
+# Groups of columns
+
+
+def _configuration_columns(configuration: Configuration | None) -> Row:
+    if configuration is None:
+        return {"search_trials": 0}
+    scores = summarize(configuration.scores)
+    return {
+        "configuration": configuration.number,
+        "stage": configuration.stage.value,
+        "search_trials": scores.n,
+        "search_validation_accuracy": scores.mean,
+        "search_validation_std": scores.std,
+    }
+
+
+def _confirmation_columns(
+    results: SweepResults, search: SearchState, cell: Cell, configuration: Configuration | None
+) -> Row:
+    """Of the fresh trials of a cell, and how far the search's score was from them."""
+    fresh = [t for t in search.confirmation if t.cell.name == cell.name]
+    tried = [*fresh, *(configuration.trials if configuration else ())]
+    found = [record for t in fresh if (record := results.record_of(t, Status.FINISHED)) is not None]
+    validation = _mean(record.validation_accuracy for record in found)
+    score = configuration.mean if configuration else None
+    return {
+        **_summary_columns([record.test.accuracy for record in found if record.test]),
+        "failed": sum(results.status_of(trial) is Status.FAILED for trial in tried),
+        "confirm_trials": len(found),
+        "confirm_validation_accuracy": validation,
+        "optimism": None if score is None or validation is None else score - validation,
+    }
+
+
+def _summary_columns(accuracies: Sequence[float]) -> Row:
+    summary = summarize(accuracies)
+    return {
+        "mean_test_accuracy": summary.mean,
+        "std_test_accuracy": summary.std,
+        "sem_test_accuracy": summary.sem,
+        "ci95_low": summary.ci95_low,
+        "ci95_high": summary.ci95_high,
+        "min_test_accuracy": summary.minimum,
+        "max_test_accuracy": summary.maximum,
+    }
+
+
+def _precision_columns(accuracies: Sequence[float], goal: StoppingRule | None) -> Row:
+    """The interval of the rule that decided how many trials there are, in place of Student's."""
+    if goal is None or goal.until_ci95 is None:
+        return {}
+    known = precision(accuracies, goal=goal.until_ci95, at_most=goal.at_most)
+    low, high = known.around(summarize(accuracies).mean)
+    return {
+        "ci95_low": low,
+        "ci95_high": high,
+        "fixed_trials": known.fixed_trials,
+        "plain_half_width": known.plain_half_width,
+        "satisfied": known.satisfied,
+    }
+
+
+def _spread_columns(finished: Sequence[Record], test_set: TestSet | None) -> Row:
+    predictions = predictions_of(finished, test_set)
+    if predictions is None or test_set is None:
+        return {}
+    spread = variance_of_predictions(predictions, test_set.labels)
+    return {
+        "independent_error_std": spread.independent_error_std,
+        "excess_variance": spread.excess_variance,
+        "test_set_sem": spread.test_set_sem,
+    }
+
+
+def _setting_columns(setting: RunEnvironment | None) -> Row:
+    if setting is None:
+        return {}
+    columns = {name: value for name, value in vars(setting).items() if name != "versions"}
+    return columns | vars(setting.versions)
+
+
+def _comparison_columns(compared: Compared) -> Row:
+    figures = compared.figures
+    return {
+        "trials_a": figures.n_a,
+        "trials_b": figures.n_b,
+        "mean_difference": figures.difference,
+        "ci95_low": figures.ci95_low,
+        "ci95_high": figures.ci95_high,
+        "test": figures.test,
+        "p_value": figures.p_value,
+        "p_value_holm": compared.p_value_holm,
+        "wilcoxon_p_value": figures.wilcoxon_p,
+        "correlation": figures.correlation,
+        "probability_of_superiority": figures.probability_of_superiority,
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+# Hyperparameters
+
+
+def _hyperparameter_types(cells: Iterable[Cell]) -> dict[str, pa.DataType]:
+    """The type of each hyperparameter's column, in order of first appearance."""
+    seen: dict[str, list[JsonValue]] = {}
+    for cell in cells:
+        for name, value in cell.columns().items():
+            seen.setdefault(name, []).append(value)
+    return {name: _type_of(values) for name, values in seen.items()}
+
+
+def _type_of(values: Sequence[JsonValue]) -> pa.DataType:
+    """A type that holds all values; text where they are of different kinds in several sweeps."""
+    kinds = {kind_of(value) for value in values} - {None}
+    if any(kind.startswith("list") for kind in kinds if kind):
+        items = [item for value in values if isinstance(value, list) for item in value]
+        lists_only = all(kind.startswith("list") for kind in kinds if kind)
+        # A list without items is of whole numbers, as hidden_units is.
+        return pa.list_(_type_of(items) if items else pa.int64()) if lists_only else pa.string()
+    if kinds == {"true or false"}:
+        return pa.bool_()
+    if kinds != {"number"}:
+        return pa.string()
+    return pa.float64() if any(isinstance(value, float) for value in values) else pa.int64()
+
+
+def _as_type(value: JsonValue, type_: pa.DataType) -> JsonValue:
+    if value is None or not pa.types.is_string(type_) or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,194 @@
+"""All that is kept of one trial. It is written once, when the trial ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mnist_ray.ledger.identity import JSON, digest
+
+Classes = NDArray[np.integer[Any]]
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    CUT_SHORT = "cut_short"
+    """Stopped by early stopping before its last epoch; never part of a mean of whole trials."""
+
+    @property
+    def rank(self) -> int:
+        """How much a record of it tells: a failed trial the least, a finished one the most."""
+        return [Status.FAILED, Status.CUT_SHORT, Status.FINISHED].index(self)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The figures of one epoch, as Keras defines them.
+
+    Training figures are means over the epoch's batches while the weights change, validation
+    figures are taken after it; None without validation images. What a user's own architecture
+    adds to the loss, such as weight decay, is in the training loss alone: `validation_loss` is the
+    mean cross-entropy, as that of the test images.
+    """
+
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A trained model's figures on one test set.
+
+    `shift` tells how far its digits lie from the centre at most, in pixels; `accuracy` is
+    correct / N in float64 and `loss` the mean cross-entropy in nats. The predictions are kept
+    compressed (a few kB), so that ten thousand trials fit in memory.
+    """
+
+    shift: int
+    accuracy: float
+    loss: float
+    size: int
+    """Number of test images, N."""
+    packed_predictions: bytes
+
+    @classmethod
+    def of(cls, shift: int, *, predictions: Classes, truth: Classes, loss: float) -> "Evaluation":
+        """The grading of `predictions` against `truth`, both integers [N]."""
+        accuracy = int(np.count_nonzero(predictions == truth)) / len(truth)
+        # uint16 also holds the classes of data sets with more than 256 of them.
+        packed = _CODEC.compress(predictions.astype("<u2").tobytes(), asbytes=True)
+        return cls(shift, accuracy, loss, len(truth), packed)
+
+    @property
+    def predictions(self) -> NDArray[np.uint16]:
+        """The predicted class of every test image, uint16 [N]."""
+        raw = _CODEC.decompress(
+            self.packed_predictions, decompressed_size=2 * self.size, asbytes=True
+        )
+        return np.frombuffer(raw, "<u2")
+
+
+_CODEC = pa.Codec("zstd", compression_level=9)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What the trial ran with."""
+
+    python_version: str
+    tensorflow_version: str
+    keras_version: str
+    ray_version: str
+    numpy_version: str
+
+
+@dataclass(frozen=True)
+class RunEnvironment:
+    """Where and when a trial ran: all that its result must not hang on, but may be asked about."""
+
+    started_at: datetime
+    node: str
+    device: str
+    """"CPU", or the name of the GPU."""
+    threads: int
+    versions: Versions
+    git_commit: str | None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a trial took: seconds, and the peak of its worker's resident memory in bytes."""
+
+    setup_seconds: float | None = None
+    train_seconds: float | None = None
+    evaluate_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Record:
+    """One trial: what it was, how it ended, and every figure that a later statistic may need.
+
+    `identity` is what the key is the hash of (see `mnist_ray.plan.trial.Trial`). `dataset`,
+    `architecture` and `variant` are the names that the space had for it when it ran. `test` is its
+    grading on the variant's own test set, `robustness` those on test sets of other shifts.
+    """
+
+    key: str
+    identity: JSON
+    dataset: str
+    architecture: str
+    variant: str
+    trial_seed: int
+    status: Status
+    error: str | None = None
+    traceback: str | None = None
+    parameters: int | None = None
+    epochs: Sequence[Epoch] = ()
+    test: Evaluation | None = None
+    robustness: Sequence[Evaluation] = ()
+    setting: RunEnvironment | None = None
+    costs: Costs = Costs()
+
+    def joined(self, later: "Record") -> "Record":
+        """Of this and a later record of the same trial, what is to be kept.
+
+        What tells more, or of two failures the later one. A finished trial is never replaced; only
+        gradings on other test sets are added to it.
+        """
+        if self.status.rank != later.status.rank:
+            return max(self, later, key=lambda record: record.status.rank)
+        if self.status is Status.FAILED:
+            return later
+        added = [
+            evaluation
+            for evaluation in later.robustness
+            if self.evaluation(evaluation.shift) is None
+        ]
+        return replace(self, robustness=(*self.robustness, *added)) if added else self
+
+    @property
+    def trial(self) -> int:
+        """The trial's index in its cell, from 0."""
+        return int(self.identity["trial"])
+
+    @property
+    def cell_key(self) -> str:
+        """The identity of the trial's cell, as `mnist_ray.plan.trial.Trial.cell_key`."""
+        return digest({name: value for name, value in self.identity.items() if name != "trial"})
+
+    @property
+    def hyperparameters(self) -> JSON:
+        """Of architecture, training and variant alike, by the names of their columns."""
+        identity = self.identity
+        return {
+            **identity["hyperparameters"],
+            **identity["training"],
+            "shift": identity["shift"],
+            "canvas": identity["canvas"],
+        }
+
+    @property
+    def train_accuracy(self) -> float | None:
+        """In the last epoch."""
+        return self.epochs[-1].train_accuracy if self.epochs else None
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """After the last epoch."""
+        return self.epochs[-1].validation_accuracy if self.epochs else None
+
+    def evaluation(self, shift: int) -> Evaluation | None:
+        """The grading on test digits shifted by up to `shift` pixels, if there is one."""
+        evaluations = [*self.robustness, *([self.test] if self.test else [])]
+        return next((evaluation for evaluation in evaluations if evaluation.shift == shift), None)

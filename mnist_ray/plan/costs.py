@@ -1,0 +1,94 @@
+"""What a trial costs before it has run: operations and bytes, counted from the cell alone."""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from mnist_ray.space.space import Cell
+
+_BASE_BYTES = 700 << 20
+"""A worker with TensorFlow imported and a graph traced, measured (TensorFlow 2.21, Linux)."""
+_UNKNOWN_PARAMETERS = 5_000_000
+_UNKNOWN_OPERATIONS = 50_000_000
+"""Stand-ins for a user's own architecture, between the feed-forward network and the CNN."""
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """Of one model on one image.
+
+    `operations` are the floating-point operations of a forward pass (a multiplication and an
+    addition are two), `parameters` the weights and biases, `activations` the numbers that layers
+    hand on.
+    """
+
+    operations: int
+    parameters: int
+    activations: int
+
+
+def model_cost(cell: Cell, classes: int) -> ModelCost:
+    """The cost of the cell's model; a middling guess for a user's own architecture."""
+    if cell.builder == "feed_forward":
+        hidden: list[int] = cell.hyperparameters["hidden_units"]  # type: ignore[assignment]
+        return _dense_cost([cell.canvas**2, *hidden, classes])
+    if cell.builder == "cnn":
+        return _cnn_cost(cell, classes)
+    return ModelCost(_UNKNOWN_OPERATIONS, _UNKNOWN_PARAMETERS, _UNKNOWN_PARAMETERS // 10)
+
+
+def training_operations(cell: Cell, *, classes: int, train_images: int, test_images: int) -> float:
+    """Floating-point operations of a whole trial: a backward pass costs two forward ones.
+
+    The optimizer's pass over the weights is counted too, at 20 operations a weight and step: it
+    moves as many bytes as that many operations take time.
+    """
+    cost = model_cost(cell, classes)
+    training = cell.training
+    trained = math.floor(train_images * (1 - training.validation_split))
+    steps = math.ceil(trained / training.batch_size)
+    graded = (train_images - trained) * training.epochs + test_images
+    steps_cost = 3 * cost.operations * trained + 20 * cost.parameters * steps
+    return float(training.epochs * steps_cost + graded * cost.operations)
+
+
+def memory_bytes(cell: Cell, classes: int) -> int:
+    """An upper estimate of a worker's peak memory while it trains the cell."""
+    cost = model_cost(cell, classes)
+    # Weights, their gradients, two optimizer slots, and the fresh model that weights come from.
+    weights = 5 * 4 * cost.parameters
+    # Forward and backward, with the rearranged copies that convolutions make.
+    activations = 6 * 4 * cost.activations * cell.training.batch_size
+    return _BASE_BYTES + weights + activations
+
+
+def _dense_cost(widths: list[int]) -> ModelCost:
+    pairs = list(itertools.pairwise(widths))
+    return ModelCost(
+        operations=sum(2 * before * after for before, after in pairs),
+        parameters=sum((before + 1) * after for before, after in pairs),
+        activations=sum(widths),
+    )
+
+
+def _cnn_cost(cell: Cell, classes: int) -> ModelCost:
+    hyperparameters: dict[str, Any] = cell.hyperparameters
+    kernel, pool = hyperparameters["kernel_size"], hyperparameters["pool_size"]
+    size, channels = cell.canvas, 1
+    operations = parameters = activations = 0
+    for filters in hyperparameters["filters"]:
+        size = size - kernel + 1
+        weights = kernel**2 * channels * filters
+        operations += 2 * weights * size**2
+        parameters += weights + filters
+        activations += filters * size**2
+        size = (size - pool) // hyperparameters["pool_stride"] + 1
+        activations += filters * size**2
+        channels = filters
+    dense = _dense_cost([channels * size**2, hyperparameters["dense_units"], classes])
+    return ModelCost(
+        operations + dense.operations,
+        parameters + dense.parameters,
+        activations + dense.activations,
+    )

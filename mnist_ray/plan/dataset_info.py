@@ -1,0 +1,39 @@
+"""What a plan has to know of the data and of the user's own code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mnist_ray.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a plan has to know of the data and of the user's own code.
+
+    Attributes:
+        fingerprint: of the data set's content.
+        image_size: height and width in pixels.
+        classes: number of classes.
+        train_images: number of training images, validation included.
+        test_images: number of test images.
+        sources: for each architecture of the user's own, the digest of its module's source.
+    """
+
+    fingerprint: str
+    image_size: tuple[int, int]
+    classes: int
+    train_images: int
+    test_images: int
+    sources: Mapping[str, str]
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, sources: Mapping[str, str]) -> "DatasetInfo":
+        """Those of a data set."""
+        return cls(
+            fingerprint=dataset.fingerprint,
+            image_size=dataset.image_size,
+            classes=dataset.classes,
+            train_images=len(dataset.train_images),
+            test_images=len(dataset.test_images),
+            sources=sources,
+        )

@@ -1,0 +1,165 @@
+"""How long trials will take: from those recorded, from a calibration, or by arithmetic."""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mnist_ray.ledger.identity import JSON, digest
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.costs import training_operations
+from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.plan.trial import Trial
+from mnist_ray.space.space import Cell
+
+_OPERATIONS_PER_SECOND = 50e9
+"""Of one core in these models, measured on an AVX-512 server core: a guess for the first time."""
+
+
+def operations_of(cell: Cell, dataset_info: DatasetInfo) -> float:
+    """Floating-point operations of a trial, by arithmetic."""
+    return training_operations(
+        cell,
+        classes=dataset_info.classes,
+        train_images=dataset_info.train_images,
+        test_images=dataset_info.test_images,
+    )
+
+
+class Timings:
+    """What trials took, and what others will take by that.
+
+    Reads each record once, so that it can be asked again after every one.
+    """
+
+    def __init__(self, dataset_info: DatasetInfo) -> None:
+        self._dataset_info = dataset_info
+        self._read: set[str] = set()
+        self._spent: dict[str, _Mean] = {}
+        self._works: dict[str, _Work] = {}
+
+    def learn(self, records: Mapping[str, Record]) -> None:
+        """Take in the times of the finished trials among `records`, by key."""
+        for key, record in records.items():
+            if record.status is not Status.FINISHED or key in self._read:
+                continue
+            self._read.add(key)
+            costs = record.costs
+            if costs.train_seconds is not None:
+                parts = (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
+                mean = self._spent.setdefault(_work_key(record.identity), _Mean())
+                mean.add(sum(part or 0.0 for part in parts))
+
+    def seconds(
+        self, trials: Iterable[Trial], *, measured: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """What a trial of each cell takes, in seconds, by the cell's key in the order of `trials`.
+
+        From recorded trials of the same work, whatever their seed; else from `measured` (seconds
+        by the cell's key); else from the cell's operations, at the speed of what is known of the
+        same builder and canvas, or of all that is known; else at a middling speed.
+        """
+        works = self._works_of(trials)
+        known = {key: value for key, value in (measured or {}).items() if key in works}
+        for key, work in works.items():
+            if work.key in self._spent:
+                known[key] = self._spent[work.key].mean
+        speeds = _Speeds()
+        for key, value in known.items():
+            speeds.add(works[key], value)
+        return {
+            key: known[key] if key in known else work.operations * speeds.of(work)
+            for key, work in works.items()
+        }
+
+    def unknown_cells(self, trials: Iterable[Trial]) -> dict[str, Cell]:
+        """The cells, by key, of which no trial of the same work is recorded."""
+        works = self._works_of(trials)
+        return {key: work.cell for key, work in works.items() if work.key not in self._spent}
+
+    def _works_of(self, trials: Iterable[Trial]) -> "dict[str, _Work]":
+        """The work of each cell, by its key in the order of `trials`."""
+        works: dict[str, _Work] = {}
+        for trial in trials:
+            key = trial.cell_key
+            if key not in works:
+                if key not in self._works:
+                    operations = operations_of(trial.cell, self._dataset_info)
+                    self._works[key] = _Work(trial.cell, _work_key(trial.cell_identity), operations)
+                works[key] = self._works[key]
+        return works
+
+
+def estimated_seconds(
+    trials: Iterable[Trial],
+    dataset_info: DatasetInfo,
+    records: Mapping[str, Record],
+    *,
+    measured: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """What a trial of each cell takes, in seconds; see `Timings.seconds`."""
+    timings = Timings(dataset_info)
+    timings.learn(records)
+    return timings.seconds(trials, measured=measured)
+
+
+def wall_seconds(durations: Sequence[float], *, workers: int) -> float:
+    """How long workers take that share the trials out, in the given order."""
+    ends = [0.0] * max(1, workers)
+    for duration in durations:
+        heapq.heappush(ends, heapq.heappop(ends) + duration)
+    return max(ends)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a trial of a cell has to do; `key` is what its time hangs on."""
+
+    cell: Cell
+    key: str
+    operations: float
+
+    @property
+    def family(self) -> tuple[str, int]:
+        """What works of about the same speed have in common."""
+        return self.cell.builder, self.cell.canvas
+
+
+class _Mean:
+    """A mean over values that come one by one."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, value: float) -> None:
+        self._sum += value
+        self._count += 1
+
+    @property
+    def mean(self) -> float:
+        return self._sum / self._count
+
+
+class _Speeds:
+    """Seconds an operation."""
+
+    def __init__(self) -> None:
+        self._by_family: dict[tuple[str, int], _Mean] = {}
+        self._overall: _Mean | None = None
+
+    def add(self, work: _Work, seconds: float) -> None:
+        """Take in what a trial of that work took."""
+        self._overall = self._overall or _Mean()
+        for mean in (self._by_family.setdefault(work.family, _Mean()), self._overall):
+            mean.add(seconds / work.operations)
+
+    def of(self, work: _Work) -> float:
+        """That of works of its family, or of all."""
+        known = self._by_family.get(work.family, self._overall)
+        return known.mean if known else 1 / _OPERATIONS_PER_SECOND
+
+
+def _work_key(identity: JSON) -> str:
+    """What the time of a trial hangs on."""
+    names = ("data", "builder", "source", "hyperparameters", "canvas")
+    training = {key: value for key, value in identity["training"].items() if key != "learning_rate"}
+    return digest({**{name: identity[name] for name in names}, "training": training})

@@ -1,0 +1,426 @@
+"""What to run next: a pure function of what is wanted and what is recorded.
+
+Run, resume, extend and rebuild are the same: missing = wanted - settled. A failed trial is wanted
+again, a settled one never.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.plan.estimates import Timings
+from mnist_ray.plan.search import Searcher, SearchState
+from mnist_ray.plan.stopping import Demand, fixed, known_accuracies, larger, to_precision
+from mnist_ray.plan.trial import Trial
+from mnist_ray.space.space import Cell, Space, StoppingRule
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell whose mean is reported, and the trials that it is taken over.
+
+    Attributes:
+        trials: what counts.
+        started: what should have been started by now, which may be more.
+        urgency: how many times too wide its interval still is.
+        is_open: whether more may be wanted.
+    """
+
+    trials: tuple[Trial, ...]
+    started: tuple[Trial, ...]
+    priority: float = 0.0
+    is_open: bool = False
+
+    @property
+    def cell(self) -> Cell:
+        """What they are trials of."""
+        return self.trials[0].cell
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is wanted, and what of it is still to run, in the order in which it should start.
+
+    Attributes:
+        cells: those whose means are reported, in the space's order.
+        searches: the state of each search.
+        missing: what is to run, as far as it is known.
+        shifts: test shifts that a measured trial must be graded on.
+        is_open: whether more may be wanted once what is missing is recorded.
+        in_advance: for cells whose trials may be started before it is known that they count, how
+            many may be in the end, by the cell's key.
+    """
+
+    cells: tuple[CellPlan, ...]
+    searches: tuple[SearchState, ...]
+    missing: tuple[Trial, ...]
+    shifts: tuple[int, ...] = ()
+    is_open: bool = False
+    speculative: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def measured(self) -> tuple[Trial, ...]:
+        """The trials that reported means are taken over, by cell."""
+        return tuple(trial for cell in self.cells for trial in cell.trials)
+
+    @cached_property
+    def searched(self) -> tuple[Trial, ...]:
+        """The trials of the searches themselves."""
+        return tuple(trial for search in self.searches for trial in search.trials)
+
+    @cached_property
+    def wanted(self) -> tuple[Trial, ...]:
+        """All trials that are asked for, as far as they are known."""
+        trials = [*self.measured, *self.searched, *self.missing]
+        return tuple({trial.key: trial for trial in trials}.values())
+
+    @cached_property
+    def only_searched(self) -> AbstractSet[str]:
+        """Keys of the trials that a search asks for, and no reported mean."""
+        measured = {trial.key for cell in self.cells for trial in cell.started}
+        return {trial.key for trial in self.searched} - measured
+
+    def is_done(self, trial: Trial, record: Record) -> bool:
+        """Whether a record is all that the plan wants of a trial."""
+        if trial.key in self.only_searched:
+            return is_done(trial, {trial.key: record}, (), cut_short=True)
+        return is_done(trial, {trial.key: record}, self.shifts)
+
+    @property
+    def settled(self) -> int:
+        """How many of the wanted trials are already recorded."""
+        return len(self.wanted) - len(self.missing)
+
+    def unrequested(self, records: Mapping[str, Record]) -> set[str]:
+        """Keys of the records that are not asked for; what was started in advance is none."""
+        wanted = {trial.key for trial in self.wanted}
+        return {
+            key
+            for key, record in records.items()
+            if key not in wanted and record.trial >= self.speculative.get(record.cell_key, 0)
+        }
+
+
+def plan(space: Space, dataset_info: DatasetInfo, records: Mapping[str, Record]) -> Plan:
+    """What `space` wants, given what is recorded."""
+    return Planner(space, dataset_info).plan(records)
+
+
+class Planner:
+    """Plans one space again and again, as records come in.
+
+    A plan hangs on the space and the records alone; what does not change from one to the next
+    (cells, trials and their keys, what searches proposed, recorded times) is kept in between.
+    """
+
+    def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
+        self._space, self._dataset_info = space, dataset_info
+        self._plain = _PlainCells(space, dataset_info)
+        self._timings = Timings(dataset_info)
+        self._searcher: Searcher | None = None
+        if space.search is not None:
+            self._searcher = Searcher(
+                space,
+                space.search,
+                image_size=dataset_info.image_size,
+                fingerprint=dataset_info.fingerprint,
+                sources=dataset_info.sources,
+            )
+
+    def plan(self, records: Mapping[str, Record]) -> Plan:
+        """What the space wants, given what is recorded.
+
+        Raises:
+            InputError: a search is Optuna's, and Optuna is not installed.
+        """
+        searches = self._searcher.states(records) if self._searcher else []
+        plain = self._plain.plans(records)
+        confirmed = [
+            CellPlan(trials, trials)
+            for search in searches
+            for trials in _by_cell(search.confirmation)
+        ]
+        cells = [*plain, *confirmed]
+        shifts = asked_shifts(self._space)
+        is_open = any(c.is_open for c in plain) or any(not s.is_ended for s in searches)
+        missing = _missing(
+            [trial for search in searches for trial in search.trials],
+            [trial for cell in cells for trial in cell.started],
+            records,
+            shifts,
+            cut_short=self._space.early_stopping is not None,
+        )
+        return Plan(
+            cells=tuple(cells),
+            searches=tuple(searches),
+            missing=tuple(self._in_order(missing, cells, records, is_open=is_open)),
+            shifts=shifts,
+            is_open=is_open,
+            speculative=self._speculative(plain, searches),
+        )
+
+    def _in_order(
+        self,
+        missing: Sequence[Trial],
+        cells: Sequence[CellPlan],
+        records: Mapping[str, Record],
+        *,
+        is_open: bool,
+    ) -> list[Trial]:
+        self._timings.learn(records)
+        ordered = _longest_first(missing, self._timings.seconds(missing))
+        if is_open:
+            # What is furthest from its goal goes first; equal trials of a search side by side.
+            priority = {cell.trials[0].cell_key: cell.priority for cell in cells}
+            ordered.sort(key=lambda trial: (-priority.get(trial.cell_key, 0.0), trial.index))
+        return ordered
+
+    def _speculative(
+        self, plain: Sequence[CellPlan], searches: Sequence[SearchState]
+    ) -> dict[str, int]:
+        most: dict[str, int] = {}
+        if isinstance(self._space.trials, StoppingRule):
+            most = {cell.trials[0].cell_key: self._space.trials.at_most for cell in plain}
+        if self._space.search:
+            tried = [each for search in searches for each in search.configurations]
+            most |= {each.trials[0].cell_key: self._space.search.trials_each for each in tried}
+        return most
+
+
+def trials_of(space: Space, cell: Cell, dataset_info: DatasetInfo, count: int) -> tuple[Trial, ...]:
+    """The first `count` trials of a cell."""
+    return tuple(_trial_of(space, cell, dataset_info, index) for index in range(count))
+
+
+def _trial_of(space: Space, cell: Cell, dataset_info: DatasetInfo, index: int) -> Trial:
+    return Trial(
+        cell, index, space.seed, dataset_info.fingerprint, dataset_info.sources.get(cell.builder)
+    )
+
+
+def asked_shifts(space: Space) -> tuple[int, ...]:
+    """The test shifts that the space asks to grade every model on, beside its own."""
+    return tuple(space.evaluate.shifts) if space.evaluate else ()
+
+
+def is_done(
+    trial: Trial, records: Mapping[str, Record], shifts: Sequence[int], *, cut_short: bool = False
+) -> bool:
+    """Whether a trial is recorded as asked.
+
+    Args:
+        trial: which.
+        records: by key.
+        shifts: what it must be graded on.
+        cut_short: whether it counts if it was stopped early: in a search it does.
+    """
+    record = records.get(trial.key)
+    if record is None or record.status is Status.FAILED:
+        return False
+    if record.status is Status.CUT_SHORT:
+        return cut_short
+    return all(record.evaluation(shift) is not None for shift in shifts)
+
+
+class _PlainCells:
+    """The cells that no search is needed for."""
+
+    def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
+        self._space, self._dataset_info = space, dataset_info
+        self._cells = space.cells(dataset_info.image_size)
+        self._made: list[list[Trial]] = [[] for _ in self._cells]
+        self._pairs: list[tuple[int, int]] = []
+        if space.until:
+            self._pairs = compared_pairs(self._cells, space.until.difference)
+
+    def plans(self, records: Mapping[str, Record]) -> list[CellPlan]:
+        """Each with as many trials as its mean needs, and the differences that it is part of."""
+        demands = self._demands(records)
+        return [
+            CellPlan(
+                self._first(number, demand.counted),
+                self._first(number, demand.started),
+                demand.priority,
+                demand.is_open,
+            )
+            for number, demand in enumerate(demands)
+        ]
+
+    def _demands(self, records: Mapping[str, Record]) -> list[Demand]:
+        goal = self._space.trials
+        if isinstance(goal, int):
+            return [fixed(goal)] * len(self._cells)
+        known = [
+            known_accuracies(itertools.islice(self._each(number), goal.at_most), records)
+            for number in range(len(self._cells))
+        ]
+        demands: list[list[Demand]] = [[] for _ in self._cells]
+        if goal.until_ci95 is not None:
+            for own, series in zip(demands, known, strict=True):
+                own.append(to_precision(goal, goal.until_ci95, (series,)))
+        if self._space.until is not None:
+            for a, b in self._pairs:
+                demand = to_precision(goal, self._space.until.ci95, (known[a], known[b]))
+                demands[a].append(demand)
+                demands[b].append(demand)
+        return [larger(own) if own else fixed(goal.at_least) for own in demands]
+
+    def _first(self, number: int, count: int) -> tuple[Trial, ...]:
+        """The first `count` trials of a cell."""
+        return tuple(itertools.islice(self._each(number), count))
+
+    def _each(self, number: int) -> Iterator[Trial]:
+        """The trials of a cell, without end; each is made once, when it is first asked for."""
+        made, cell = self._made[number], self._cells[number]
+        for index in itertools.count():
+            if index == len(made):
+                made.append(_trial_of(self._space, cell, self._dataset_info, index))
+            yield made[index]
+
+
+def compared_pairs(cells: Sequence[Cell], names: tuple[str, str]) -> list[tuple[int, int]]:
+    """The cells, by number, of two architectures that agree in variant and training."""
+    first, second = (
+        [number for number, cell in enumerate(cells) if cell.architecture == name] for name in names
+    )
+    return [
+        (a, b)
+        for a in first
+        for b in second
+        if cells[a].variant == cells[b].variant and cells[a].training == cells[b].training
+    ]
+
+
+def _by_cell(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.cell_key, []).append(trial)
+    return [tuple(group) for group in groups.values()]
+
+
+def _missing(
+    searched: Iterable[Trial],
+    measured: Iterable[Trial],
+    records: Mapping[str, Record],
+    shifts: Sequence[int],
+    *,
+    cut_short: bool,
+) -> list[Trial]:
+    """What is not recorded as asked; `cut_short` tells whether that will do in a search."""
+    of_searches = [t for t in searched if not is_done(t, records, (), cut_short=cut_short)]
+    of_cells = [t for t in measured if not is_done(t, records, shifts)]
+    return list({trial.key: trial for trial in [*of_searches, *of_cells]}.values())
+
+
+def _longest_first(trials: Sequence[Trial], seconds: Mapping[str, float]) -> list[Trial]:
+    """`trials`, those that take long before those that do not, so that no core idles at the end.
+
+    Trials of one cell stay together and in their order: a worker that goes on in the same cell
+    keeps its compiled graph.
+    """
+    first_seen = {key: number for number, key in enumerate(seconds)}
+
+    def order(trial: Trial) -> tuple[float, int, int]:
+        return -seconds[trial.cell_key], first_seen[trial.cell_key], trial.index
+
+    return sorted(trials, key=order)
+
+
+class TrialQueue:
+    """Hands out what a plan lacks, trial by trial, while records come in.
+
+    A trial is handed out once; one that fails waits for the next time that the command is given.
+    """
+
+    def __init__(
+        self,
+        plan_now: Callable[[Mapping[str, Record]], Plan],
+        records: Mapping[str, Record],
+        *,
+        max_concurrent: int | None = None,
+        stops_early: bool = False,
+    ) -> None:
+        """Make the first plan.
+
+        Args:
+            plan_now: the plan, from what is recorded by then.
+            records: what is recorded already.
+            max_concurrent: trials at a time.
+            stops_early: whether trials of a search may be stopped before their last epoch.
+        """
+        self._plan_now = plan_now
+        self._stops_early = stops_early
+        self._limit = max_concurrent
+        self._submitted: set[str] = set()
+        self._running: dict[str, Trial] = {}
+        self.records = dict(records)
+        self._follow(plan_now(self._known()))
+
+    @property
+    def left(self) -> int:
+        """How many trials are running or waiting, as far as is known."""
+        return len(self._running) + len(self._waiting)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether trials wait to be handed out."""
+        return bool(self._waiting)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no trial will be handed out any more, whatever the running ones give."""
+        return not self._waiting and not (self._running and self.plan.is_open)
+
+    def next(self) -> Trial | None:
+        """The trial to start now, if there is one."""
+        if self._limit is not None and len(self._running) >= self._limit:
+            return None
+        if not self._waiting:
+            return None
+        trial = self._waiting.popleft()
+        self._submitted.add(trial.key)
+        self._running[trial.key] = trial
+        return trial
+
+    def may_stop(self, trial: Trial) -> bool:
+        """Whether early stopping may end the trial: only the first of a configuration in a search.
+
+        It stands for the configuration. If it lasts, the others have to be whole, since it is
+        their mean that counts: would each be stopped by itself, few configurations had one.
+        """
+        return self._stops_early and not trial.index and trial.key in self.plan.only_searched
+
+    def complete(self, record: Record) -> None:
+        """Take in how a trial ended."""
+        self._running.pop(record.key, None)
+        self.records[record.key] = record
+        if self.plan.is_open:
+            self._follow(self._plan_now(self._known()))
+
+    def requeue(self, trial: Trial) -> None:
+        """Hand out again, first of all, a trial that ended without a record."""
+        del self._running[trial.key]
+        self._submitted.discard(trial.key)
+        self._waiting.appendleft(trial)
+
+    def requeue_all(self) -> None:
+        """Hand out again all that are running: whoever ran them is gone."""
+        for trial in reversed(list(self._running.values())):
+            self.requeue(trial)
+
+    def _follow(self, plan: Plan) -> None:
+        self.plan = plan
+        self._waiting = deque(t for t in plan.missing if t.key not in self._submitted)
+
+    def _known(self) -> dict[str, Record]:
+        """The records to plan with: a failure of an earlier command is to be tried again."""
+        return {
+            key: record
+            for key, record in self.records.items()
+            if record.status is not Status.FAILED or key in self._submitted
+        }

@@ -1,0 +1,49 @@
+"""Every random number of a sweep, from the sweep's seed and the trial's index alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator, SeedSequence
+
+
+@dataclass(frozen=True)
+class TrialSeeds:
+    """What trial *i* of every cell draws from.
+
+    Architectures share the streams of `placement` and `shuffle` in equal trials, so that their
+    accuracies can be compared in pairs.
+    """
+
+    seed: int
+    """Names the trial's child sequence (the column `seed`); draws nothing itself."""
+    placement: SeedSequence
+    """Where each training image lies on its canvas."""
+    shuffle: SeedSequence
+    """The order of the training images in every epoch."""
+    weights: int
+    """For Keras: initial weights, dropout and all else that a model draws (32 bits)."""
+
+
+def trial_seeds(seed: int, trial: int) -> TrialSeeds:
+    """The seeds of trial `trial` (from 0) of a sweep with `seed`.
+
+    They come from child `trial` of `numpy.random.SeedSequence(seed)`, which does not depend on how
+    many children there are: more trials never change earlier ones.
+    """
+    child = SeedSequence(seed, spawn_key=(trial,))
+    placement, shuffle, weights = child.spawn(3)
+    return TrialSeeds(
+        seed=int(child.generate_state(1)[0]),
+        placement=placement,
+        shuffle=shuffle,
+        weights=int(weights.generate_state(1)[0]),
+    )
+
+
+def evaluation_generator(seed: int) -> Generator:
+    """Draws where the test images lie, from the sweep's seed alone.
+
+    The root sequence, of which every trial is a child: all trials and architectures are graded on
+    the very same test images.
+    """
+    return np.random.default_rng(SeedSequence(seed))

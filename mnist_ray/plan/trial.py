@@ -1,0 +1,70 @@
+"""A trial: one training of a fresh model in one cell, and the key that names it for ever."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mnist_ray.ledger.identity import JSON, PROTOCOL, digest
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.seeds import trial_seeds
+from mnist_ray.space.space import Cell
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Trial `index` (from 0) of `cell`, on the data set with `fingerprint`."""
+
+    cell: Cell
+    index: int
+    seed: int
+    """The sweep's seed; the trial draws from `mnist_ray.plan.seeds.trial_seeds(seed, index)`."""
+    fingerprint: str
+    """Of the data set's content."""
+    source_digest: str | None = None
+    """Of the source of a user's own architecture; None for the built-in ones."""
+
+    @cached_property
+    def cell_identity(self) -> JSON:
+        """All that changes the result of every trial of the cell, and nothing else.
+
+        Names, paths, threads, the number of trials and the extra test sets are left out on purpose.
+        """
+        return {
+            "protocol": PROTOCOL,
+            "data": self.fingerprint,
+            "builder": self.cell.builder,
+            "source": self.source_digest,
+            "hyperparameters": self.cell.hyperparameters,
+            "shift": self.cell.shift,
+            "canvas": self.cell.canvas,
+            "training": self.cell.training.to_data(),
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """The trial's identity: 32 hexadecimal digits, equal if and only if the result is."""
+        return digest(self.identity)
+
+    @property
+    def identity(self) -> JSON:
+        """What `key` is the hash of."""
+        return {**self.cell_identity, "trial": self.index}
+
+    @cached_property
+    def cell_key(self) -> str:
+        """The identity of the trial's cell: what its trials have in common."""
+        return digest(self.cell_identity)
+
+    def record(self, dataset: str, status: Status, **figures: Any) -> Record:
+        """The trial's record: how it ended on the data set of that name, and its figures."""
+        return Record(
+            key=self.key,
+            identity=self.identity,
+            dataset=dataset,
+            architecture=self.cell.architecture,
+            variant=self.cell.variant,
+            trial_seed=trial_seeds(self.seed, self.index).seed,
+            status=status,
+            **figures,
+        )

@@ -1,0 +1,128 @@
+"""What is wrong with a file that a person wrote: all faults at once, each with its place."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from mnist_ray.errors import InputError
+
+Place = tuple[str | int, ...]
+"""Keys and list indices from the top of a document, such as `("training", "epochs")`."""
+
+_LONGEST_SHOWN = 80
+
+
+class ErrorCollector:
+    """Gathers the faults of one document, to tell them together."""
+
+    def __init__(self, lines: Mapping[Place, int] | None = None) -> None:
+        """`lines` has the line (from 1) of every place that stands in a file."""
+        self.lines = dict(lines or {})
+        self._found: list[tuple[Place, str]] = []
+        self._unreadable: set[Place] = set()
+
+    def add(self, place: Place, message: str) -> None:
+        """Notes a fault, unless it is known or only follows from an unreadable value."""
+        hidden = any(place[:end] in self._unreadable for end in range(len(place) + 1))
+        if not hidden and (place, message) not in self._found:
+            self._found.append((place, message))
+
+    def add_unreadable(self, place: Place, message: str) -> None:
+        """Notes a value that can't be read; what is then missed at its place is no second fault."""
+        self.add(place, message)
+        self._unreadable.add(place)
+
+    def add_errors(
+        self, error: ValidationError, model: type[BaseModel], *, place: Place, known: Iterable[str]
+    ) -> None:
+        """Notes what pydantic found; a field's `description` says what is allowed there.
+
+        `known` are the keys that may stand at `place`.
+        """
+        details = error.errors(include_url=False, include_context=False)
+        inner = {detail["loc"][:end] for detail in details for end in range(len(detail["loc"]))}
+        for detail in details:
+            if detail["loc"] in inner:
+                continue  # a list whose items are wrong is not also too short
+            key = str(detail["loc"][0])
+            where = place + detail["loc"]
+            field = model.model_fields.get(key)
+            if detail["type"] == "extra_forbidden":
+                self.add(where, unknown("key", key, known))
+            elif detail["type"] == "missing":
+                self.add(where, f"is missing; allowed: {field.description if field else 'a value'}")
+            else:
+                allowed = (field and field.description) or detail["msg"]
+                names = _literals(field.annotation) if field else []
+                self.add(where, refusal(detail["input"], allowed, names))
+
+    def within(self, keys: Iterable[str]) -> bool:
+        """Whether there is a fault under one of the document's top `keys`."""
+        return bool({place[0] for place, _ in self._found if place} & set(keys))
+
+    def raise_any(self, heading: str) -> None:
+        """Raises one `InputError` with a line for each fault, in the order of the file."""
+        if not self._found:
+            return
+        count = "1 fault" if len(self._found) == 1 else f"{len(self._found)} faults"
+        ordered = sorted(self._found, key=lambda fault: self._line(fault[0]) or 0)
+        lines = [f"  {self._where(place)}: {message}" for place, message in ordered]
+        raise InputError("\n".join([f"{heading} has {count}:", *lines]))
+
+    def _line(self, place: Place) -> int | None:
+        known = (place[:end] for end in range(len(place), 0, -1))
+        return next((self.lines[part] for part in known if part in self.lines), None)
+
+    def _where(self, place: Place) -> str:
+        line = self._line(place)
+        return dotted(place) if line is None else f"line {line}, {dotted(place)}"
+
+
+def refusal(given: object, allowed: str, names: Iterable[str] = ()) -> str:
+    """What came, what is allowed and, where `given` misspells one of `names`, the nearest."""
+    hint = nearest(given, names) if isinstance(given, str) else ""
+    return f"got {shown(given)}{hint}; allowed: {allowed}"
+
+
+def unknown(what: str, given: str, names: Iterable[str]) -> str:
+    """That there is no such key or name, the nearest right one, and all there are."""
+    names = list(names)
+    return f"unknown {what} {shown(given)}{nearest(given, names)}; allowed: {', '.join(names)}"
+
+
+def nearest(given: str, names: Iterable[str]) -> str:
+    """` (did you mean …?)`, or nothing where no name is near."""
+    by_lower = {name.lower(): name for name in names}
+    found = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    return f" (did you mean {shown(by_lower[found[0]])}?)" if found else ""
+
+
+def shown(value: object) -> str:
+    """A value on one line as YAML would have it, shortened, with nothing that moves a cursor."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    safe = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return safe if len(safe) <= _LONGEST_SHOWN else f"{safe[:_LONGEST_SHOWN]}…"
+
+
+def dotted(place: Place) -> str:
+    """A place for a person: `architectures.cnn.filters[1]`; odd names stand in quotes."""
+    text = ""
+    for part in place:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = part if re.fullmatch(r"[\w-]+", part) else shown(part)
+            text += f".{name}" if text else name
+    return text or "the whole file"
+
+
+def _literals(annotation: Any) -> list[str]:
+    """The names in an annotation such as `Literal["random", "optuna"] | None`."""
+    found: list[str] = []
+    for argument in get_args(annotation):
+        found += [argument] if isinstance(argument, str) else _literals(argument)
+    return found

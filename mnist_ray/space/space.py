@@ -1,0 +1,326 @@
+"""The search space: which cells, and how many trials of each.
+
+A space is checked once, where it is read; it is typed data afterwards.
+"""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from mnist_ray.errors import InputError
+from mnist_ray.space.distributions import Distribution
+from mnist_ray.space.error_collector import ErrorCollector, nearest, refusal, shown
+from mnist_ray.space.hyperparameters import Cnn, Training, Variant
+from mnist_ray.space.space_file import (
+    RESERVED_COLUMNS,
+    Architecture,
+    Evaluate,
+    Search,
+    SpaceFile,
+    StoppingRule,
+    Until,
+)
+from mnist_ray.space.space_rules import check_rules
+from mnist_ray.space.yaml_text import LARGEST, read_yaml
+
+__all__ = [
+    "RESERVED_COLUMNS",
+    "Architecture",
+    "Cell",
+    "Evaluate",
+    "Search",
+    "Space",
+    "StoppingRule",
+    "Training",
+    "Until",
+    "Variant",
+    "load_space",
+    "shipped_spaces",
+]
+
+_SHIPPED = (
+    Path(__file__).parent.parent / "search_spaces",  # installed
+    Path(__file__).parent.parent.parent / "search_spaces",  # a checkout
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a mean and a standard deviation are taken over."""
+
+    architecture: str
+    """Its name in the space."""
+    builder: str
+    """`feed_forward`, `cnn` or `module:function`."""
+    hyperparameters: dict[str, JsonValue]
+    """The architecture's own, with the defaults filled in."""
+    variant: str
+    """Its name in the space."""
+    shift: int
+    canvas: int
+    """Side of the square canvas in pixels."""
+    training: Training
+
+    @cached_property
+    def name(self) -> str:
+        """A text that two cells of a space share if and only if they are the same."""
+        return json.dumps([self.architecture, self.variant, self.columns()], sort_keys=True)
+
+    def columns(self) -> dict[str, JsonValue]:
+        """All hyperparameters by the names of their columns, in the tables' order."""
+        presentation: dict[str, JsonValue] = {"shift": self.shift, "canvas": self.canvas}
+        return self.hyperparameters | self.training.to_data() | presentation
+
+
+@dataclass(frozen=True)
+class Space(SpaceFile):
+    """A checked search space: what its file says, and the cells that follow from it.
+
+    Grids give cells at once; the other distributions are sampled by a search. A space has either
+    the one or the other.
+    """
+
+    @property
+    def code_folder(self) -> Path | None:
+        """Where the space's own modules are looked up before `sys.path`: beside its file."""
+        return self.source.parent.absolute() if self.source else None
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """All architectures x variants, by name, in the file's order."""
+        return list(itertools.product(self.architectures, self.variants))
+
+    def cells(self, image_size: tuple[int, int]) -> list[Cell]:
+        """All cells that are known without searching, for images of (height, width).
+
+        Architectures x variants x the values of every grid in the file's order (the architecture's
+        hyperparameters, the variant's, training's), the last varying fastest. Pairs of architecture
+        and variant that are searched have none here.
+        """
+        searched = self.search_spaces()
+        return [
+            self.bind(architecture, variant, values, image_size)
+            for architecture, variant in self.pairs()
+            if (architecture, variant) not in searched
+            for values in self._grid(architecture, variant)
+        ]
+
+    def search_spaces(self) -> dict[tuple[str, str], dict[str, Distribution]]:
+        """The distributions to sample, by column, of each searched (architecture, variant)."""
+        sampled = {
+            pair: {
+                column: distribution
+                for column, distribution in self._distributions(*pair).items()
+                if distribution.sampled
+            }
+            for pair in self.pairs()
+        }
+        return {pair: columns for pair, columns in sampled.items() if columns}
+
+    def bind(
+        self,
+        architecture: str,
+        variant: str,
+        values: Mapping[str, object],
+        image_size: tuple[int, int],
+    ) -> Cell:
+        """The cell of a pair with `values`, by column, in place of its distributions.
+
+        A distribution without a value keeps the default. Drawn values may be numpy's.
+
+        Raises:
+            KeyError: a value of a column that the pair has no distribution for.
+        """
+        distributions = self._distributions(architecture, variant)
+        drawn = {column: distributions[column].cast(value) for column, value in values.items()}
+
+        def at(*place: str) -> dict[str, JsonValue]:
+            return {key: drawn[key] for key in drawn if (*place, key) in self.distributions}
+
+        builder = self.architectures[architecture]
+        hyperparameters = builder.hyperparameters.replace(at("architectures", architecture))
+        presentation = self.variants[variant].replace(at("variants", variant))
+        return Cell(
+            architecture=architecture,
+            builder=builder.builder,
+            hyperparameters=hyperparameters.to_data(),
+            variant=variant,
+            shift=presentation.shift,
+            canvas=presentation.canvas or max(image_size) + presentation.shift,
+            training=self.training.replace(at("training")),
+        )
+
+    def default_configuration(
+        self, architecture: str, variant: str, image_size: tuple[int, int]
+    ) -> Cell:
+        """The cell of a pair with every searched hyperparameter at its default."""
+        return self.bind(architecture, variant, {}, image_size)
+
+    def override(self, *, trials: int | None = None, seed: int | None = None) -> "Space":
+        """The space with a fixed number of trials, or another seed, in place of the file's.
+
+        A fixed number replaces a mapping, and with it `until`, which needs one.
+
+        Raises:
+            InputError: a value that the file may not have either.
+        """
+        data = self.to_data()
+        if trials is not None:
+            data |= {"trials": trials, "until": None}
+        if seed is not None:
+            data["seed"] = seed
+        errors = ErrorCollector()
+        space = _read(data, errors, source=self.source)
+        errors.raise_any(f"the search space {self.name}, as changed by the command,")
+        return replace(space, lines=self.lines)
+
+    def check_images(self, image_size: tuple[int, int], classes: int) -> None:
+        """Checks that images of (height, width) fit every cell, searched ones at their extremes.
+
+        Raises:
+            InputError: a canvas smaller than image and shift, a kernel or pool larger than what is
+                left of the image, a test shift beyond a canvas; all told at once. Or there are
+                fewer than 2 `classes`.
+        """
+        if classes < 2:
+            raise InputError(f"the data set has {classes} class; allowed: at least 2 to tell apart")
+        errors = ErrorCollector(self.lines)
+        for architecture, variant in self.pairs():
+            for cell in self._extremes(architecture, variant, image_size):
+                if self._check_canvas(cell, max(image_size), errors):
+                    _check_layers(cell, errors)
+        height, width = image_size
+        errors.raise_any(f"the search space {self.name}, on images of {height}x{width} pixels,")
+
+    def _check_canvas(self, cell: Cell, size: int, errors: ErrorCollector) -> bool:
+        """Whether the cell's canvas holds its images; also checks the test shifts."""
+        place = ("variants", cell.variant, "canvas")
+        smallest = size + cell.shift
+        if cell.canvas < smallest:
+            why = f"image {size} + shift {cell.shift}"
+            errors.add(place, refusal(cell.canvas, f"at least {smallest} ({why}), or leave it out"))
+            return False
+        for index, shift in enumerate(self.evaluate.shifts if self.evaluate else ()):
+            if cell.canvas < size + shift:
+                allowed = (
+                    f"at most {cell.canvas - size} on the canvas of {cell.canvas} that variant "
+                    f"{shown(cell.variant)} has; or give it canvas: {size + shift}"
+                )
+                errors.add(("evaluate", "shifts", index), refusal(shift, allowed))
+        return True
+
+    def _distributions(self, architecture: str, variant: str) -> dict[str, Distribution]:
+        """By column, those of the grids and the searches of one pair."""
+        sections = (("architectures", architecture), ("variants", variant), ("training",))
+        return {
+            str(place[-1]): distribution
+            for section in sections
+            for place, distribution in self.distributions.items()
+            if place[:-1] == section
+        }
+
+    def _grid(self, architecture: str, variant: str) -> Iterator[dict[str, object]]:
+        grids = self._distributions(architecture, variant)
+        for values in itertools.product(*(grid.candidates().values() for grid in grids.values())):
+            yield dict(zip(grids, values, strict=True))
+
+    def _extremes(
+        self, architecture: str, variant: str, image_size: tuple[int, int]
+    ) -> Iterator[Cell]:
+        """The cells at the ends of every range that the geometry hangs on."""
+        columns = {
+            column: _ends(distribution)
+            for column, distribution in self._distributions(architecture, variant).items()
+            if column in _GEOMETRY
+        }
+        for values in itertools.product(*columns.values()):
+            bound = dict(zip(columns, values, strict=True))
+            yield self.bind(architecture, variant, bound, image_size)
+
+
+_GEOMETRY = {"shift", "canvas", *Cnn.model_fields} - {"dense_units", "dropout"}
+
+
+def _ends(distribution: Distribution) -> list[JsonValue]:
+    """The smallest and the largest value; for lists, the shortest and the longest.
+
+    What is left of an image shrinks with every hyperparameter and grows with the canvas, so what
+    fits at the ends fits between them.
+    """
+    values = list(distribution.candidates().values())
+    sized = sorted((value for value in values if value is not None), key=_extent)
+    return [*sized[:1], *sized[1:][-1:], *([None] if None in values else [])]
+
+
+def _extent(value: JsonValue) -> float:
+    if isinstance(value, int | float):
+        return value
+    return len(value) if isinstance(value, list) else 0.0  # a user's own may bear such a name
+
+
+def _check_layers(cell: Cell, errors: ErrorCollector) -> None:
+    if cell.builder == "cnn":
+        misfit = Cnn.model_validate(cell.hyperparameters).misfit(cell.canvas)
+        if misfit:
+            key, message = misfit
+            where = f"{message} of variant {shown(cell.variant)}"
+            errors.add(("architectures", cell.architecture, key), where)
+
+
+def load_space(name_or_path: str) -> Space:
+    """Reads the search space in a YAML file, or a shipped one by its name.
+
+    A bare name, such as `notebook`, is a shipped one's before it is a file's.
+
+    Raises:
+        InputError: there is none, or it can't be used; all its faults are told at once.
+    """
+    path = _find(name_or_path)
+    heading = f"the search space {path}"
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise InputError(f"{heading} can't be read: {error.strerror}") from error
+    document = read_yaml(content, heading)
+    space = _read(document.data, document.errors, source=path.absolute())
+    document.errors.raise_any(heading)
+    return space
+
+
+def _read(data: Mapping[str, JsonValue], errors: ErrorCollector, *, source: Path | None) -> Space:
+    space = Space.read(data, errors, source=source)
+    check_rules(space, errors)
+    return space
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """The search spaces that come with the project: their files by name."""
+    folder = next((folder for folder in _SHIPPED if folder.is_dir()), _SHIPPED[0])
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _find(name_or_path: str) -> Path:
+    shipped = shipped_spaces()
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if os.path.isfile(path):  # unlike Path.is_file, false for a name that is too long
+        return path
+    if name_or_path.removesuffix(".yaml") in shipped:
+        return shipped[name_or_path.removesuffix(".yaml")]
+    if os.path.isdir(path):
+        raise InputError(f"{shown(name_or_path)} is a folder; give the YAML file of a search space")
+    if os.path.exists(path):
+        raise InputError(f"{shown(name_or_path)} is no file; give the YAML file of a search space")
+    beside = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+    hint = nearest(name_or_path, [*shipped, *beside])
+    raise InputError(
+        f"there is no search space {shown(name_or_path)}{hint}; "
+        f"give the path of a YAML file, or one of the shipped: {', '.join(shipped)}"
+    )

@@ -1,0 +1,278 @@
+"""What a person sees of a sweep: what will run, how it goes, and what came out."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mnist_ray.analysis.tables import Tables
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.forecast import Forecast
+from mnist_ray.plan.planner import Plan, TrialQueue
+from mnist_ray.plan.resources import Request
+from mnist_ray.plan.trial import Trial
+from mnist_ray.space.space import Space
+from mnist_ray.view.progress_bar import bar_for, ignore_missing_widgets
+
+Row = Mapping[str, Any]
+
+
+class Terminal:
+    """A terminal, a file or a notebook's cell."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(highlight=False)
+        if self._console.is_jupyter:
+            ignore_missing_widgets()
+        self._quiet = quiet
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Print sentences: broken between words on a terminal, a line each elsewhere."""
+        if not self._quiet:
+            for line in lines:
+                self._console.print(escape(line), soft_wrap=not self._console.is_terminal)
+
+    def tell_place(self, what: str, uri: str) -> None:
+        """Print where something lies, unbroken, so that it can be copied."""
+        if not self._quiet:
+            self._console.print(escape(f"{what}: {uri}"), soft_wrap=True)
+
+    def announce(self, space: Space, *, dataset: str, images: int, plan: Plan) -> None:
+        """One line on what will run."""
+        cells = len({trial.cell_key for trial in plan.wanted})
+        self.tell(
+            [
+                f"{space.name}: {cells} cells on {dataset} ({images:,} training images): "
+                f"{len(plan.wanted)} trials wanted, {plan.settled} already recorded, "
+                f"{len(plan.missing)} to run"
+            ]
+        )
+
+    def forecast(self, expected: Forecast) -> None:
+        """What the rest of a sweep would take."""
+        if self._quiet:
+            return
+        table = Table(title="what would run", title_justify="left")
+        for heading in ("architecture", "variant"):
+            table.add_column(heading)
+        for heading in ("recorded", "to run", "seconds each"):
+            table.add_column(heading, justify="right")
+        for row in expected.cells:
+            names = map(escape, (row.cell.architecture, row.cell.variant))
+            table.add_row(*names, str(row.recorded), str(row.to_run), f"{row.seconds:.1f}")
+        self._console.print(table)
+        self.tell(_forecast_lines(expected))
+
+    def progress(self, *, trials: int, weights: Mapping[str, float]) -> "SweepProgress":
+        """How the run goes; see `SweepProgress`."""
+        return SweepProgress(self._console, trials=trials, weights=weights, quiet=self._quiet)
+
+    def interrupted(self, queue: TrialQueue) -> None:
+        """How much there is, and how to go on."""
+        settled = {key for key, r in queue.records.items() if r.status is not Status.FAILED}
+        wanted = {trial.key for trial in queue.plan.wanted}
+        self.tell(
+            [
+                f"Interrupted: {len(settled & wanted)} of {len(wanted)} trials are recorded, and "
+                "reported here; the same command runs the rest."
+            ]
+        )
+
+    def left_out(self, records: int, *, space: Space) -> None:
+        """That the ledger holds more than the space asks for."""
+        if records:
+            self.tell(
+                [
+                    f"{records} records are of trials that {space.name} does not ask for (any "
+                    "more); they stay in the ledger and out of the report."
+                ]
+            )
+
+    def result(self, tables: Tables, sentences: Sequence[str]) -> None:
+        """The table of means, and the findings in words."""
+        if self._quiet:
+            return
+        cells = tables.report.to_pylist()
+        if cells:  # A search has none before its winner is known.
+            self._console.print(means(cells))
+        self.tell(sentences)
+
+    def failures(self, records: Sequence[Record], *, folder: str) -> None:
+        """Every failed trial with its message, and how to see more; told even when quiet."""
+        for record in records:
+            self._console.print(escape(_line(record)), style="red", soft_wrap=True)
+        if records:
+            self._console.print(
+                "A traceback: "
+                + escape(
+                    f"python -m mnist_ray.report {shlex.quote(folder)} "
+                    f"--traceback {records[0].key[:8]}"
+                ),
+                soft_wrap=True,
+            )
+
+
+def _forecast_lines(expected: Forecast) -> list[str]:
+    if not expected.concurrency:
+        return ["Nothing is missing: only the report would be made anew."]
+    at_least = "at least " if expected.is_open else ""
+    lines = [
+        f"About {at_least}{_duration(expected.wall_seconds)}, {expected.concurrency} trials at a "
+        f"time, up to {expected.peak_memory_bytes / 1e9:.1f} GB of memory "
+        f"(from {expected.basis})."
+    ]
+    if expected.price is not None:
+        lines.append(f"About {at_least}{expected.price:.2f} at the given hourly cost.")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def means(cells: Sequence[Row]) -> Table:
+    """Architectures below each other, variants side by side: mean ± standard deviation (n)."""
+    variants = list(dict.fromkeys(cell["variant"] for cell in cells))
+    settings = _varying(cells)
+    table = Table(title="test accuracy: mean ± standard deviation (n)", title_justify="left")
+    for heading in ("architecture", *settings):
+        table.add_column(heading)
+    for variant in variants:
+        table.add_column(escape(variant), justify="right")
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for cell in cells:
+        label = (cell["architecture"], *(_text(cell[name]) for name in settings))
+        rows.setdefault(label, {})[cell["variant"]] = _mean(cell)
+    for label, figures in rows.items():
+        table.add_row(*map(escape, label), *(figures.get(variant, "") for variant in variants))
+    return table
+
+
+def _varying(cells: Sequence[Row]) -> list[str]:
+    """What tells apart the cells of one architecture and variant: settings, or devices.
+
+    After a search it is whether they are its winner or the default.
+    """
+    if any(cell.get("selection") for cell in cells):
+        return ["selection", *_differing(cells, ["device"])]
+    fixed = {"dataset", "architecture", "variant"}
+    columns = list(cells[0])[: list(cells[0]).index("trials")] if cells else []
+    return _differing(cells, [name for name in [*columns, "device"] if name not in fixed])
+
+
+def _differing(cells: Sequence[Row], names: Iterable[str]) -> list[str]:
+    """Those of `names` that differ within an architecture and variant."""
+    families: dict[tuple[str, str], list[Row]] = {}
+    for cell in cells:
+        families.setdefault((cell["architecture"], cell["variant"]), []).append(cell)
+    return [
+        name
+        for name in names
+        if any(len({_text(c[name]) for c in family}) > 1 for family in families.values())
+    ]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _mean(cell: Row) -> str:
+    if not cell["trials"]:
+        mean = "-"
+    elif cell["std_test_accuracy"] is None:
+        mean = f"{cell['mean_test_accuracy']:.4f}"
+    else:
+        mean = f"{cell['mean_test_accuracy']:.4f} ± {cell['std_test_accuracy']:.4f}"
+    failed = f", {cell['failed']} failed" if cell["failed"] else ""
+    return f"{mean} ({cell['trials']}{failed})"
+
+
+class SweepProgress:
+    """Shows how a sweep goes; a `mnist_ray.run.runner.Listener`.
+
+    The time left is reckoned by what trials cost, not by their number: a shifted CNN takes as long
+    as forty feed-forward networks.
+    """
+
+    def __init__(
+        self, console: Console, *, trials: int, weights: Mapping[str, float], quiet: bool
+    ) -> None:
+        """Make ready.
+
+        Args:
+            console: where to show it.
+            trials: how many are to run, as far as is known.
+            weights: what they cost, by key of the trial.
+            quiet: show only what went wrong.
+        """
+        self._console, self._quiet = console, quiet
+        self._done, self._failed, self._total = 0, 0, trials
+        self._weights = weights
+        self._bar = None if quiet else bar_for(console)
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start(self._count())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def recorded(self, record: Record, *, left: int) -> None:
+        """A trial has ended, its record is kept, and `left` are known to be still to run."""
+        self._done += 1
+        self._total = self._done + left
+        self._failed += record.status is Status.FAILED
+        if self._bar:
+            self._bar.step(
+                self._weights.get(record.key, 0.0),
+                total=sum(self._weights.values()),
+                text=self._count(),
+            )
+        elif not self._quiet:
+            self._print(f"[{self._done}/{self._total}] {_line(record)}")
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """A trial's process is gone; it is started again."""
+        cell = trial.cell
+        self._print(
+            f"{cell.architecture} {cell.variant} trial {trial.index}: process lost ({reason}); "
+            "started again"
+        )
+
+    def waiting(self, request: Request) -> None:
+        """No trial runs, for want of a node that has room for one."""
+        self._print(f"Waiting for a machine with {request} to spare")
+
+    def _print(self, text: str) -> None:
+        self._console.print(escape(text), soft_wrap=True, highlight=False)
+
+    def _count(self) -> str:
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"{self._done}/{self._total} trials{failed}"
+
+
+def _line(record: Record) -> str:
+    head = f"{record.architecture} {record.variant} trial {record.trial}: "
+    if record.status is Status.FAILED:
+        return f"{head}failed: {record.error}"
+    costs = record.costs
+    seconds = sum(
+        s or 0.0 for s in (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
+    )
+    if record.test is None:
+        return f"{head}stopped after {len(record.epochs)} epochs, {seconds:.1f} s"
+    return f"{head}test accuracy {record.test.accuracy:.4f}, {seconds:.1f} s"

@@ -1,0 +1,268 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray_head import free_port, running_head
+
+from mnist_ray import doctor
+from mnist_ray.doctor import (
+    Check,
+    Request,
+    check_auth,
+    check_closed,
+    check_cluster,
+    check_cluster_file,
+    check_data,
+    check_gpus,
+    check_memory,
+    check_node_versions,
+    check_results,
+    check_shared_memory,
+)
+from mnist_ray.run import machine
+from mnist_ray.run.cluster import check_reachable
+from mnist_ray.run.machine import Machine
+
+PROJECT = Path(__file__).parent.parent.parent
+TOKEN = "0123456789abcdef" * 4
+
+FIT = Machine(
+    name="here",
+    python_version="{}.{}.{}".format(*sys.version_info[:3]),
+    packages={name: machine.installed_version(name) for name in machine.COMPARED_PACKAGES},
+    memory=16 << 30,
+    shared_memory=8 << 30,
+    gpus=["NVIDIA T4"],
+    tensorflow_gpus=1,
+    tensorflow_error="",
+)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A home of its own, where neither token, data nor cluster is known; also where we stand."""
+    for variable in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("MNIST_RAY_DATA", "KERAS_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+# --- Machines ------------------------------------------------------------------------------------
+
+
+def test_a_fit_machine_passes_and_its_gpus_are_named() -> None:
+    assert check_memory([FIT], where="here").found == "16.0 GiB"
+    assert check_shared_memory([FIT], where="here").ok
+    assert check_gpus([FIT], where="here").found == "starts, and sees every GPU: 1 NVIDIA T4"
+
+
+def test_the_weakest_of_several_machines_decides() -> None:
+    weak = replace(FIT, name="weak", memory=1 << 30, shared_memory=64 << 20)
+    memory = check_memory([FIT, weak], where="on nodes")
+    assert (memory.ok, memory.found) == (False, "1.0 GiB on weak")
+    assert check_shared_memory([weak, FIT], where="on nodes").found == "0.1 GiB free on weak"
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_a_fault_with_its_remedy() -> None:
+    blind = replace(FIT, tensorflow_gpus=0)
+    check = check_gpus([blind], where="here")
+    assert (check.ok, check.found) == (False, "sees 0 of 1 GPUs")
+    assert ".[cuda]" in check.remedy
+
+
+def test_a_machine_without_gpus_is_no_fault() -> None:
+    check = check_gpus([replace(FIT, gpus=[], tensorflow_gpus=0)], where="here")
+    assert check.ok
+    assert "trials run on CPUs" in check.found
+
+
+def test_a_tensorflow_that_does_not_start_is_told_with_its_reason() -> None:
+    broken = replace(FIT, tensorflow_gpus=None, tensorflow_error="ImportError: libcublas.so.12")
+    check = check_gpus([broken], where="here")
+    assert check == replace(check, ok=False, found="does not start: ImportError: libcublas.so.12")
+
+
+def test_no_shared_memory_folder_does_not_apply() -> None:
+    assert check_shared_memory([replace(FIT, shared_memory=None)], where="here").ok is None
+
+
+def test_nodes_with_other_versions_are_named_with_both() -> None:
+    node = replace(
+        FIT, name="node-2", python_version="3.9.1", packages={**FIT.packages, "numpy": None}
+    )
+    check = check_node_versions([FIT, node])
+    here = machine.installed_version("numpy")
+    assert not check.ok
+    assert check.found.startswith("node-2: Python 3.9.1, here 3.")
+    assert f"node-2: numpy missing, here {here}" in check.found
+    assert check_node_versions([FIT]).ok
+
+
+# --- Data and results ----------------------------------------------------------------------------
+
+
+def test_without_mnist_it_is_told_what_a_sweep_would_do_and_nothing_is_fetched(home: Path) -> None:
+    check = check_data(None)
+    assert check.ok is None
+    assert "would download it there" in check.found
+    assert list(home.iterdir()) == []
+
+
+def test_data_that_was_given_is_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = np.zeros((3, 28, 28), np.uint8), np.array([0, 1, 2])
+    path = home / "mine.npz"
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert check_data(str(path)).found == f"{path} (--data): 6 images"
+    monkeypatch.setenv("MNIST_RAY_DATA", str(path))
+    assert check_data(None).found == f"{path} (MNIST_RAY_DATA): 6 images"
+
+
+def test_data_that_was_given_and_is_missing_is_a_fault() -> None:
+    check = check_data("nowhere.npz")
+    assert not check.ok
+    assert "nowhere.npz" in check.found
+
+
+def test_a_local_folder_is_tried_and_left_as_it_was(home: Path) -> None:
+    check = check_results("some/new/folder", None)
+    assert (check.ok, check.found) == (True, "some/new/folder: written, read and deleted")
+    assert list(home.iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_written_is_a_fault(home: Path) -> None:
+    (home / "file").write_text("")
+    check = check_results("file/results", None)
+    assert not check.ok
+    assert "file/results can't be written" in check.found
+
+
+def test_object_storage_is_tried_and_no_object_is_left(bucket: str) -> None:
+    check = check_results(f"s3://results/mnist-ray?{bucket}", None)
+    assert check.ok, check.found
+    missing = check_results(f"s3://no-such-bucket/mnist-ray?{bucket}", None)
+    assert not missing.ok
+    import boto3
+
+    endpoint = f"http://{bucket.partition('endpoint_override=')[2]}"
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+    left = client.list_objects_v2(Bucket="results").get("Contents", [])
+    assert [one["Key"] for one in left] == ["mnist-ray/"]  # pyarrow's mark of an empty folder
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """What to add to the URI of `s3://results`, which is served on loopback."""
+    server_module = pytest.importorskip("moto.server")
+    import boto3
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    port = free_port()
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    boto3.client(
+        "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1"
+    ).create_bucket(Bucket="results")
+    yield f"region=us-east-1&scheme=http&endpoint_override=127.0.0.1:{port}"
+    server.stop()
+
+
+# --- Clusters ------------------------------------------------------------------------------------
+
+
+def test_without_a_cluster_its_checks_do_not_apply() -> None:
+    checks = [check_cluster_file(None)[0], check_auth(Request()), *check_cluster(None)]
+    assert [check.ok for check in checks] == [None, None, None]
+
+
+def test_a_cluster_file_with_faults_is_told_with_them(home: Path) -> None:
+    check, found = check_cluster_file(PROJECT / "cluster.yaml")  # synced files are not here
+    assert (check.ok, found) == (False, None)
+    assert "ray get-auth-token --generate" in check.found
+
+
+def test_for_a_cluster_a_token_must_be_here_and_be_sent(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request(address="10.0.0.5:6379")
+    assert check_auth(request).remedy == "ray get-auth-token --generate"
+    (home / ".ray").mkdir()
+    (home / ".ray" / "auth_token").write_text(TOKEN)
+    assert check_auth(request).remedy == "export RAY_AUTH_MODE=token"
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert check_auth(request).ok
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "no address"])
+def test_an_address_that_can_not_be_joined_is_a_fault(address: str) -> None:
+    (check,) = check_cluster(address)
+    assert not check.ok
+
+
+def test_a_cluster_that_anyone_may_use_is_a_fault() -> None:
+    with running_head({"RAY_AUTH_MODE": "disabled"}) as address:
+        check = check_closed(check_reachable(address))
+    assert (check.ok, check.found) == (False, "off: anyone who reaches it can run code there")
+
+
+# --- The command ---------------------------------------------------------------------------------
+
+
+def test_on_a_laptop_nothing_stands_in_the_way_and_no_ray_is_started(home: Path) -> None:
+    answer = run_doctor([])
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.splitlines()[-1] == "Nothing stands in the way."
+    assert {line[0] for line in answer.stdout.splitlines()[:-1]} == {"✓", "-"}
+    assert not any((home / name).exists() for name in (".ray", "results"))
+
+
+def test_a_running_cluster_is_examined_on_its_nodes_too(home: Path) -> None:
+    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    with running_head(variables) as address:
+        answer = run_doctor(["--address", address, "--results", "/dev/null/results"], variables)
+    lines = answer.stdout.splitlines()
+    version = machine.installed_version("ray")
+    assert f"✓ cluster: {address}: Ray {version}, Python {FIT.python_version}" in lines
+    assert "✓ cluster's auth: refuses whoever has no token" in lines
+    assert "✓ nodes' versions: the same here and on 1" in lines
+    assert any(line.startswith("✓ TensorFlow on nodes: starts") for line in lines)
+    assert any(line.startswith("✗ results: results: /dev/null/results") for line in lines)
+    assert (answer.returncode, lines[-1]) == (1, "1 to mend")
+
+
+def test_where_signs_can_not_be_written_there_are_words() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", "from mnist_ray import doctor; print(doctor._marks()[True])"],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.stdout.strip() == "ok"
+
+
+def test_a_remedy_stands_below_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.show([Check("memory", False, "1.0 GiB", "take a larger machine")])
+    assert capsys.readouterr().out == "✗ memory: 1.0 GiB\n    remedy: take a larger machine\n"
+
+
+def run_doctor(
+    arguments: list[str], variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, "-m", "mnist_ray.doctor", *arguments],
+        env={**environment, **(variables or {})},
+        capture_output=True,
+        text=True,
+    )

@@ -1,0 +1,323 @@
+"""The command before anything runs: help, what it refuses, and what a dry run says."""
+
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import made_up_sweep
+from running import Place, opened, write_images, write_space
+
+import mnist_ray
+from mnist_ray.errors import InputError
+from mnist_ray.ledger.identity import digest
+from mnist_ray.ledger.ledger import Ledger
+from mnist_ray.ledger.results_folder import ResultsFolder
+
+SPACE = {
+    "name": "small",
+    "dataset": "small.npz",
+    "architectures": {"feed_forward": {"hidden_units": [8]}},
+    "variants": {"centered": {}},
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A folder with a search space of one small cell, and its images."""
+    write_space(tmp_path / "small.yaml", SPACE)
+    write_images(tmp_path / "small.npz", train=60, test=40)
+    with opened(tmp_path) as place:
+        yield place
+
+
+def refusal(place: Place, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """What the command says when it refuses, after checking that it does no more than that."""
+    before = contents(place.folder)
+    ended = place.run(*arguments, environment=environment, limit=60)
+    assert ended.code == 2, ended
+    assert "Traceback" not in ended.errors
+    assert ended.errors.startswith("mnist_ray: "), ended.errors
+    assert place.ray_sessions == []
+    assert contents(place.folder) == before
+    return ended.errors
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in found}
+
+
+# --- What is quick ---------------------------------------------------------------------------
+
+
+def modules_after(statement: str) -> set[str]:
+    """The top-level modules that are loaded after a statement in a fresh Python."""
+    program = f"import sys\n{statement}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+HEAVY = {"tensorflow", "keras", "ray", "pandas", "scipy", "sklearn", "matplotlib", "numpy", "rich"}
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert not HEAVY & modules_after("import mnist_ray")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    statement = (
+        "from mnist_ray.sweep import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as ended: assert not ended.code"
+    )
+    assert not HEAVY & modules_after(statement)
+
+
+def test_a_dry_run_says_what_would_run_and_leaves_no_trace(place: Place) -> None:
+    before = contents(place.folder)
+    ended = place.run("small.yaml", "--trials", "5", "--dry-run")
+    assert ended.code == 0
+    assert "5 trials wanted, 0 already recorded, 5 to run" in ended.output
+    assert ended.errors == ""
+    assert place.ray_sessions == []
+    assert contents(place.folder) == before
+
+
+# --- Search spaces ---------------------------------------------------------------------------
+
+
+def test_a_space_that_does_not_exist_is_refused_with_those_that_do(place: Place) -> None:
+    message = refusal(place, "notebok")
+    assert '"notebok"; did you mean "notebook"?' in message.replace(" (", "; ")
+    for name in ("digits", "notebook"):
+        assert name in message
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        pytest.param("name: [a\n", ["line 2", "column 1"], id="no_yaml"),
+        pytest.param("name: a\nname: b\n", ["name", "twice"], id="a_key_given_twice"),
+        pytest.param("name: !!python/object/apply:os.system [touch ran]\n", ["tag"], id="a_tag"),
+        pytest.param("", ["empty"], id="an_empty_file"),
+    ],
+)
+def test_a_file_that_is_no_space_is_refused(place: Place, text: str, parts: list[str]) -> None:
+    (place.folder / "bad.yaml").write_text(text)
+    message = refusal(place, "bad.yaml")
+    for part in ["bad.yaml", *parts]:
+        assert part in message
+    assert not (place.folder / "ran").exists()
+
+
+def test_all_faults_of_a_space_are_told_at_once(place: Place) -> None:
+    space = {
+        **SPACE,
+        "architectures": {"cnn": {"filter": [4]}},
+        "variants": {"shifted": {"shift": -1}},
+        "training": {"validation_split": 1.0, "epochs": "many"},
+        "trials": 0,
+        "sed": 1,
+    }
+    write_space(place.folder / "bad.yaml", space)
+    message = refusal(place, "bad.yaml")
+    for part in ("filters", "shift", "-1", "validation_split", "many", "trials", "seed"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        pytest.param({"architectures": {}}, ["architectures"], id="no_architectures"),
+        pytest.param({"variants": {}}, ["variants"], id="no_variants"),
+        pytest.param(
+            {"variants": {"shifted": {"shift": 4, "canvas": 30}}},
+            ["canvas", "30", "at least 32"],
+            id="a_canvas_smaller_than_image_and_shift",
+        ),
+        pytest.param(
+            {"architectures": {"cnn": {"filters": [4], "pool_size": 27}}},
+            ["pool_size", "27", "26"],
+            id="a_pool_larger_than_what_is_left_of_the_image",
+        ),
+        pytest.param(
+            {"architectures": {"mine": {"build": "no_such_module:build"}}},
+            ["no_such_module", "beside the search space"],
+            id="an_architecture_in_no_module",
+        ),
+    ],
+)
+def test_a_space_that_can_not_run_is_refused(
+    place: Place, changes: dict[str, object], parts: list[str]
+) -> None:
+    write_space(place.folder / "bad.yaml", {**SPACE, **changes})
+    message = refusal(place, "bad.yaml")
+    for part in parts:
+        assert part in message
+
+
+def test_an_architecture_whose_import_fails_is_refused(place: Place) -> None:
+    (place.folder / "own.py").write_text("import no_such_thing\n")
+    architectures = {"mine": {"build": "own:build", "width": 3}}
+    write_space(place.folder / "own.yaml", {**SPACE, "architectures": architectures})
+    message = refusal(place, "own.yaml")
+    for part in ("own:build", "can't be imported", "no_such_thing"):
+        assert part in message
+
+
+# --- Options ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trials", "0"],
+        ["--trials", "1.5"],
+        ["--seed", "-1"],
+        ["--max-concurrent", "0"],
+        ["--cpus-per-trial", "none"],
+        ["--gpus-per-trial", "1.5"],
+        ["--trails", "3"],
+    ],
+    ids=" ".join,
+)
+def test_an_option_out_of_range_is_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mnist_ray.sweep import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["digits", *options])
+    assert ended.value.code == 2
+    assert options[0] in capsys.readouterr().err
+
+
+def test_results_that_can_not_be_written_are_refused(place: Place) -> None:
+    (place.folder / "occupied").write_text("a file, where a folder would have to be")
+    message = refusal(place, "small.yaml", "--results", "occupied/results")
+    assert "occupied/results" in message
+    assert "--results" in message
+
+
+def test_results_of_an_unknown_kind_are_refused(place: Place) -> None:
+    assert "ftp://host/folder" in refusal(place, "small.yaml", "--results", "ftp://host/folder")
+
+
+def test_a_cluster_that_does_not_answer_is_refused_within_seconds(place: Place) -> None:
+    with socket.socket() as probe:  # a port that nobody listens at
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    begin = time.monotonic()
+    assert address in refusal(place, "small.yaml", "--address", address)
+    assert time.monotonic() - begin < 20  # Ray itself waits for minutes
+
+
+@pytest.fixture
+def without_network(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A proxy that refuses, and an empty cache of Keras'."""
+    names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+    proxies = dict.fromkeys(names, "http://127.0.0.1:1")
+    cache = str(tmp_path_factory.mktemp("keras"))
+    return {**proxies, "no_proxy": "", "NO_PROXY": "", "KERAS_HOME": cache}
+
+
+# --- Images ----------------------------------------------------------------------------------
+
+
+def save(path: Path, **changes: object) -> None:
+    """Sound arrays with Keras' keys, but for the changes; None leaves a key away."""
+    images, labels = np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 0, 1])
+    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels, **changes}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+
+
+def save_truncated(path: Path) -> None:
+    save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+BAD_IMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "missing": (lambda path: None, ["no "]),
+    "truncated": (save_truncated, ["damaged"]),
+    "no_npz": (lambda path: path.write_text("hello"), [".npz"]),
+    "lacks_a_key": (lambda path: save(path, y_test=None), ["y_test"]),
+    "of_different_length": (
+        lambda path: save(path, y_train=np.array([0, 1])),
+        ["2 labels for 4 images"],
+    ),
+    "pickled": (lambda path: path.write_bytes(pickle.dumps({"x_train": 1})), ["pickle"]),
+    "with_pickled_objects": (
+        lambda path: save(path, x_train=np.array([{}, {}, {}, {}], dtype=object)),
+        ["x_train"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_images_that_can_not_be_read_are_refused(place: Place, case: str) -> None:
+    make, parts = BAD_IMAGES[case]
+    make(place.folder / "bad.npz")
+    message = refusal(place, "notebook", "--data", "bad.npz")
+    for part in ["bad.npz", *parts]:
+        assert part in message
+
+
+def test_images_that_a_variable_names_are_looked_at_likewise(place: Place) -> None:
+    message = refusal(place, "notebook", environment={"MNIST_RAY_DATA": "nowhere.npz"})
+    assert "nowhere.npz" in message
+
+
+def test_mnist_by_name_without_a_network_is_refused_with_the_ways_out(
+    place: Place, without_network: dict[str, str]
+) -> None:
+    message = refusal(place, "notebook", environment=without_network)
+    for way_out in ("--data", "mnist.npz", "digits"):
+        assert way_out in message
+
+
+def test_without_a_name_and_a_network_digits_stand_in_and_it_is_said(
+    place: Place, without_network: dict[str, str]
+) -> None:
+    # Results that can't be written end it where it would start.
+    ended = place.run("--results", "small.npz/results", environment=without_network)
+    assert ended.code == 2, ended
+    assert "This is not MNIST" in ended.output
+    assert "4 cells on digits" in ended.output
+
+
+# --- The ledger ------------------------------------------------------------------------------
+
+
+def test_a_ledger_of_a_newer_protocol_is_refused_and_left_alone(place: Place) -> None:
+    made_up = made_up_sweep(trials=1)
+    record = next(iter(made_up.records.values()))
+    identity = {**record.identity, "protocol": 1000}
+    ledger = Ledger(ResultsFolder.open(place.folder / "results", "small"))
+    ledger.write(replace(record, key=digest(identity), identity=identity))
+    message = refusal(place, "small.yaml")
+    assert "protocol 1000" in message
+    assert "newer mnist_ray" in message
+
+
+# --- From Python -----------------------------------------------------------------------------
+
+
+def test_from_python_bad_input_is_an_exception(place: Place) -> None:
+    with pytest.raises(InputError, match="no search space"):
+        mnist_ray.run_sweep("no_such_space")
+    with pytest.raises(InputError, match="trials"):
+        mnist_ray.run_sweep(place.folder / "small.yaml", trials=0)
+
+
+def test_from_python_an_unknown_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="trails"):
+        mnist_ray.run_sweep("digits", trails=3)

@@ -1,0 +1,551 @@
+import io
+import json
+import logging
+import shutil
+import threading
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up import as_failed, made_up_space, made_up_sweep, made_up_test_set
+from object_storage import ObjectStorage
+
+from mnist_ray.errors import InputError
+from mnist_ray.ledger import ledger as ledger_room
+from mnist_ray.ledger.ledger import Ledger, SweepManifest
+from mnist_ray.ledger.record import (
+    Costs,
+    Epoch,
+    Evaluation,
+    Record,
+    RunEnvironment,
+    Status,
+    Versions,
+)
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan import trial as trial_room
+from mnist_ray.plan.planner import trials_of
+
+RECORDS = list(made_up_sweep({"trials": 3}).records.values())
+RECORD = RECORDS[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ResultsFolder:
+    return ResultsFolder.open(tmp_path, "sweep")
+
+
+@pytest.fixture
+def few_loose_files(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Packs are made of more than this many files, so that tests need no thousands."""
+    monkeypatch.setattr(ledger_room, "_LOOSE_LIMIT", 5)
+    return 5
+
+
+def write_all(folder: ResultsFolder, records: Sequence[Record]) -> Ledger:
+    ledger = Ledger(folder)
+    for record in records:
+        ledger.write(record)
+    return ledger
+
+
+def path_of(folder: ResultsFolder, record: Record) -> Path:
+    return Path(folder.path) / folder.record(record.key)
+
+
+def files_in(folder: ResultsFolder) -> list[str]:
+    return sorted(path.name for path in (Path(folder.path) / "ledger").iterdir())
+
+
+def plain(records: Mapping[str, Record]) -> dict[str, dict[str, Any]]:
+    """In a form that can be compared."""
+    return {key: asdict(record) for key, record in records.items()}
+
+
+def by_key(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    return plain({record.key: record for record in records})
+
+
+# A record
+
+NUMBERS = st.floats(allow_nan=False)
+MAYBE = st.none() | NUMBERS
+TEXT = st.text(max_size=20)
+GRADINGS = st.builds(
+    lambda shift, predictions, loss: Evaluation.of(
+        shift, predictions=np.array(predictions), truth=np.zeros(len(predictions)), loss=loss
+    ),
+    st.integers(0, 40),
+    st.lists(st.integers(0, 999), min_size=1, max_size=50),
+    NUMBERS,
+)
+ANY_RECORD = st.builds(
+    Record,
+    key=st.just(RECORD.key),
+    identity=st.just(RECORD.identity),
+    dataset=TEXT,
+    architecture=TEXT,
+    variant=TEXT,
+    trial_seed=st.integers(0, 2**32 - 1),
+    status=st.sampled_from(Status),
+    error=st.none() | TEXT,
+    traceback=st.none() | TEXT,
+    parameters=st.none() | st.integers(0, 2**40),
+    epochs=st.lists(st.builds(Epoch, NUMBERS, NUMBERS, MAYBE, MAYBE), max_size=3).map(tuple),
+    test=st.none() | GRADINGS,
+    robustness=st.lists(GRADINGS, max_size=3).map(tuple),
+    setting=st.none()
+    | st.builds(
+        RunEnvironment,
+        started_at=st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC)),
+        node=TEXT,
+        device=TEXT,
+        threads=st.integers(1, 1024),
+        versions=st.builds(Versions, TEXT, TEXT, TEXT, TEXT, TEXT),
+        git_commit=st.none() | TEXT,
+    ),
+    costs=st.builds(Costs, MAYBE, MAYBE, MAYBE, st.none() | st.integers(0, 2**50)),
+)
+
+
+@settings(max_examples=50)
+@given(ANY_RECORD)
+def test_every_field_of_a_record_comes_back_as_it_was(record: Record) -> None:
+    content = ledger_room._to_parquet([record])
+    (row,) = ledger_room._rows_of(content)
+    assert asdict(ledger_room._from_row(row)) == asdict(record)
+
+
+def test_a_loss_that_is_no_number_comes_back_as_none() -> None:
+    record = replace(as_failed(RECORD), epochs=(Epoch(float("nan"), 0.1, float("inf"), None),))
+    (row,) = ledger_room._rows_of(ledger_room._to_parquet([record]))
+    (epoch,) = ledger_room._from_row(row).epochs
+    assert repr(epoch) == repr(record.epochs[0])
+
+
+def test_a_message_that_is_no_unicode_is_kept_with_escapes(folder: ResultsFolder) -> None:
+    write_all(folder, [as_failed(RECORD, "no file caf\udce9")])
+    (read,) = Ledger(folder).read().values()
+    assert read.error == "no file caf\\udce9"
+
+
+def test_a_record_of_ten_thousand_test_images_takes_a_few_kilobytes(folder: ResultsFolder) -> None:
+    sweep = made_up_sweep({"trials": 1}, test_set=made_up_test_set(10_000))
+    record = next(iter(sweep.records.values()))
+    write_all(folder, [record])
+    assert path_of(folder, record).stat().st_size < 16_000
+
+
+def test_all_records_are_read_by_their_keys(folder: ResultsFolder) -> None:
+    write_all(folder, RECORDS)
+    assert plain(Ledger(folder).read()) == by_key(RECORDS)
+
+
+def test_an_empty_folder_has_no_records(folder: ResultsFolder) -> None:
+    assert Ledger(folder).read() == {}
+    assert Ledger(folder).find(RECORD.key) is None
+
+
+def test_one_trial_is_found_by_its_key(folder: ResultsFolder) -> None:
+    write_all(folder, RECORDS[:2])
+    found = Ledger(folder).find(RECORD.key)
+    assert found is not None
+    assert asdict(found) == asdict(RECORD)
+    assert Ledger(folder).find(RECORDS[2].key) is None
+
+
+# What replaces what
+
+
+@pytest.mark.parametrize("status", [Status.FINISHED, Status.CUT_SHORT])
+def test_a_failed_record_never_replaces_one_that_came_further(
+    folder: ResultsFolder, status: Status
+) -> None:
+    kept = replace(RECORD, status=status)
+    write_all(folder, [kept])
+    write_all(folder, [as_failed(RECORD)])
+    assert plain(Ledger(folder).read()) == by_key([kept])
+
+
+def test_a_finished_record_replaces_a_failed_one(folder: ResultsFolder) -> None:
+    write_all(folder, [as_failed(RECORD)])
+    write_all(folder, [RECORD])
+    assert plain(Ledger(folder).read()) == by_key([RECORD])
+
+
+def test_the_later_of_two_failures_is_kept(folder: ResultsFolder) -> None:
+    write_all(folder, [as_failed(RECORD, "first"), as_failed(RECORD, "again")])
+    assert Ledger(folder).read()[RECORD.key].error == "again"
+
+
+def test_a_finished_record_is_not_replaced_by_another(folder: ResultsFolder) -> None:
+    write_all(folder, [RECORD, replace(RECORD, parameters=7)])
+    assert plain(Ledger(folder).read()) == by_key([RECORD])
+
+
+def test_gradings_on_other_test_sets_are_added(folder: ResultsFolder) -> None:
+    sweep = made_up_sweep({"evaluate": {"shifts": [1, 2, 3]}})
+    record = sweep.records[RECORD.key]
+    one, two = (replace(record, robustness=record.robustness[part]) for part in PARTS)
+    write_all(folder, [one, two])
+    assert plain(Ledger(folder).read()) == by_key([record])
+
+
+PARTS = (slice(0, 2), slice(2, 3))
+
+
+# Damage
+
+
+def damage_by_truncation(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def damage_to_nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def damage_by_a_flipped_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 1
+    path.write_bytes(content)
+
+
+def damage_to_text(path: Path) -> None:
+    path.write_text("This is not a Parquet file.")
+
+
+def damage_to_a_foreign_table(path: Path) -> None:
+    pq.write_table(pa.table({"identity": [1, 2], "price": [3.5, 4.0]}), path)
+
+
+def damage_to_an_empty_table(path: Path) -> None:
+    pq.write_table(pa.table({"key": pa.array([], pa.string())}), path)
+
+
+def damage_by_another_trials_record(path: Path) -> None:
+    path.write_bytes(ledger_room._to_parquet([RECORDS[1]]))
+
+
+def damage_to_the_identity(path: Path) -> None:
+    changed = replace(RECORD, identity={**RECORD.identity, "trial": 77})
+    path.write_bytes(ledger_room._to_parquet([changed]))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_by_truncation,
+        damage_to_nothing,
+        damage_by_a_flipped_bit,
+        damage_to_text,
+        damage_to_a_foreign_table,
+        damage_to_an_empty_table,
+        damage_by_another_trials_record,
+        damage_to_the_identity,
+    ],
+)
+def test_a_damaged_file_is_set_aside_and_named_and_the_rest_used(
+    folder: ResultsFolder, damage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_all(folder, RECORDS)
+    damage(path_of(folder, RECORD))
+    left = {key: record for key, record in by_key(RECORDS).items() if key != RECORD.key}
+    assert plain(Ledger(folder).read()) == left
+    assert f"{folder.record(RECORD.key)} is damaged" in caplog.text
+    assert f"{RECORD.key}.parquet.damaged" in files_in(folder)
+    caplog.clear()
+    ledger = Ledger(folder)
+    assert plain(ledger.read()) == left
+    assert not caplog.text
+    ledger.write(RECORD)
+    assert plain(Ledger(folder).read()) == by_key(RECORDS)
+
+
+def test_any_flipped_bit_in_a_value_is_noticed(folder: ResultsFolder) -> None:
+    content = ledger_room._to_parquet([RECORD])
+    expected = asdict(RECORD)
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    noticed = 0
+    for place in range(0, len(content) - footer, 37):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << (place % 8)
+        folder.write(folder.record(RECORD.key), bytes(damaged))
+        read = Ledger(folder).read()
+        noticed += not read
+        assert not read or asdict(read[RECORD.key]) == expected
+    assert noticed > 10
+
+
+def test_a_damaged_record_that_is_looked_up_is_set_aside_too(folder: ResultsFolder) -> None:
+    write_all(folder, [RECORD])
+    damage_by_truncation(path_of(folder, RECORD))
+    assert Ledger(folder).find(RECORD.key) is None
+    assert files_in(folder) == [f"{RECORD.key}.parquet.damaged"]
+
+
+def newer(record: Record, monkeypatch: pytest.MonkeyPatch, **more: Any) -> bytes:
+    """A record as a program of the next protocol may write it, with columns of its own."""
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_room, "PROTOCOL", trial_room.PROTOCOL + 1)
+        space, dataset_info = made_up_space(), made_up_sweep().dataset_info
+        trial = trials_of(space, space.cells(dataset_info.image_size)[0], dataset_info, 1)[0]
+        changed = replace(record, key=trial.key, identity=trial.identity)
+    table = pq.read_table(pa.BufferReader(ledger_room._to_parquet([changed])))
+    for name, value in more.items():
+        table = table.append_column(name, pa.array([value]))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("more", [{}, {"energy_joules": 12.5}])
+def test_a_ledger_of_a_newer_protocol_is_refused_and_left_as_it_is(
+    folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    folder.write("ledger/newer.parquet", newer(RECORD, monkeypatch, **more))
+    with pytest.raises(InputError, match=r"protocol 2, and this mnist_ray knows protocol 1"):
+        Ledger(folder).read()
+    assert files_in(folder) == ["newer.parquet"]
+
+
+def test_columns_that_a_later_version_adds_are_passed_over(folder: ResultsFolder) -> None:
+    table = pq.read_table(pa.BufferReader(ledger_room._to_parquet([RECORD])))
+    buffer = io.BytesIO()
+    pq.write_table(table.append_column("energy_joules", pa.array([12.5])), buffer)
+    folder.write(folder.record(RECORD.key), buffer.getvalue())
+    assert plain(Ledger(folder).read()) == by_key([RECORD])
+
+
+def test_records_of_an_older_protocol_are_read(folder: ResultsFolder) -> None:
+    identity = {**RECORD.identity, "protocol": 0}
+    older = replace(RECORD, identity=identity, key=ledger_room.digest(identity))
+    write_all(folder, [older])
+    assert plain(Ledger(folder).read()) == by_key([older])
+
+
+# Packing
+
+
+def packs_in(folder: ResultsFolder) -> list[str]:
+    return [name for name in files_in(folder) if name.startswith("pack-")]
+
+
+def test_a_thousand_and_one_records_become_two_packs(folder: ResultsFolder) -> None:
+    space, dataset_info = made_up_space(), made_up_sweep().dataset_info
+    cell = space.cells(dataset_info.image_size)[0]
+    records = [
+        replace(RECORD, key=trial.key, identity=trial.identity)
+        for trial in trials_of(space, cell, dataset_info, 1001)
+    ]
+    path_of(folder, RECORD).parent.mkdir(parents=True)
+    for record in records[:1000]:
+        path_of(folder, record).write_bytes(ledger_room._to_parquet([record]))
+    ledger = Ledger(folder)
+    assert len(ledger.read()) == 1000
+    ledger.pack()
+    assert not packs_in(folder)
+    ledger.write(records[1000])
+    ledger.pack()
+    assert files_in(folder) == packs_in(folder)
+    assert len(packs_in(folder)) == 2
+    assert plain(Ledger(folder).read()) == by_key(records)
+
+
+@pytest.mark.usefixtures("few_loose_files")
+def test_packing_keeps_every_record_and_leaves_failed_ones_single(folder: ResultsFolder) -> None:
+    records = [*RECORDS[:6], *map(as_failed, RECORDS[6:8])]
+    write_all(folder, records).pack()
+    single = [f"{record.key}.parquet" for record in records[6:]]
+    assert files_in(folder) == sorted([*single, *packs_in(folder)])
+    assert plain(Ledger(folder).read()) == by_key(records)
+
+
+@pytest.mark.usefixtures("few_loose_files")
+def test_failed_records_alone_are_never_packed_and_never_looked_through_again(
+    folder: ResultsFolder,
+) -> None:
+    records = list(map(as_failed, RECORDS[:8]))
+    ledger = write_all(folder, records)
+    ledger.pack()
+    assert not packs_in(folder)
+    ledger.write(RECORDS[8])
+    ledger.pack()
+    assert not packs_in(folder)
+
+
+@pytest.mark.usefixtures("few_loose_files")
+def test_a_crash_between_a_pack_and_the_removal_of_its_files_loses_nothing(
+    folder: ResultsFolder,
+) -> None:
+    ledger = write_all(folder, RECORDS)
+    before = {path_of(folder, record): path_of(folder, record).read_bytes() for record in RECORDS}
+    ledger.pack()
+    assert len(before) > len(files_in(folder))
+    for path, content in before.items():
+        path.write_bytes(content)
+    again = Ledger(folder)
+    assert plain(again.read()) == by_key(RECORDS)
+    again.pack()
+    assert files_in(folder) == packs_in(folder)
+    assert plain(Ledger(folder).read()) == by_key(RECORDS)
+
+
+@pytest.mark.usefixtures("few_loose_files")
+def test_what_another_sweep_wrote_into_the_folder_is_packed_along(folder: ResultsFolder) -> None:
+    ours = write_all(folder, RECORDS[:6])
+    write_all(folder, RECORDS[6:8])
+    ours.pack()
+    assert files_in(folder) == packs_in(folder)
+    assert plain(Ledger(folder).read()) == by_key(RECORDS[:8])
+
+
+@pytest.mark.usefixtures("few_loose_files")
+def test_a_record_that_is_packed_already_takes_new_gradings(folder: ResultsFolder) -> None:
+    write_all(folder, RECORDS[:6]).pack()
+    graded = made_up_sweep({"trials": 3, "evaluate": {"shifts": [2]}}).records
+    again = write_all(folder, [graded[record.key] for record in RECORDS[:6]])
+    expected = by_key([graded[record.key] for record in RECORDS[:6]])
+    assert plain(Ledger(folder).read()) == expected
+    again.pack()
+    assert plain(Ledger(folder).read()) == expected
+
+
+@pytest.mark.usefixtures("few_loose_files")
+def test_two_that_pack_and_one_that_reads_at_the_same_time_see_every_record(
+    folder: ResultsFolder,
+) -> None:
+    packers = [write_all(folder, RECORDS[:6]), write_all(folder, RECORDS[6:])]
+    for packer in packers:
+        packer.read()
+    gate = threading.Barrier(len(packers) + 1)
+
+    def pack(packer: Ledger) -> None:
+        gate.wait()
+        packer.pack()
+
+    threads = [threading.Thread(target=pack, args=(packer,)) for packer in packers]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    while any(thread.is_alive() for thread in threads):
+        assert plain(Ledger(folder).read()) == by_key(RECORDS)
+    assert files_in(folder) == packs_in(folder)
+    assert plain(Ledger(folder).read()) == by_key(RECORDS)
+
+
+@pytest.mark.usefixtures("few_loose_files")
+def test_a_damaged_pack_is_set_aside_and_the_rest_used(
+    folder: ResultsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_all(folder, RECORDS[:6]).pack()
+    write_all(folder, RECORDS[6:8])
+    for name in packs_in(folder):
+        damage_by_truncation(Path(folder.path) / "ledger" / name)
+    assert plain(Ledger(folder).read()) == by_key(RECORDS[6:8])
+    assert "pack-" in caplog.text
+
+
+# Size and place
+
+
+def test_ten_thousand_records_fit_in_memory(folder: ResultsFolder) -> None:
+    # A tenth of them, packed, with the predictions of 10,000 images each.
+    sweep = made_up_sweep({"trials": 1}, test_set=made_up_test_set(10_000))
+    usual = next(iter(sweep.records.values()))
+    cell = sweep.space.cells(sweep.dataset_info.image_size)[0]
+    records = [
+        replace(usual, key=trial.key, identity=trial.identity)
+        for trial in trials_of(sweep.space, cell, sweep.dataset_info, 1000)
+    ]
+    folder.write(folder.pack("0"), ledger_room._to_parquet(records))
+    tracemalloc.start()
+    read = Ledger(folder).read()
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(read) == 1000
+    assert held < 30_000_000
+    assert peak < 60_000_000
+
+
+def test_records_on_object_storage_are_written_packed_and_read_alike(
+    object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_room, "_LOOSE_LIMIT", 5)
+    folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
+    ledger = write_all(folder, [as_failed(RECORD), *RECORDS])
+    folder.write("ledger/foreign.parquet", b"not a record")
+    assert plain(Ledger(folder).read()) == by_key(RECORDS)
+    ledger.pack()
+    names = folder.names("ledger")
+    assert [name for name in names if not name.startswith("pack-")] == ["foreign.parquet.damaged"]
+    assert plain(Ledger(folder).read()) == by_key(RECORDS)
+
+
+def test_a_moved_ledger_reads_the_same(folder: ResultsFolder, tmp_path: Path) -> None:
+    write_all(folder, RECORDS)
+    shutil.move(folder.path, tmp_path / "elsewhere")
+    moved = Ledger(ResultsFolder.open(tmp_path / "elsewhere"))
+    assert plain(moved.read()) == by_key(RECORDS)
+
+
+# What records are of
+
+
+def test_the_test_images_come_back_as_they_were(folder: ResultsFolder) -> None:
+    test_set = made_up_test_set()
+    ledger = Ledger(folder)
+    assert ledger.read_test_set(test_set.fingerprint) is None
+    ledger.write_test_set(test_set)
+    read = ledger.read_test_set(test_set.fingerprint)
+    assert read is not None
+    assert (read.dataset, read.fingerprint, read.classes, read.image_size) == (
+        test_set.dataset,
+        test_set.fingerprint,
+        test_set.classes,
+        test_set.image_size,
+    )
+    for mine, theirs in ((read.images, test_set.images), (read.labels, test_set.labels)):
+        assert mine.dtype == theirs.dtype
+        assert mine.tolist() == theirs.tolist()
+
+
+def test_damaged_test_images_are_set_aside_and_written_again(
+    folder: ResultsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    test_set = made_up_test_set()
+    ledger = Ledger(folder)
+    folder.write(folder.test_set(test_set.fingerprint), b"PK\x03\x04 and then nothing")
+    assert ledger.read_test_set(test_set.fingerprint) is None
+    assert "is damaged" in caplog.text
+    ledger.write_test_set(test_set)
+    assert ledger.read_test_set(test_set.fingerprint) is not None
+
+
+def test_what_the_last_sweep_asked_for_is_known_until_it_is_damaged(folder: ResultsFolder) -> None:
+    ledger = Ledger(folder)
+    assert ledger.read_manifest() is None
+    latest = SweepManifest("f" * 64, {"mine:build": "a" * 64})
+    ledger.write_manifest(latest)
+    assert ledger.read_manifest() == latest
+    for damage in (b"", b"[1]", json.dumps({"other": 1}).encode()):
+        folder.write(folder.latest, damage)
+        assert ledger.read_manifest() is None
+
+
+def test_nothing_is_said_where_nothing_is_wrong(
+    folder: ResultsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="mnist_ray"):
+        write_all(folder, RECORDS).pack()
+        Ledger(folder).read()
+    assert not caplog.records

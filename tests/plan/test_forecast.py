@@ -1,0 +1,184 @@
+"""What a dry run tells, and the calibration that it rests on where nothing is recorded."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import made_up_space
+from walking import DATASET_INFO, finished, walk
+
+from mnist_ray.ledger.record import Costs, Record
+from mnist_ray.plan.costs import memory_bytes
+from mnist_ray.plan.forecast import START_UP_SECONDS, Forecast, forecast
+from mnist_ray.plan.planner import plan
+from mnist_ray.plan.trial import Trial
+from mnist_ray.space.space import Cell, Space
+from mnist_ray.train.calibration import calibrate
+
+SECONDS = {"feed_forward": 3.0, "cnn": 20.0}
+
+
+def timed(trial: Trial) -> Record:
+    """A finished trial that took what its architecture takes."""
+    costs = Costs(0.5, SECONDS[trial.cell.architecture] - 1, 0.5)
+    return replace(finished(trial, 0.9), costs=costs)
+
+
+def expected(
+    space: Space,
+    records: Mapping[str, Record],
+    *,
+    concurrency: int = 2,
+    hourly_cost: float | None = None,
+) -> Forecast:
+    return forecast(
+        plan(space, DATASET_INFO, records),
+        space=space,
+        dataset_info=DATASET_INFO,
+        records=records,
+        concurrency=concurrency,
+        hourly_cost=hourly_cost,
+        calibrate=partial(calibrate, dataset_info=DATASET_INFO, threads=1, folder=None),
+    )
+
+
+RUN_ONCE = walk(made_up_space({"trials": 1}), timed).records
+WANTED = made_up_space({"trials": 3})
+
+
+def test_trials_done_and_to_do_are_told_by_cell() -> None:
+    cells = expected(WANTED, RUN_ONCE).cells
+    told = [(c.cell.architecture, c.cell.variant, c.recorded, c.to_run, c.seconds) for c in cells]
+    assert told == [
+        (architecture, variant, 1, 2, SECONDS[architecture])
+        for architecture in ("feed_forward", "cnn")
+        for variant in ("centered", "shifted")
+    ]
+
+
+def test_wall_time_is_that_of_workers_that_share_the_trials_out() -> None:
+    """Four of 20 s and four of 3 s: 2 · 20 + 2 · 3 on each of two workers."""
+    assert expected(WANTED, RUN_ONCE).wall_seconds == START_UP_SECONDS + 46
+    assert expected(WANTED, RUN_ONCE, concurrency=1).wall_seconds == START_UP_SECONDS + 92
+
+
+def test_a_space_that_has_run_is_reckoned_from_its_records() -> None:
+    told = expected(WANTED, RUN_ONCE)
+    assert told.basis == "recorded trials"
+    assert not told.is_open
+
+
+def test_peak_memory_is_that_of_the_largest_trials_side_by_side() -> None:
+    cells = [c.cell for c in expected(WANTED, RUN_ONCE).cells]
+    sizes = sorted((memory_bytes(cell, DATASET_INFO.classes) for cell in cells), reverse=True)
+    assert expected(WANTED, RUN_ONCE).peak_memory_bytes == 2 * sizes[0]
+    assert expected(WANTED, RUN_ONCE, concurrency=1).peak_memory_bytes == sizes[0]
+
+
+def test_no_more_run_at_a_time_than_there_are() -> None:
+    assert expected(WANTED, RUN_ONCE, concurrency=100).concurrency == 8
+
+
+def test_the_price_is_that_of_the_wall_time() -> None:
+    priced = expected(WANTED, RUN_ONCE, hourly_cost=2.0)
+    assert priced.price == pytest.approx(2.0 * priced.wall_seconds / 3600)
+    assert expected(WANTED, RUN_ONCE).price is None
+
+
+def test_where_nothing_is_missing_nothing_is_to_be_paid() -> None:
+    told = expected(made_up_space({"trials": 1}), RUN_ONCE, hourly_cost=2.0)
+    assert (told.wall_seconds, told.concurrency, told.peak_memory_bytes) == (0.0, 0, 0)
+    assert told.price == 0.0
+
+
+SEARCH: dict[str, Any] = {
+    "architectures": {"feed_forward": {}},
+    "variants": {"centered": {}},
+    "training": {"epochs": 2, "learning_rate": {"loguniform": [1e-4, 1e-2]}},
+    "search": {"algorithm": "random", "configurations": 5, "trials_each": 2},
+    "confirm": 4,
+}
+
+
+def test_a_search_is_one_row_with_what_will_confirm_its_winner() -> None:
+    """5 configurations of 2 trials, then 4 trials each of the winner and of the default."""
+    space = made_up_space(SEARCH)
+    told = expected(space, RUN_ONCE)
+    [row] = told.cells
+    assert (row.recorded, row.to_run, row.seconds) == (0, 10 + 8, 3.0)
+    assert row.cell.training.learning_rate == 0.001
+    assert told.wall_seconds == START_UP_SECONDS + 9 * 3
+
+
+@pytest.mark.parametrize(
+    "changes", [{"race": True}, {"search": {**SEARCH["search"], "algorithm": "optuna"}}]
+)
+def test_what_a_search_will_yet_ask_for_is_reckoned_too(changes: dict[str, Any]) -> None:
+    """At first a race asks for one trial of each, and Optuna proposes four configurations."""
+    told = expected(made_up_space({**SEARCH, **changes}), RUN_ONCE)
+    assert [row.to_run for row in told.cells] == [10 + 8]
+
+
+def test_replication_to_a_precision_may_take_longer() -> None:
+    space = made_up_space({"trials": {"at_least": 3, "at_most": 9, "until_ci95": 0.01}})
+    told = expected(space, RUN_ONCE)
+    assert told.is_open
+    assert [row.to_run for row in told.cells] == [2, 2, 2, 2]
+
+
+def test_configurations_of_a_search_tell_the_time_of_its_others() -> None:
+    """Without a calibration, although no two have the same dropout."""
+    architectures = {"feed_forward": {"dropout": {"uniform": [0, 0.5]}}}
+    space = made_up_space({**SEARCH, "architectures": architectures})
+    told = expected(space, walk(space, timed, stop_after=2).records)
+    assert told.basis == "recorded trials"
+    [row] = told.cells
+    assert (row.recorded, row.to_run) == (2, 16)
+    assert row.seconds == pytest.approx(3.0)
+
+
+def test_a_search_that_has_ended_knows_what_it_confirms() -> None:
+    space = made_up_space(SEARCH)
+    records = walk(space, timed, stop_after=12).records
+    told = expected(space, records)
+    [row] = told.cells
+    assert (row.recorded, row.to_run) == (12, 6)
+    assert not told.is_open
+
+
+# --- Calibration -----------------------------------------------------------------------------
+
+OWN = """
+import keras
+print("own code may talk")
+
+def build(shape, classes, width):
+    return keras.Sequential([keras.Input(shape), keras.layers.Flatten(),
+                             keras.layers.Dense(classes, activation="softmax")])
+
+def fail(shape, classes):
+    raise ValueError("no such luck")
+"""
+
+
+def test_a_few_batches_tell_what_a_trial_takes(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    space = made_up_space(
+        {
+            "architectures": {
+                "feed_forward": {},
+                "mine": {"build": "own:build", "width": 3},
+                "broken": {"build": "own:fail"},
+            },
+            "variants": {"centered": {}},
+        }
+    )
+    cells: dict[str, Cell] = {
+        cell.architecture: cell for cell in space.cells(DATASET_INFO.image_size)
+    }
+    measured = calibrate(cells, DATASET_INFO, threads=1, folder=tmp_path)
+    assert set(measured) == {"feed_forward", "mine"}  # what fails is left out
+    assert all(0 < seconds < 60 for seconds in measured.values())

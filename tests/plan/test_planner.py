@@ -1,0 +1,205 @@
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up import as_failed, made_up_space, made_up_sweep
+
+from mnist_ray.ledger.record import Costs, Record, Status
+from mnist_ray.plan.estimates import estimated_seconds
+from mnist_ray.plan.planner import Plan, TrialQueue, plan
+from mnist_ray.plan.trial import Trial
+
+SWEEP = made_up_sweep({"trials": 3, "evaluate": {"shifts": [2]}})
+KEYS = sorted(SWEEP.records)
+
+
+def as_found(record: Record, how: str) -> Record:
+    """A finished record with that grading, as it may be found instead."""
+    if how == "failed":
+        return as_failed(record)
+    if how == "cut short":
+        return replace(record, status=Status.CUT_SHORT, test=None, robustness=())
+    return replace(record, robustness=()) if how == "lacks a test shift" else record
+
+
+FOUND = st.dictionaries(
+    st.sampled_from(KEYS),
+    st.sampled_from(["finished", "failed", "cut short", "lacks a test shift"]),
+)
+
+
+def found_records(found: Mapping[str, str]) -> dict[str, Record]:
+    return {key: as_found(SWEEP.records[key], how) for key, how in found.items()}
+
+
+def keys(trials: tuple[Trial, ...]) -> list[str]:
+    return [trial.key for trial in trials]
+
+
+@given(FOUND)
+def test_what_is_not_finished_as_asked_is_planned_once_and_nothing_else(
+    found: dict[str, str],
+) -> None:
+    planned = plan(SWEEP.space, SWEEP.dataset_info, found_records(found))
+    assert sorted(keys(planned.wanted)) == KEYS
+    missing = [key for key in KEYS if found.get(key) != "finished"]
+    assert sorted(keys(planned.missing)) == missing
+    assert planned.settled == len(KEYS) - len(missing)
+    assert not planned.is_open
+
+
+@given(FOUND)
+def test_records_of_other_sweeps_change_nothing(found: dict[str, str]) -> None:
+    others = made_up_sweep({"seed": 99}).records
+    records = found_records(found)
+    planned = (
+        plan(SWEEP.space, SWEEP.dataset_info, known) for known in (records, records | others)
+    )
+    ours, with_others = (sorted(keys(each.missing)) for each in planned)
+    assert ours == with_others
+
+
+@pytest.mark.parametrize("trials", [1, 3, 10])
+def test_more_trials_never_change_earlier_ones(trials: int) -> None:
+    wanted = plan(made_up_space({"trials": trials}), SWEEP.dataset_info, SWEEP.records)
+    if trials <= 3:
+        assert not wanted.missing
+    else:
+        assert {trial.index for trial in wanted.missing} == set(range(3, trials))
+        assert len(wanted.missing) == 4 * (trials - 3)
+
+
+def test_a_new_architecture_runs_only_its_own_cells() -> None:
+    extended = made_up_space({"architectures": {"feed_forward": {}, "cnn": {}, "new": WIDE}})
+    missing = plan(extended, SWEEP.dataset_info, SWEEP.records).missing
+    assert {trial.cell.architecture for trial in missing} == {"new"}
+    assert len(missing) == 2 * 3
+
+
+WIDE = {"build": "feed_forward", "hidden_units": [1024]}
+
+
+def test_two_names_of_one_and_the_same_architecture_are_run_once() -> None:
+    space = made_up_space(
+        {"architectures": {"one": {"build": "cnn"}, "two": {"build": "cnn"}}, "trials": 3}
+    )
+    planned = plan(space, SWEEP.dataset_info, {})
+    assert len(keys(planned.missing)) == len(set(keys(planned.missing))) == 2 * 3
+    assert planned.settled == 0
+    assert plan(space, SWEEP.dataset_info, SWEEP.records).settled == 2 * 3
+
+
+def test_an_own_shift_that_is_asked_for_is_graded_anyway() -> None:
+    space = made_up_space({"evaluate": {"shifts": [0, 4]}, "variants": {"it": {"shift": 4}}})
+    without = made_up_sweep({"variants": {"it": {"shift": 4}}})
+    planned = plan(space, without.dataset_info, without.records)
+    assert len(planned.missing) == len(planned.wanted)  # they lack the shift 0
+    own = made_up_space({"evaluate": {"shifts": [4]}, "variants": {"it": {"shift": 4}}})
+    assert not plan(own, without.dataset_info, without.records).missing
+
+
+def test_the_longest_start_first_by_their_operations_before_any_has_run() -> None:
+    order = plan(made_up_space({"trials": 2}), replace(SWEEP.dataset_info, image_size=(28, 28)), {})
+    cells = [(t.cell.architecture, t.cell.variant, t.index) for t in order.missing]
+    assert cells == [
+        (architecture, variant, index)
+        for architecture in ("cnn", "feed_forward")
+        for variant in ("shifted", "centered")
+        for index in range(2)
+    ]
+
+
+def test_recorded_times_are_believed_more_than_operations() -> None:
+    seconds = {("cnn", "shifted"): 1.0, ("cnn", "centered"): 3.0, ("feed_forward", "shifted"): 2.0}
+    records = {
+        key: replace(record, costs=Costs(9.0, seconds[record.architecture, record.variant], 0.5))
+        for key, record in SWEEP.records.items()
+        if (record.architecture, record.variant) in seconds
+    }
+    longer = made_up_space({"trials": 4, "evaluate": {"shifts": [2]}})
+    missing = plan(longer, SWEEP.dataset_info, records).missing
+    known = [(t.cell.architecture, t.cell.variant) for t in missing if t.index == 3]
+    known.remove(("feed_forward", "centered"))  # its three earlier trials are missing too
+    assert known == sorted(seconds, key=lambda cell: -seconds[cell])
+
+
+def test_a_cell_that_has_not_run_is_estimated_by_the_speed_of_those_that_have() -> None:
+    wanted = plan(SWEEP.space, SWEEP.dataset_info, {}).wanted
+    plain = estimated_seconds(wanted, SWEEP.dataset_info, {})
+    known = SWEEP.records[wanted[0].key]
+    costs = Costs(0.0, 6 * plain[known.cell_key], 1 * plain[known.cell_key])
+    slow = {known.key: replace(known, costs=costs)}
+    for key, seconds in estimated_seconds(wanted, SWEEP.dataset_info, slow).items():
+        assert seconds == pytest.approx(7 * plain[key])
+
+
+def finished(trial: Trial) -> Record:
+    return SWEEP.records[trial.key]
+
+
+def queue(records: Mapping[str, Record], *, max_concurrent: int | None = None) -> TrialQueue:
+    def plan_now(known: Mapping[str, Record]) -> Plan:
+        return plan(SWEEP.space, SWEEP.dataset_info, known)
+
+    return TrialQueue(plan_now, records, max_concurrent=max_concurrent)
+
+
+@settings(max_examples=50)
+@given(found=FOUND, max_concurrent=st.none() | st.integers(1, 20), seed=st.integers(0, 999))
+def test_an_agenda_hands_out_each_missing_trial_once_and_few_enough_at_a_time(
+    found: dict[str, str], max_concurrent: int | None, seed: int
+) -> None:
+    due = queue(found_records(found), max_concurrent=max_concurrent)
+    expected = keys(due.plan.missing)
+    chance = np.random.default_rng(seed)
+    submitted: list[str] = []
+    running: list[Trial] = []
+    while due.left:
+        if chance.random() < 0.5 and (trial := due.next()) is not None:
+            submitted.append(trial.key)
+            running.append(trial)
+        elif running:
+            record = finished(running.pop(chance.integers(len(running))))
+            due.complete(as_failed(record) if chance.random() < 0.3 else record)
+        assert max_concurrent is None or len(running) <= max_concurrent
+    assert submitted == expected
+    assert due.is_exhausted
+    assert set(due.records) == set(KEYS)
+
+
+def test_an_agenda_is_not_done_while_a_trial_runs() -> None:
+    records = dict(SWEEP.records)
+    del records[KEYS[0]]
+    due = queue(records)
+    trial = due.next()
+    assert trial is not None
+    assert due.is_exhausted
+    assert due.left == 1
+    due.complete(finished(trial))
+    assert due.left == 0
+
+
+def test_the_limit_counts_what_runs_and_not_what_has_ended() -> None:
+    due = queue({}, max_concurrent=2)
+    first, second, third = due.next(), due.next(), due.next()
+    assert first is not None
+    assert second is not None
+    assert third is None
+    due.complete(finished(first))
+    assert due.next() is not None
+
+
+def test_a_failed_trial_waits_for_the_next_time_that_the_command_is_given() -> None:
+    failed = as_failed(SWEEP.records[KEYS[0]])
+    records: dict[str, Record] = {**SWEEP.records, failed.key: failed}
+    due = queue(records)
+    trial = due.next()
+    assert trial is not None
+    assert trial.key == failed.key
+    due.complete(failed)
+    assert due.next() is None
+    assert due.left == 0
+    assert queue(due.records).next() is not None

@@ -1,0 +1,170 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mnist_ray.plan.sampler import BATCH_SIZE, OptunaSampler, RandomSampler, Scores, Values
+from mnist_ray.space.distributions import (
+    Choice,
+    Distribution,
+    LogUniform,
+    QUniform,
+    RandInt,
+    Uniform,
+)
+
+ALL: dict[str, Distribution] = {
+    "units": Choice(([128], [512, 256])),
+    "a/b": Uniform(0, 0.5),
+    "rate": LogUniform(1e-4, 1e-2),
+    "width": QUniform(32, 256, 32),
+    "depth": RandInt(1, 4),
+}
+"""One of each kind; a name that Ray Tune would take for a path."""
+
+
+def drawn(
+    count: int, *, seed: int = 0, place: str = "here", of: dict[str, Distribution] | None = None
+) -> list[Values]:
+    sampler = RandomSampler(of or ALL, seed=seed, place=place, configurations=count)
+    return list(sampler.next_batch([]))
+
+
+def optuna(*, seed: int = 0, of: dict[str, Distribution] | None = None) -> OptunaSampler:
+    return OptunaSampler(of or ALL, seed=seed, place="here")
+
+
+def assert_within(values: Values) -> None:
+    """Each of its kind and within its range."""
+    assert values["units"] in ([128], [512, 256])
+    share, rate, width, depth = (values[name] for name in ("a/b", "rate", "width", "depth"))
+    assert isinstance(share, float)
+    assert 0 <= share <= 0.5
+    assert isinstance(rate, float)
+    assert 0.9999e-4 <= rate <= 1e-2
+    assert isinstance(width, int)
+    assert width in range(32, 257, 32)
+    assert isinstance(depth, int)
+    assert depth in (1, 2, 3)
+
+
+# --- Random ----------------------------------------------------------------------------------
+
+
+def test_random_values_are_plain_and_within_their_ranges() -> None:
+    for values in drawn(50):
+        assert list(values) == list(ALL)
+        assert_within(values)
+
+
+def test_all_random_configurations_come_at_once_and_then_none() -> None:
+    sampler = RandomSampler(ALL, seed=0, place="here", configurations=7)
+    assert len(sampler.next_batch([])) == 7
+    assert len(sampler.next_batch([(0.9,) * 7])) == 0
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
+    assert drawn(5) == drawn(5)
+    assert drawn(5) != drawn(5, seed=1)
+    assert drawn(5) != drawn(5, place="there")
+
+
+def test_more_random_configurations_never_change_earlier_ones() -> None:
+    assert drawn(20)[:5] == drawn(5)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "scale"),
+    [
+        (Uniform(2, 3), lambda value: value - 2),
+        (LogUniform(1e-4, 1e-2), lambda value: (math.log10(value) + 4) / 2),
+    ],
+)
+def test_random_values_are_spread_evenly(distribution: Distribution, scale: object) -> None:
+    values = [scale(each["x"]) for each in drawn(400, of={"x": distribution})]  # type: ignore[operator]
+    assert stats.kstest(values, "uniform").pvalue > 0.05
+
+
+def test_random_choices_are_each_as_likely() -> None:
+    values = [each["x"] for each in drawn(900, of={"x": Choice(("a", "b", "c"))})]
+    counts = [values.count(option) for option in "abc"]
+    assert stats.chisquare(counts).pvalue > 0.05
+
+
+# --- Optuna ----------------------------------------------------------------------------------
+
+
+def score(values: Values) -> float:
+    rate = values["rate"]
+    assert isinstance(rate, float)
+    return 1 - (math.log10(rate) + 3) ** 2
+
+
+def batches(sampler: OptunaSampler, count: int) -> tuple[list[list[Values]], list[Scores]]:
+    """So many batches, each told of before the next is asked for."""
+    asked: list[list[Values]] = []
+    told: list[Scores] = []
+    for _ in range(count):
+        asked.append(list(sampler.next_batch(told)))
+        told.append(tuple(score(each) for each in asked[-1]))
+    return asked, told
+
+
+def test_optunas_values_are_plain_and_within_their_ranges() -> None:
+    asked, _ = batches(optuna(), 4)
+    for batch in asked:
+        assert len(batch) == BATCH_SIZE
+        for values in batch:
+            assert list(values) == list(ALL)
+            assert_within(values)
+
+
+def test_optuna_asked_step_by_step_or_all_at_once_proposes_the_same() -> None:
+    asked, told = batches(optuna(), 5)
+    at_once = optuna()
+    assert at_once.next_batch(told[:4]) == asked[4]
+    assert [at_once.next_batch(told[:count]) for count in range(5)] == asked
+
+
+def test_optuna_with_another_seed_proposes_something_else() -> None:
+    assert optuna(seed=1).next_batch([]) != optuna().next_batch([])
+
+
+def test_optuna_learns_from_the_scores() -> None:
+    """From the tenth on it looks where scores are high; drawn at random they stay as they are."""
+    asked, _ = batches(optuna(of={"rate": ALL["rate"]}), 10)
+    scores = [[score(values) for values in batch] for batch in asked]
+    assert np.mean(scores[5:]) > np.mean(scores[:3]) + 0.1
+
+
+def test_optuna_told_otherwise_begins_anew() -> None:
+    """As when a trial that failed at first finishes after all."""
+    _, told = batches(optuna(), 4)
+    with_failure = [(None, *told[0][1:]), *told[1:]]
+    sampler = optuna()
+    after_failure = sampler.next_batch(with_failure)
+    assert sampler.next_batch(told) == optuna().next_batch(told)
+    assert sampler.next_batch(with_failure) == after_failure
+    assert optuna().next_batch(with_failure) == after_failure
+
+
+def test_optuna_takes_configurations_without_a_score() -> None:
+    told: list[Scores] = [(None,) * BATCH_SIZE] * 4
+    assert len(optuna().next_batch(told)) == BATCH_SIZE
+
+
+def test_optuna_says_nothing_of_its_own() -> None:
+    program = (
+        "from mnist_ray.space.distributions import Uniform\n"
+        "from mnist_ray.plan.sampler import OptunaSampler\n"
+        "sampler = OptunaSampler({'x': Uniform(0, 1)}, seed=0, place='here')\n"
+        "assert len(sampler.next_batch([(0.5, None, 0.7, 0.8)])) == 4\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    assert done.stderr == ""

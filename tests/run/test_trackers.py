@@ -1,0 +1,312 @@
+"""Trackers: a sweep that tells TensorBoard and MLflow of its trials, and what is refused."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+import ray
+from made_up import as_failed, folder_at, made_up_sweep
+from mlflow.entities import Run
+from object_storage import ObjectStorage
+from ray.tune.logger import LoggerCallback
+from running import Place, opened, write_space
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+import mnist_ray
+from mnist_ray.errors import InputError
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.planner import trials_of
+from mnist_ray.plan.resources import Request
+from mnist_ray.plan.seeds import trial_seeds
+from mnist_ray.run.trackers import Tracker, open_trackers
+from mnist_ray.run.worker import TrialJob
+from mnist_ray.sweep import main
+
+SPACE = {
+    "name": "tracked",
+    "dataset": "digits",
+    "architectures": {"feed_forward": {"hidden_units": [8]}},
+    "variants": {"centered": {}},
+    "training": {"epochs": 2},
+    "trials": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Where a sweep of two trials has told TensorBoard and MLflow of them."""
+    folder = tmp_path_factory.mktemp("tracked")
+    write_space(folder / "tracked.yaml", SPACE)
+    with opened(folder) as place:
+        environment = {"MLFLOW_TRACKING_URI": store(folder)}
+        trackers = ("--log", "tensorboard", "--log", "mlflow")
+        ended = place.run("tracked.yaml", *trackers, environment=environment)
+        assert ended.code == 0, ended
+        assert ended.errors == ""
+        yield place
+
+
+def store(folder: Path) -> str:
+    return (folder / "mlflow").as_uri()
+
+
+@pytest.fixture(scope="module")
+def trials(place: Place) -> pd.DataFrame:
+    return mnist_ray.load_trials(place.folder / "results/tracked")
+
+
+@pytest.fixture(scope="module")
+def runs(place: Place) -> list[Run]:
+    """What MLflow was told, in the order of trials."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        client = mlflow.MlflowClient(tracking_uri=store(place.folder))
+        experiment = client.get_experiment_by_name("tracked")
+        assert experiment
+        found: list[Run] = client.search_runs([experiment.experiment_id])
+    return sorted(found, key=lambda run: int(run.data.params["trial"]))
+
+
+@pytest.fixture(scope="module")
+def events(place: Place) -> list[EventAccumulator]:
+    """What TensorBoard was told, in the order of trials."""
+    folders = sorted((place.folder / "results/tracked/tensorboard").iterdir())
+    return [EventAccumulator(str(folder)).Reload() for folder in folders]
+
+
+def test_every_trial_is_a_run_of_mlflow_that_has_ended(runs: list[Run]) -> None:
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    names = [run.info.run_name for run in runs]
+    assert names == ["feed_forward-centered-trial-0", "feed_forward-centered-trial-1"]
+
+
+def test_mlflow_is_told_cell_seed_and_hyperparameters_and_nothing_else(
+    runs: list[Run], trials: pd.DataFrame
+) -> None:
+    for index, run in enumerate(runs):
+        params = run.data.params
+        assert params == {
+            "dataset": "digits",
+            "architecture": "feed_forward",
+            "variant": "centered",
+            "trial": str(index),
+            "seed": str(trial_seeds(0, index).seed),
+            "key": trials["key"][index],
+            "hidden_units": "[8]",
+            "dropout": "0.0",
+            "epochs": "2",
+            "batch_size": "32",
+            "learning_rate": "0.001",
+            "optimizer": "adam",
+            "precision": "float32",
+            "validation_split": "0.1",
+            "shift": "0",
+            "canvas": "28",
+        }
+
+
+def test_mlflow_is_told_the_figures_of_the_tables(runs: list[Run], trials: pd.DataFrame) -> None:
+    for index, run in enumerate(runs):
+        for name in ("test_accuracy", "test_loss", "validation_accuracy", "train_seconds"):
+            assert run.data.metrics[name] == pytest.approx(trials[name][index], rel=1e-12)
+        assert run.data.metrics["parameters"] == 28 * 28 * 8 + 8 + 8 * 10 + 10
+
+
+def test_the_figures_of_every_epoch_are_told(
+    place: Place, runs: list[Run], events: list[EventAccumulator]
+) -> None:
+    epochs = mnist_ray.load_epochs(place.folder / "results/tracked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        client = mlflow.MlflowClient(tracking_uri=store(place.folder))
+        for index, run in enumerate(runs):
+            expected = epochs[epochs["trial"] == index]["validation_loss"].tolist()
+            history = client.get_metric_history(run.info.run_id, "validation_loss")
+            assert [(each.step, each.value) for each in history] == list(enumerate(expected, 1))
+            scalars = events[index].Scalars("ray/tune/validation_loss")
+            assert [each.step for each in scalars] == [1, 2]
+            assert [each.value for each in scalars] == pytest.approx(expected, rel=1e-6)
+
+
+def test_tensorboard_is_told_scalars_and_hyperparameters_and_no_arrays(
+    events: list[EventAccumulator], trials: pd.DataFrame
+) -> None:
+    for index, each in enumerate(events):
+        (accuracy,) = each.Scalars("ray/tune/test_accuracy")
+        assert accuracy.value == pytest.approx(trials["test_accuracy"][index], rel=1e-6)
+        assert each.Tags()["images"] == each.Tags()["histograms"] == []
+        assert hyperparameters(each)["architecture"] == "feed_forward"
+        assert hyperparameters(each)["trial"] == index
+        assert "job" not in hyperparameters(each)
+
+
+def hyperparameters(events: EventAccumulator) -> dict[str, Any]:
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    values = HParamsPluginData.FromString(content).session_start_info.hparams
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
+
+
+def test_trials_that_are_recorded_already_are_not_told_again(place: Place) -> None:
+    trackers = ("--log", "tensorboard", "--log", "mlflow")
+    ended = place.run("tracked.yaml", *trackers)  # to MLflow's default, were there anything to tell
+    assert ended.code == 0
+    assert "2 already recorded, 0 to run" in ended.output
+    assert not (place.folder / "mlruns").exists()
+    assert not (place.folder / "mlflow.db").exists()
+
+
+# What trackers are told of exceptions
+
+
+class Heard(LoggerCallback):  # type: ignore[misc]
+    """A tracker that keeps what it is told, or breaks."""
+
+    def __init__(self, *, breaks: bool = False) -> None:
+        self.breaks = breaks
+        self.steps: list[int] = []
+        self.ends: list[tuple[str, bool]] = []
+
+    def log_trial_start(self, trial: Any) -> None:
+        if self.breaks:
+            raise ConnectionError("no route to the server")
+
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+        self.steps.append(result["training_iteration"])
+
+    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+        self.ends.append((str(trial), failed))
+
+
+@dataclass
+class Told:
+    """A trial of a made-up sweep, as Ray Tune tells of it."""
+
+    tracker: Tracker
+    trial: Any
+    record: Record
+
+    def start(self) -> None:
+        self.tracker.on_trial_start(0, [], self.trial)
+
+    def result(self, record: Record) -> None:
+        self.tracker.on_trial_result(0, [], self.trial, {"record": record})
+
+    def complete(self) -> None:
+        self.tracker.on_trial_complete(0, [], self.trial)
+
+
+def told(heard: Heard, folder: ResultsFolder) -> Told:
+    sweep = made_up_sweep({"training": {"epochs": 3}, "trials": 1})
+    (trial, *_) = trials_of(sweep.space, sweep.space.cells((8, 8))[0], sweep.dataset_info, 1)
+    job = TrialJob(trial, Request(1, 0.0, 0))
+    tune_trial = SimpleNamespace(trial_id="1", config={"job": job}, experiment_dir_name="trials")
+    tracker = Tracker("mlflow", heard, folder=folder, dataset="digits")
+    return Told(tracker, tune_trial, sweep.records[trial.key])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ResultsFolder:
+    return folder_at(tmp_path / "results")
+
+
+def test_a_failed_trial_is_told_as_failed_though_its_process_ended_well(
+    folder: ResultsFolder,
+) -> None:
+    heard = Heard()
+    trial = told(heard, folder)
+    trial.start()
+    trial.result(as_failed(trial.record))
+    trial.complete()
+    assert heard.ends == [("feed_forward-centered-trial-0", True)]
+
+
+def test_an_epoch_is_told_once_however_often_it_is_reported(folder: ResultsFolder) -> None:
+    heard = Heard()
+    trial = told(heard, folder)
+    early = replace(trial.record, status=Status.CUT_SHORT, test=None)
+    trial.start()
+    trial.result(replace(early, epochs=early.epochs[:1]))
+    trial.result(replace(early, epochs=early.epochs[:2]))
+    trial.start()  # once more, after its process was lost
+    trial.result(replace(early, epochs=early.epochs[:1]))
+    trial.result(trial.record)
+    trial.complete()
+    assert heard.steps == [1, 2, 3]
+    assert heard.ends == [("feed_forward-centered-trial-0", False)]
+
+
+def test_a_trial_that_was_interrupted_does_not_stay_open(folder: ResultsFolder) -> None:
+    heard = Heard()
+    trial = told(heard, folder)
+    trial.start()
+    trial.tracker.close()
+    assert heard.ends == [("feed_forward-centered-trial-0", True)]
+
+
+def test_a_tracker_that_breaks_is_told_of_once_and_stops_nothing(
+    folder: ResultsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = Heard(breaks=True)
+    trial = told(heard, folder)
+    trial.start()
+    trial.result(trial.record)
+    trial.complete()
+    assert not heard.steps
+    assert not heard.ends
+    (message,) = caplog.messages
+    assert "--log mlflow" in message
+    assert "no route to the server" in message
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
+def test_a_missing_package_is_told_with_the_command_before_anything_starts(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX" if name == "tensorboard" else name, None)
+    write_space(tmp_path / "tracked.yaml", SPACE)
+    arguments = [str(tmp_path / "tracked.yaml"), "--results", str(tmp_path / "results")]
+    assert main([*arguments, "--log", name]) == 2
+    assert f"pip install 'mnist-ray[{name}]'" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+    assert not ray.is_initialized()
+
+
+def test_an_unknown_tracker_is_refused_with_those_that_there_are(folder: ResultsFolder) -> None:
+    with pytest.raises(InputError, match=r"neptune.*tensorboard, mlflow, wandb"):
+        open_trackers(["neptune"], folder=folder, sweep="made-up", dataset="digits")
+
+
+def test_tensorboard_is_refused_where_results_go_to_object_storage(
+    object_storage: ObjectStorage,
+) -> None:
+    folder = ResultsFolder.open(object_storage.uri("made-up"))
+    with pytest.raises(InputError, match=r"--log tensorboard: .*--results"):
+        open_trackers(["tensorboard"], folder=folder, sweep="made-up", dataset="digits")
+
+
+def test_an_mlflow_that_can_not_be_used_is_refused_with_the_remedy(
+    folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://server")
+    with pytest.raises(InputError, match=r"--log mlflow: .*nonsense.*MLFLOW_TRACKING_URI"):
+        open_trackers(["mlflow"], folder=folder, sweep="made-up", dataset="digits")
+
+
+def test_a_tracker_named_twice_or_alone_counts_once(folder: ResultsFolder) -> None:
+    for names in (["tensorboard", "tensorboard"], "tensorboard"):
+        found = open_trackers(names, folder=folder, sweep="made-up", dataset="digits")
+        assert len(found) == 1

@@ -1,0 +1,174 @@
+"""A worker without Ray around it, as Ray Tune drives it."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from object_storage import ObjectStorage
+from ray.tune.result import DONE, SHOULD_CHECKPOINT
+
+from mnist_ray.data.dataset import Dataset, load_dataset
+from mnist_ray.ledger import results_folder as results
+from mnist_ray.ledger.record import Costs, Record, Status
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.resources import Request
+from mnist_ray.plan.trial import Trial
+from mnist_ray.run.worker import SharedInputs, TrialJob, TrialWorker
+from mnist_ray.space.hyperparameters import Training
+from mnist_ray.space.space import Cell
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
+EPOCHS = 4
+CELL = Cell(
+    architecture="feed_forward",
+    builder="feed_forward",
+    hyperparameters={"hidden_units": [16], "dropout": 0.3},
+    variant="shifted",
+    shift=4,
+    canvas=32,
+    training=Training(epochs=EPOCHS),
+)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    whole = load_dataset("digits")
+    return replace(
+        whole,
+        train_images=whole.train_images[:400],
+        train_labels=whole.train_labels[:400],
+        test_images=whole.test_images[:100],
+        test_labels=whole.test_labels[:100],
+    )
+
+
+@pytest.fixture
+def context(dataset: Dataset) -> SharedInputs:
+    """Of a trial that is never checkpointed."""
+    return SharedInputs(
+        dataset=dataset,
+        folder=None,
+        shifts=(),
+        checkpoint_seconds=None,
+        checkpoints=None,
+        git_commit=None,
+    )
+
+
+@pytest.fixture
+def shared(context: SharedInputs, object_storage: ObjectStorage) -> SharedInputs:
+    """Of a trial that is checkpointed after every epoch, on object storage."""
+    folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
+    folder.check_writable()
+    return replace(context, checkpoint_seconds=0.0, checkpoints=folder.checkpoints("run"))
+
+
+@pytest.fixture
+def epochs_trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with every epoch that is trained."""
+    from mnist_ray.train.training import TrialRun
+
+    trained: list[int] = []
+    train_epoch = TrialRun.train_epoch
+
+    def counted(run: TrialRun) -> Any:
+        trained.append(1)
+        return train_epoch(run)
+
+    monkeypatch.setattr(TrialRun, "train_epoch", counted)
+    return trained
+
+
+def worker_for(context: SharedInputs, *, reports_epochs: bool = False) -> TrialWorker:
+    class Worker(TrialWorker):
+        def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
+            super().setup(config, context)
+
+    trial = Trial(CELL, index=0, seed=0, fingerprint=context.dataset.fingerprint)
+    job = TrialJob(trial, Request(1, 1.0, 0), reports_epochs=reports_epochs)
+    return Worker({"job": job})
+
+
+def finished(worker: TrialWorker) -> Record:
+    """The record of the trial, after as many steps as it takes."""
+    while not (result := worker.train())[DONE]:
+        continue
+    record: Record = result["record"]
+    assert record.status is Status.FINISHED, record.traceback
+    return record
+
+
+def figures(record: Record) -> dict[str, Any]:
+    """A record without times and places."""
+    return asdict(replace(record, setting=None, costs=Costs()))
+
+
+def test_a_trial_goes_on_from_its_last_epoch_with_the_same_figures(
+    context: SharedInputs, shared: SharedInputs, epochs_trained: list[int]
+) -> None:
+    undisturbed = finished(worker_for(context))
+    epochs_trained.clear()
+    first = worker_for(shared)
+    first.train()
+    assert first.train()[SHOULD_CHECKPOINT]
+    checkpoint = first.save()
+    first.train()  # Lost with the worker.
+    second = worker_for(shared)
+    second.restore(checkpoint)
+    assert figures(finished(second)) == figures(undisturbed)
+    assert len(epochs_trained) == 3 + 2
+
+
+def test_on_one_machine_ray_tune_keeps_the_checkpoints(
+    context: SharedInputs, tmp_path: Path
+) -> None:
+    local = replace(context, checkpoint_seconds=0.0)
+    undisturbed = finished(worker_for(context))
+    first = worker_for(local)
+    assert first.train()[SHOULD_CHECKPOINT]
+    checkpoint = first.save(str(tmp_path / "checkpoint"))
+    second = worker_for(local)
+    second.restore(checkpoint)
+    assert figures(finished(second)) == figures(undisturbed)
+
+
+def test_a_trial_shorter_than_that_is_never_checkpointed(context: SharedInputs) -> None:
+    assert worker_for(replace(context, checkpoint_seconds=3600.0)).train()[DONE]
+
+
+def test_a_trial_of_a_search_reports_every_epoch_and_is_checkpointed_too(
+    shared: SharedInputs,
+) -> None:
+    worker = worker_for(shared, reports_epochs=True)
+    told = [worker.train() for _ in range(EPOCHS)]
+    assert [result[DONE] for result in told] == [False] * (EPOCHS - 1) + [True]
+    assert all(result[SHOULD_CHECKPOINT] for result in told[:-1])
+    assert [len(result["record"].epochs) for result in told] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_that_is_gone_costs_time_and_not_the_trial(
+    context: SharedInputs, shared: SharedInputs, epochs_trained: list[int]
+) -> None:
+    first = worker_for(shared)
+    first.train()
+    checkpoint = first.save()
+    assert shared.checkpoints is not None
+    shared.checkpoints.delete_all()
+    epochs_trained.clear()
+    second = worker_for(shared)
+    second.restore(checkpoint)
+    assert figures(finished(second)) == figures(finished(worker_for(context)))
+    assert len(epochs_trained) == 2 * EPOCHS
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_nothing(
+    shared: SharedInputs, object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_PATIENCE_SECONDS", 0.1)
+    worker = worker_for(shared)
+    worker.train()
+    object_storage.stop()
+    assert worker.save().checkpoint is None
+    assert finished(worker).status is Status.FINISHED

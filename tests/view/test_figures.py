@@ -1,0 +1,129 @@
+"""Tests of `mnist_ray.view.figures`."""
+
+import io
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_ray.view import figures
+from mnist_ray.view.figures import Curve, Line, Row
+
+ROWS = [
+    Row("cnn", "0.95, n = 3", 0, 0.95, 0.94, 0.96, [0.94, 0.95, 0.96]),
+    Row("feed_forward", "0.87, n = 1", 1, 0.87, None, None, [0.87]),
+]
+MATRIX = np.array([[9, 1, 0], [0, 10, 0], [2, 0, 8]])
+
+
+def dots(rows: list[Row] = ROWS, name: str = "dots") -> str:
+    return figures.dots(rows, name=name, alternative="Every trial", x_label="test accuracy")
+
+
+def confusion(*, numbers: bool = True) -> str:
+    return figures.confusion(
+        MATRIX, series=2, full_scale=0.2, numbers=numbers, name="c", alternative="Taken for"
+    )
+
+
+def all_figures() -> dict[str, str]:
+    line = Line("cnn", 0, 0, [0, 5], [0.9, 0.8], [0.88, None], [0.92, None])
+    return {
+        "dots": dots(),
+        "forest": figures.forest(ROWS, name="f", alternative="Differences", x_label="difference"),
+        "learning": figures.learning_curves(
+            [("accuracy", [Curve(None, [[0.8, 0.9]]), Curve(0, [[None, 0.9], []])])],
+            limits=[(0.7, 1.0)],
+            name="l",
+            alternative="Learning",
+        ),
+        "robustness": figures.curves_over(
+            [line], name="r", alternative="Robustness", x_label="shift", y_label="accuracy"
+        ),
+        "confusion": confusion(),
+    }
+
+
+def test_equal_data_give_equal_text() -> None:
+    assert all_figures() == all_figures()
+
+
+@pytest.mark.parametrize("name", ["dots", "forest", "learning", "robustness", "confusion"])
+def test_figures_are_xml_with_a_text_alternative_and_no_size_of_their_own(name: str) -> None:
+    root = ElementTree.fromstring(all_figures()[name])
+    assert root.get("role") == "img"
+    assert root.get("aria-label")
+    assert root.get("viewBox")
+    assert root.get("width") is None
+
+
+@pytest.mark.parametrize("name", ["dots", "forest", "learning", "robustness", "confusion"])
+def test_all_colours_are_variables_of_the_page(name: str) -> None:
+    drawing = all_figures()[name]
+    assert "var(--series-" in drawing or name == "forest"
+    assert not re.findall(r"(?:fill|stroke): ?#[0-9a-f]{3,6}", drawing)
+
+
+def test_ids_of_two_figures_on_one_page_differ() -> None:
+    ids = [set(re.findall(r'\bid="([^"]*)"', dots(name=name))) for name in ("first", "second")]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    references = set(re.findall(r"url\(#([^)]*)\)", dots(name="first")))
+    assert references <= ids[0]
+
+
+def test_names_stay_text_whatever_is_in_them() -> None:
+    hostile = '<script>alert(1)</script> $x_1$ url(#a) id="p0123456789" #000001 "quoted" 0.123456'
+    row = Row(hostile, "", 0, 0.5, None, None, [0.5])
+    drawing = figures.dots([row], name="d", alternative=hostile, x_label="x")
+    root = ElementTree.fromstring(drawing)
+    assert root.get("aria-label") == hostile
+    shown = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
+    assert hostile in shown
+    assert not [element for element in root.iter() if "script" in element.tag]
+
+
+def test_every_trial_is_a_dot() -> None:
+    drawing = dots([Row("a", "", 0, 0.5, None, None, list(np.linspace(0, 1, 500)))])
+    paths = re.findall(r'<path d="([^"]*)"[^>]*stroke-linecap: round', drawing)
+    assert sum(path.count("M") for path in paths) == 500
+
+
+def test_ten_thousand_dots_take_less_than_half_a_megabyte() -> None:
+    values = list(np.random.default_rng(0).normal(0.9, 0.01, 10_000))
+    assert len(dots([Row("a", "", 0, 0.9, 0.89, 0.91, values)])) < 500_000
+
+
+def test_numbers_of_a_confusion_matrix_are_percent_of_the_true_class() -> None:
+    root = ElementTree.fromstring(confusion())
+    shown = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert {"90", "10", "100", "20", "80"} <= set(shown)
+    without = ElementTree.fromstring(confusion(numbers=False))
+    assert "90" not in [e.text for e in without.iter() if e.tag.endswith("text")]
+
+
+def test_long_labels_are_broken_instead_of_overlapping() -> None:
+    label = "feed_forward · shifted: learning_rate 0.0001 to 0.0003 · dropout=0.5 · batch_size=128"
+    drawing = dots([Row(label, "0.9613 [0.9587, 0.9639], n = 9", 0, 0.9, None, None, [0.9])])
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing)
+    assert max(len(text) for text in texts) <= 60
+    assert label in " ".join(texts)
+
+
+def test_digits_are_ink_on_nothing() -> None:
+    image = np.array([[0, 255], [128, 0]], np.uint8)
+    png = Image.open(io.BytesIO(figures.digit_png(image)))
+    assert png.mode == "LA"
+    assert np.asarray(png)[..., 1].tolist() == image.tolist()
+
+
+def test_figures_need_neither_ray_nor_tensorflow_nor_a_display() -> None:
+    code = (
+        "import sys, mnist_ray.view.figures; "
+        "assert not {'ray', 'tensorflow', 'matplotlib.pyplot'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

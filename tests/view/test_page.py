@@ -1,0 +1,305 @@
+"""Tests of the page: its text, and how it behaves in a real browser."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import chromium
+import pytest
+from made_up import (
+    ACCURACIES,
+    MadeUp,
+    Scores,
+    as_failed,
+    folder_at,
+    made_up_search,
+    made_up_sweep,
+    made_up_test_set,
+    on_device,
+)
+
+from mnist_ray.analysis.sweep_results import results_of_space
+from mnist_ray.analysis.tables import tabulate
+from mnist_ray.view.page import render
+from mnist_ray.view.report_writer import rebuild
+
+SECTIONS = [
+    *("findings", "table", "trials", "differences", "learning", "robustness"),
+    *("confusion", "hardest", "sanity", "failed", "provenance"),
+]
+HOSTILE = "<script>document.title = 'hacked'</script><img src=x onerror=alert(1)>"
+
+
+def page_of(sweep: MadeUp) -> str:
+    results = results_of_space(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set)
+    return render([results], tabulate([results]))
+
+
+def without_records() -> MadeUp:
+    sweep = made_up_sweep()
+    sweep.records.clear()
+    return sweep
+
+
+def all_failed() -> MadeUp:
+    sweep = made_up_sweep()
+    for key, record in sweep.records.items():
+        sweep.records[key] = as_failed(record)
+    return sweep
+
+
+def grid() -> MadeUp:
+    rates = [0.0001, 0.0003, 0.001, 0.003, 0.01]
+    return made_up_sweep(
+        {
+            "architectures": {
+                "feed_forward": {"dropout": {"grid_search": [0.0, 0.5]}},
+                "cnn": {"dropout": {"grid_search": [0.0, 0.5]}},
+            },
+            "training": {"learning_rate": {"grid_search": rates}, "epochs": 2},
+        },
+        accuracies=ACCURACIES,
+    )
+
+
+def robustness() -> MadeUp:
+    return made_up_sweep(
+        {
+            "variants": {"centered": {"canvas": 12}, "shifted": {"shift": 4}},
+            "evaluate": {"shifts": [0, 2, 4]},
+        },
+        accuracies=ACCURACIES,
+    )
+
+
+def two_devices() -> MadeUp:
+    sweep = made_up_sweep(accuracies=ACCURACIES)
+    for number, (key, record) in enumerate(list(sweep.records.items())):
+        if number % 3 == 2:
+            sweep.records[key] = on_device(record, "NVIDIA H200")
+    return sweep
+
+
+def many_classes() -> MadeUp:
+    return made_up_sweep(test_set=made_up_test_set(620, classes=62))
+
+
+SCORES: Scores = {
+    0: [0.80, 0.82, 0.84],
+    1: [0.90, 0.92, 0.94, 0.89, 0.91],
+    2: [0.95, None],
+    "default": [0, 0, 0, 0.90, 0.92],
+}
+"""Of the configurations of a search, by number."""
+
+
+SWEEPS: Mapping[str, Callable[[], MadeUp]] = {
+    "usual": lambda: made_up_sweep(accuracies=ACCURACIES),
+    "one trial": lambda: made_up_sweep({"trials": 1}),
+    "one epoch": lambda: made_up_sweep({"training": {"epochs": 1}}),
+    "nothing wrong": lambda: made_up_sweep(accuracies=1.0),
+    "no records": without_records,
+    "all failed": all_failed,
+    "grid": grid,
+    "robustness": robustness,
+    "two devices": two_devices,
+    "many classes": many_classes,
+}
+SEARCHES: Mapping[str, Callable[[], MadeUp]] = {
+    "ended search": lambda: made_up_search(SCORES),
+    "unfinished search": lambda: made_up_search(SCORES, at_most=4),
+    "search not begun": lambda: made_up_search(SCORES, at_most=0),
+    "search without winner": lambda: made_up_search({0: [None], 1: [0.9, None], 2: [None]}),
+    "not afresh yet": lambda: made_up_search(SCORES, at_most=8),
+}
+
+
+@cache
+def page_named(name: str) -> str:
+    return page_of({**SWEEPS, **SEARCHES}[name]())
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_section_is_there_in_order_whatever_there_is_to_show(name: str) -> None:
+    page = page_named(name)
+    assert re.findall(r'<section id="(\w+)">', page) == SECTIONS
+    assert len(page.encode()) < 3_000_000
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_has_a_section_after_the_table_however_far_it_has_come(name: str) -> None:
+    after = SECTIONS.index("table") + 1
+    sections = [*SECTIONS[:after], "search", *SECTIONS[after:]]
+    assert re.findall(r'<section id="(\w+)">', page_named(name)) == sections
+
+
+def test_winner_and_default_stand_beside_each_other() -> None:
+    search = section(page_named("ended search"), "search")
+    rows = re.findall(r"<tr>\n<th scope=\"row\">.*?</tr>", search, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+    assert [row[1] for row in cells] == ["winner", "default"]
+    assert cells[0][3:7] == ["0.9200", "0.9000", "0.0200", "<strong>0.8500</strong>"]
+    assert cells[1][3:6] == ["\N{EN DASH}", "0.9100", "\N{EN DASH}"]
+    trials = section(page_named("ended search"), "trials")
+    assert "feed_forward · winner" in trials
+    assert "feed_forward · default" in trials
+
+
+def test_configurations_are_shown_by_score_and_what_can_not_win_last() -> None:
+    figure = re.search(r'aria-label="([^"]*search for[^"]*)"', page_named("ended search"))
+    assert figure
+    told = re.findall(r"(\d): [\d.]+ ([\d.]+, n = \d(?:, \w+)?)", figure[1])
+    assert told == [
+        ("1", "0.9200, n = 3, winner"),
+        ("0", "0.8200, n = 3"),
+        ("2", "0.9500, n = 1, failed"),
+    ]
+
+
+def test_a_search_without_a_winner_says_why() -> None:
+    search = section(page_named("search without winner"), "search")
+    assert "all 3 configurations failed. The first error: ValueError: no such luck" in search
+    failed = section(page_named("search without winner"), "failed")
+    assert "feed_forward · centered · configuration 0, trial 0" in failed
+    unfinished = section(page_named("unfinished search"), "search")
+    assert "has not ended" in unfinished
+
+
+def section(page: str, name: str) -> str:
+    start = page.index(f'<section id="{name}">')
+    return page[start : page.index("</section>", start)]
+
+
+def test_the_page_is_the_same_for_the_same_records() -> None:
+    assert page_of(SWEEPS["usual"]()) == page_named("usual")
+
+
+def test_the_page_asks_for_nothing_from_elsewhere() -> None:
+    page = page_named("usual")
+    sources = re.findall(r'(?:src|href|xlink:href)="([^"]*)"', page)
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert "<script" not in page
+
+
+def test_every_picture_has_a_text_alternative() -> None:
+    page = page_named("robustness")
+    assert all("aria-label=" in tag for tag in re.findall(r"<svg[^>]*>", page))
+    assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", page))
+
+
+def test_names_and_messages_stay_text() -> None:
+    sweep = made_up_sweep({"architectures": {HOSTILE: {"build": "cnn"}, "cnn": {}}})
+    key = next(iter(sweep.records))
+    sweep.records[key] = as_failed(sweep.records[key], f"ValueError: {HOSTILE}")
+    page = page_of(sweep)
+    assert "<script>document" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;document.title" in page
+
+
+def test_failed_trials_are_shown_with_message_and_traceback() -> None:
+    sweep = made_up_sweep()
+    key = next(iter(sweep.records))
+    sweep.records[key] = as_failed(sweep.records[key], "ValueError: no such luck")
+    page = page_of(sweep)
+    failed = page[page.index('<section id="failed">') :]
+    assert "ValueError: no such luck" in failed
+    assert "Traceback (most recent call last)" in failed
+
+
+def test_an_architecture_has_one_colour_everywhere() -> None:
+    page = page_named("usual")
+    swatches = re.findall(r"--series-(\d)\)\"></span>(\w+)", page)
+    assert {name: number for number, name in swatches} == {"feed_forward": "0", "cnn": "1"}
+    assert len(set(swatches)) == 2
+
+
+def test_the_table_names_what_a_grid_varies_and_nothing_else() -> None:
+    headings = re.findall(r'<th scope="col">(\w+)</th>', page_named("grid"))
+    assert {"dropout", "learning_rate"} <= set(headings)
+    assert "optimizer" not in headings
+
+
+def test_the_probability_that_all_digits_are_right_is_the_accuracy_to_their_number() -> None:
+    page = page_of(made_up_sweep({"trials": 2}, accuracies={p: [0.9, 0.9] for p in ACCURACIES}))
+    assert f"{0.9**5:.3f}" in page[page.index('<section id="sanity">') :]
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[chromium.Page]:
+    if chromium.PROGRAM is None:
+        pytest.skip("there is no Chromium")
+    with chromium.chromium() as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "made-up"
+    sweep = made_up_sweep(
+        {
+            "architectures": {HOSTILE: {"build": "cnn"}, "feed_forward": {}},
+            "variants": {"centered": {"canvas": 12}, "shifted": {"shift": 4}},
+            "evaluate": {"shifts": [0, 4]},
+        }
+    )
+    key = next(iter(sweep.records))
+    sweep.records[key] = as_failed(sweep.records[key], f"ValueError: {HOSTILE}")
+    sweep.write(folder_at(folder))
+    rebuild(folder_at(folder))
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_the_page_without_complaint_or_request(
+    browser: chromium.Page, hostile_page: Path, width: int, dark: bool
+) -> None:
+    browser.open(hostile_page, width=width, dark=dark)
+    assert browser.complaints() == []
+    assert browser.requests() == [hostile_page.as_uri()]
+    shown = browser.evaluate("[...document.querySelectorAll('section')].map(s => s.id).join()")
+    assert shown.split(",") == SECTIONS
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_browser_shows_a_search_on_a_phone(browser: chromium.Page, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(page_named("ended search"), encoding="utf-8")
+    browser.open(tmp_path / "report.html", width=390)
+    assert browser.complaints() == []
+    assert browser.evaluate("document.querySelectorAll('#search svg').length") == 1
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_browser_takes_a_hostile_name_for_text(
+    browser: chromium.Page, hostile_page: Path
+) -> None:
+    browser.open(hostile_page, width=1280)
+    assert browser.evaluate("document.title") == "made-up \N{EN DASH} mnist_ray"
+    assert browser.evaluate("document.scripts.length") == 0
+    assert browser.evaluate("document.querySelectorAll('img:not([src^=data])').length") == 0
+    assert HOSTILE in browser.evaluate("document.querySelector('.legend').textContent")
+    assert HOSTILE in browser.evaluate("document.querySelector('#failed').textContent")
+
+
+def test_a_browser_changes_all_colours_with_the_scheme(
+    browser: chromium.Page, hostile_page: Path
+) -> None:
+    colours = []
+    for dark in (False, True):
+        browser.open(hostile_page, width=1280, dark=dark)
+        text = "getComputedStyle(document.querySelector('#trials svg text')).fill"
+        colours.append(
+            (
+                browser.evaluate("getComputedStyle(document.body).backgroundColor"),
+                browser.evaluate(text),
+            )
+        )
+    light, dark_ = colours
+    assert light[0] != dark_[0]
+    assert light[1] != dark_[1]
