@@ -14,9 +14,9 @@ settings.load_profile("same_for_everyone")
 @pytest.fixture(scope="session")
 def tensorflow() -> None:
     """TensorFlow as a worker with one thread sets it up, before its first operation."""
-    from mnist_ray.train import training
+    from mnist_ray.train import device
 
-    training.configure(threads=1)
+    device.configure(threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 
 if TYPE_CHECKING:
-    from mnist_ray.train.training import TrialRun
+    from mnist_ray.train.trial_run import TrialRun
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,9 +81,9 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], context: SharedInputs) -> None:
         """Import TensorFlow and set its threads."""
         request: Request = config["job"].request
-        self._training = import_training()
-        self._training.configure(request.cpus, gpus=request.gpus > 0)
-        self._compiled_models = self._training.CompiledModelCache()
+        self._train = import_training()
+        self._train.device.configure(request.cpus, gpus=request.gpus > 0)
+        self._compiled_models = self._train.compiled_model.CompiledModelCache()
         self._context = context
         self._run: TrialRun | None = None
 
@@ -148,7 +148,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def _start(self) -> "TrialRun":
         self._started_at = datetime.now(UTC)
         self._checkpointed_at = time.monotonic()
-        self._run = self._training.TrialRun(
+        self._run = self._train.trial_run.TrialRun(
             self._job.trial,
             self._context.dataset,
             compiled_models=self._compiled_models,
@@ -223,7 +223,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         return RunEnvironment(
             started_at=self._started_at,
             node=platform.node(),
-            device=self._training.device_name(),
+            device=self._train.device.device_name(),
             threads=self._job.request.cpus,
             versions=versions(),
             git_commit=self._context.git_commit,
@@ -231,7 +231,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
 
 def import_training() -> ModuleType:
-    """`mnist_ray.train.training`, and with it TensorFlow, without what no trial needs.
+    """`mnist_ray.train` with its modules, and so TensorFlow, without what no trial needs.
 
     Keras also imports scikit-learn and matplotlib where they are installed, for wrappers and plots:
     a third of the time and 80 MB in each worker. It does without them where they are not; a user's
@@ -242,7 +242,9 @@ def import_training() -> ModuleType:
     needless = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(needless))  # type: ignore[arg-type]
     try:
-        return importlib.import_module("mnist_ray.train.training")
+        for module in ("device", "compiled_model", "trial_run"):
+            importlib.import_module(f"mnist_ray.train.{module}")
+        return importlib.import_module("mnist_ray.train")
     finally:
         for name in needless:
             del sys.modules[name]

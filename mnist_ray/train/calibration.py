@@ -46,16 +46,17 @@ def calibrate(
 def _measure(cell: Cell, dataset_info: DatasetInfo, folder: Path | None) -> float:
     """Seconds of a whole trial, from a few batches of noise."""
     from mnist_ray.plan.trial import Trial
-    from mnist_ray.train import training
+    from mnist_ray.train.compiled_model import CompiledModelCache
+    from mnist_ray.train.trial_run import TrialRun
 
     batch = cell.training.batch_size
-    compiled_models = training.CompiledModelCache()
+    compiled_models = CompiledModelCache()
     dataset = _noise(dataset_info, min(batch * _BATCHES, dataset_info.train_images))
     trial = Trial(cell, 0, 0, dataset.fingerprint)
-    warm = training.TrialRun(trial, dataset, compiled_models=compiled_models, folder=folder)
+    warm = TrialRun(trial, dataset, compiled_models=compiled_models, folder=folder)
     warm.train_epoch()
     warm.evaluate(cell.shift)
-    run = training.TrialRun(trial, dataset, compiled_models=compiled_models, folder=folder)
+    run = TrialRun(trial, dataset, compiled_models=compiled_models, folder=folder)
     run.train_epoch()
     validated = run.costs.evaluate_seconds or 0.0
     run.evaluate(cell.shift)
@@ -65,13 +66,13 @@ def _measure(cell: Cell, dataset_info: DatasetInfo, folder: Path | None) -> floa
     train = (costs.train_seconds or 0.0) / trained
     evaluate = ((costs.evaluate_seconds or 0.0) - validated) / len(dataset.test_images)
     all_trained = math.floor(dataset_info.train_images * (1 - split))
-    graded = (
+    evaluated = (
         dataset_info.train_images - all_trained
     ) * cell.training.epochs + dataset_info.test_images
     return (
         (costs.setup_seconds or 0.0)
         + cell.training.epochs * all_trained * train
-        + graded * evaluate
+        + evaluated * evaluate
     )
 
 
@@ -91,9 +92,9 @@ def _main() -> None:
     cells, dataset_info, threads, folder = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
     # What a user's own code prints must not get into the answer.
     answer, sys.stdout = sys.stdout.buffer, sys.stderr
-    from mnist_ray.train import training
+    from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
 
-    training.configure(threads)
+    device.configure(threads)
     measured = {}
     for key, cell in cells.items():
         # What is wrong with a cell is told when its trials run.

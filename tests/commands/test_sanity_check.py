@@ -68,7 +68,8 @@ def trials_of_all_cells(space: Space, dataset_info: DatasetInfo) -> list[Trial]:
 
 def train(trial: Trial, dataset: Dataset, folder: ResultsFolder) -> None:
     """As a worker does, and the runner with what it gives."""
-    from mnist_ray.train.training import CompiledModelCache, TrialRun
+    from mnist_ray.train.compiled_model import CompiledModelCache
+    from mnist_ray.train.trial_run import TrialRun
 
     run = TrialRun(trial, dataset, compiled_models=CompiledModelCache())
     while not run.is_trained:

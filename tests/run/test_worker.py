@@ -68,7 +68,7 @@ def shared(context: SharedInputs, object_storage: ObjectStorage) -> SharedInputs
 @pytest.fixture
 def epochs_trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every epoch that is trained."""
-    from mnist_ray.train.training import TrialRun
+    from mnist_ray.train.trial_run import TrialRun
 
     trained: list[int] = []
     train_epoch = TrialRun.train_epoch

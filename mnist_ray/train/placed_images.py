@@ -1,0 +1,48 @@
+"""Images on their canvases, batch by batch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_ray.data.dataset import place
+
+_CHUNK_BYTES = 8 << 20
+"""Bytes of images in one chunk: enough that the cost of a call is negligible, and so few that the
+whole training set is never copied."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedImages:
+    """Training or test images, each with its offset on the canvas."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.integer[Any]]
+    offsets: NDArray[np.integer[Any]]
+    canvas: int
+
+    def chunks(
+        self, order: NDArray[np.integer[Any]], batch_size: int
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+        """Batches in the given order, many at once.
+
+        Yields:
+            uint8 images [k, b, canvas, canvas] and int32 labels [k, b], for k batches of b images;
+            the last chunk is one smaller batch if `batch_size` does not divide the order.
+        """
+        whole = len(order) // batch_size * batch_size
+        step = max(1, _CHUNK_BYTES // (batch_size * self.canvas**2)) * batch_size
+        for start in range(0, whole, step):
+            yield self._load(order[start : min(start + step, whole)].reshape(-1, batch_size))
+        if whole < len(order):
+            yield self._load(order[whole:].reshape(1, -1))
+
+    def _load(
+        self, indices: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        flat = indices.ravel()
+        placed = place(self.images[flat], self.offsets[flat], canvas=self.canvas)
+        labels = self.labels[indices].astype(np.int32)
+        return placed.reshape(*indices.shape, self.canvas, self.canvas), labels
