@@ -7,7 +7,7 @@ from typing import Any
 
 from mnist_ray.analysis.columns import SWEEP
 from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP
-from mnist_ray.analysis.tables import Tables
+from mnist_ray.analysis.tables import SEARCH, Tables
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Stage
 
@@ -26,7 +26,7 @@ def findings(tables: Tables) -> list[str]:
     accuracy.
     """
     cells = tables.report.to_pylist()
-    searches = search_findings(tables)
+    searches = list(search_findings(tables).values())
     if not any(cell["trials"] for cell in cells):
         return [*(searches or ["No trial has finished."]), *_failures(tables)]
     by_identity = {_identity(cell, _identifying(tables)): cell for cell in cells}
@@ -42,13 +42,12 @@ def findings(tables: Tables) -> list[str]:
     ]
 
 
-def search_findings(tables: Tables) -> list[str]:
-    """A sentence on each search, in the order of search.parquet."""
-    searches: dict[tuple[object, ...], list[Row]] = {}
-    for row in tables.search.to_pylist():
-        place = (row.get(SWEEP.name), row["architecture"], row["variant"])
-        searches.setdefault(place, []).append(row)
-    return [_search_sentence(rows, tables) for rows in searches.values()]
+def search_findings(tables: Tables) -> dict[str, str]:
+    """A sentence on each search, by its `search_key`, in the order of search.parquet."""
+    searches: dict[str, list[Row]] = {}
+    for row in tables.rows("search"):
+        searches.setdefault(row[SEARCH], []).append(row)
+    return {key: _search_sentence(rows, tables) for key, rows in searches.items()}
 
 
 class _Compared:

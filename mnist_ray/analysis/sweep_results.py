@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 
 from pydantic import JsonValue
 
@@ -45,6 +46,11 @@ class CellResults:
 
     def _with(self, status: Status) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status is status)
+
+    @cached_property
+    def key(self) -> str:
+        """A text that no other row of a report has; the tables' rows refer to their cells by it."""
+        return json.dumps([self.sweep, self.cell.name, self.device])
 
     @property
     def finished(self) -> tuple[Record, ...]:
@@ -160,6 +166,11 @@ def latest_record(records: Mapping[str, Record]) -> Record | None:
     return max(records.values(), key=started, default=None)
 
 
+def search_key(sweep: str, search: SearchState) -> str:
+    """A text that no other search of a report has; the rows of search.parquet refer to it."""
+    return json.dumps([sweep, search.architecture, search.variant])
+
+
 def labels(cells_results: Sequence[CellResults], *, variants: bool = True) -> list[str]:
     """A short name of each outcome that tells it from the others: `cnn · shifted · dropout=0.3`.
 
@@ -253,15 +264,15 @@ def _outcomes(
     test_set: TestSet | None,
 ) -> tuple[CellResults, ...]:
     dataset = _dataset_name(space, records, test_set)
-    cells: dict[tuple[str, str, str], list[Trial]] = {}
-    # A search may have drawn the same cell twice.
-    for trial in {trial.key: trial for trial in wanted}.values():
+    # Cells of different names may have the same trials, and a search may draw the same cell twice.
+    cells: dict[tuple[str, str, str], dict[str, Trial]] = {}
+    for trial in wanted:
         place = (trial.cell.architecture, trial.cell.variant, trial.cell_key)
-        cells.setdefault(place, []).append(trial)
+        cells.setdefault(place, {}).setdefault(trial.key, trial)
     return tuple(
-        CellResults(name, dataset, trials[0].cell, device, group)
+        CellResults(name, dataset, next(iter(trials.values())).cell, device, group)
         for trials in cells.values()
-        for device, group in _by_device([records[t.key] for t in trials if t.key in records])
+        for device, group in _by_device([records[key] for key in trials if key in records])
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,11 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from mnist_ray.analysis.agreement import predictions_of, variance_of_predictions
-from mnist_ray.analysis.columns import SWEEP, Only, schema
+from mnist_ray.analysis.columns import SWEEP, TABLES, Only, schema
 from mnist_ray.analysis.comparisons import Compared, compare_cells
-from mnist_ray.analysis.sweep_results import SweepResults, results_of_space
+from mnist_ray.analysis.sweep_results import SweepResults, search_key
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, RunEnvironment, Status
-from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.search import Configuration, SearchState
 from mnist_ray.space.hyperparameters import kind_of
 from mnist_ray.space.space import Cell, Space, StoppingRule
@@ -23,6 +22,10 @@ from mnist_ray.stats.precision import precision
 from mnist_ray.stats.statistics import summarize
 
 Row = dict[str, Any]
+
+CELL, CELL_A, CELL_B, SEARCH = "cell key", "cell key a", "cell key b", "search key"
+"""What a row is of; no hyperparameter, which is a name in Python, can have these names."""
+_REFERENCES = (CELL, CELL_A, CELL_B, SEARCH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,29 +45,36 @@ class Tables:
     search: pa.Table
     """One row a configuration of a search, and one for the default where it was none."""
 
+    references: Mapping[str, Sequence[Row]]
+    """For each row of report, comparisons, robustness and search, what it is of: see `rows`."""
+
     def by_name(self) -> dict[str, pa.Table]:
         """The tables by the names of their files."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in TABLES}
 
+    def rows(self, name: str) -> list[Row]:
+        """The rows of the table `name` as plain data, each with what it is of.
 
-def build(
-    space: Space, dataset_info: DatasetInfo, records: Mapping[str, Record], test_set: TestSet | None
-) -> Tables:
-    """The tables of what `space` asks for and `records` (by key) hold.
-
-    Without `test_set`, or predictions, the figures that need them are null.
-    """
-    return tabulate([results_of_space(space, dataset_info, records, test_set)])
+        `CELL` gives the `CellResults.key` in a row of report and robustness, `CELL_A` and `CELL_B`
+        give those in a row of comparisons, `SEARCH` the `search_key` in a row of search. They are
+        in no file.
+        """
+        plain = getattr(self, name).to_pylist()
+        return [row | of for row, of in zip(plain, self.references[name], strict=True)]
 
 
 def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
-    """The tables of one sweep, or of several below each other, with the column `sweep` first."""
-    types = _hyperparameter_types([cell for results in sweeps for cell in results.cells])
+    """The tables of one sweep, or of several below each other, with the column `sweep` first.
 
+    Without test images, or predictions, the figures that need them are null.
+    """
+    types = _hyperparameter_types([cell for results in sweeps for cell in results.cells])
     given = set(_given(sweeps))
+    references: dict[str, list[Row]] = {}
 
     def table(name: str, rows_of: Callable[[SweepResults], Iterable[Row]]) -> pa.Table:
         rows = [{SWEEP.name: results.name, **row} for results in sweeps for row in rows_of(results)]
+        references[name] = [{key: row[key] for key in _REFERENCES if key in row} for row in rows]
         return pa.Table.from_pylist(rows, schema=schema(name, types, given=given))
 
     def identity(cell: Cell, suffix: str = "") -> Row:
@@ -83,6 +93,7 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         comparisons=table("comparisons", lambda results: _comparison_rows(results, identity)),
         robustness=table("robustness", lambda results: _robustness_rows(results, identity)),
         search=table("search", lambda results: _search_rows(results, identity)),
+        references=references,
     )
 
 
@@ -113,6 +124,7 @@ def _report_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
         parameters = [r.parameters for r in (*finished, *failed) if r.parameters is not None]
         accuracies = [record.test.accuracy for record in finished if record.test]
         yield {
+            CELL: cell_results.key,
             "dataset": cell_results.dataset,
             **identity(cell_results.cell),
             **_summary_columns(accuracies),
@@ -165,6 +177,8 @@ def _epoch_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
 def _comparison_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
     for compared in compare_cells(results.cells_results, results.space):
         yield {
+            CELL_A: compared.a.key,
+            CELL_B: compared.b.key,
             "dataset": compared.a.dataset,
             "kind": compared.kind,
             **identity(compared.a.cell, "_a"),
@@ -179,6 +193,7 @@ def _comparison_rows(results: SweepResults, identity: _Identity) -> Iterator[Row
 def _robustness_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
     for cell_results in results.cells_results:
         cell = {
+            CELL: cell_results.key,
             "dataset": cell_results.dataset,
             **identity(cell_results.cell),
             "device": cell_results.device,
@@ -200,6 +215,7 @@ def _search_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
             shown.append((search.default, None))
         for cell, configuration in shown:
             yield {
+                SEARCH: search_key(results.name, search),
                 "dataset": results.dataset,
                 **identity(cell),
                 **_configuration_columns(configuration),

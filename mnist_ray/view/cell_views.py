@@ -13,6 +13,7 @@ from mnist_ray.analysis.sweep_results import (
     SweepResults,
     drawn_value,
     labels,
+    search_key,
     shown_value,
 )
 from mnist_ray.analysis.tables import Tables
@@ -103,6 +104,7 @@ def make_search_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Se
         sweep = row.get(SWEEP.name, sweeps[0].name)
         rows.setdefault((sweep, row["architecture"], row["variant"]), []).append(row)
     found = [(results, state) for results in sweeps for state in results.searches]
+    sentences = search_findings(tables)
     return [
         SearchView(
             state=state,
@@ -110,10 +112,10 @@ def make_search_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Se
             columns=_searched_columns(results, state),
             label=_search_label(results, state, several=len(sweeps) > 1),
             series=series[state.architecture],
-            sentence=sentence,
+            sentence=sentences[search_key(results.name, state)],
             failures=_search_failures(results, state),
         )
-        for (results, state), sentence in zip(found, search_findings(tables), strict=True)
+        for results, state in found
     ]
 
 

@@ -7,8 +7,6 @@ import pytest
 from made_up import ACCURACIES, MadeUp, as_failed, made_up_sweep, on_device
 from scipy import stats
 
-from mnist_ray.analysis.tables import build
-
 PAIRED = {
     ("feed_forward", "centered"): [0.96, 0.97, 0.955, 0.965],
     ("feed_forward", "shifted"): [0.87, 0.89, 0.86, 0.875],
@@ -18,7 +16,7 @@ PAIRED = {
 
 
 def comparisons_of(sweep: MadeUp) -> pd.DataFrame:
-    tables = build(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set)
+    tables = sweep.tables()
     return tables.comparisons.to_pandas()
 
 

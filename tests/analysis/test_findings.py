@@ -3,7 +3,6 @@
 from made_up import MadeUp, Scores, as_failed, made_up_search, made_up_sweep, made_up_test_set
 
 from mnist_ray.analysis.findings import findings
-from mnist_ray.analysis.tables import build
 
 EXACT = {
     ("feed_forward", "centered"): [0.968, 0.969, 0.970],
@@ -14,7 +13,7 @@ EXACT = {
 
 
 def sentences_of(sweep: MadeUp) -> list[str]:
-    return findings(build(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set))
+    return findings(sweep.tables())
 
 
 def test_the_drop_is_told_with_means_intervals_and_n() -> None:

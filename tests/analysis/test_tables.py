@@ -18,7 +18,7 @@ from made_up import (
 from scipy import stats
 
 from mnist_ray.analysis.columns import SWEEP, TABLES, Column, Only, markdown
-from mnist_ray.analysis.tables import Tables, build
+from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.planner import trials_of
 from mnist_ray.space.space_file import RESERVED_COLUMNS
@@ -30,16 +30,12 @@ HYPERPARAMETERS = [
 ]
 
 
-def tables_of(sweep: MadeUp) -> Tables:
-    return build(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set)
-
-
 def report_of(sweep: MadeUp) -> pd.DataFrame:
-    return tables_of(sweep).report.to_pandas()
+    return sweep.tables().report.to_pandas()
 
 
 def test_report_columns_come_in_the_documented_order() -> None:
-    report = tables_of(made_up_sweep()).report
+    report = made_up_sweep().tables().report
     assert report.column_names == [
         *("dataset", "architecture", "variant"),
         *HYPERPARAMETERS,
@@ -51,7 +47,7 @@ def test_report_columns_come_in_the_documented_order() -> None:
 
 
 def test_trials_columns_come_in_the_documented_order() -> None:
-    trials = tables_of(made_up_sweep()).trials
+    trials = made_up_sweep().tables().trials
     assert trials.column_names == [
         *("key", "dataset", "architecture", "variant"),
         *HYPERPARAMETERS,
@@ -110,7 +106,7 @@ def test_failed_trials_stand_beside_the_mean_and_never_in_it() -> None:
     sweep = made_up_sweep(accuracies={pair: [0.90, 0.92, 0.97] for pair in ACCURACIES})
     key = next(iter(sweep.records))
     sweep.records[key] = as_failed(sweep.records[key])
-    tables = tables_of(sweep)
+    tables = sweep.tables()
     row = tables.report.to_pandas().iloc[0]
     assert (row["trials"], row["failed"]) == (2, 1)
     assert row["mean_test_accuracy"] == pytest.approx(0.945)
@@ -125,7 +121,7 @@ def test_trials_that_were_cut_short_are_shown_and_never_in_a_mean() -> None:
     sweep = made_up_sweep(accuracies={pair: [0.90, 0.92, 0.97] for pair in ACCURACIES})
     key = next(iter(sweep.records))
     sweep.records[key] = replace(sweep.records[key], status=Status.CUT_SHORT)
-    tables = tables_of(sweep)
+    tables = sweep.tables()
     row = tables.report.to_pandas().iloc[0]
     assert (row["trials"], row["failed"]) == (2, 0)
     assert row["mean_test_accuracy"] == pytest.approx(0.945)
@@ -135,7 +131,7 @@ def test_trials_that_were_cut_short_are_shown_and_never_in_a_mean() -> None:
 def test_records_that_the_space_does_not_ask_for_are_left_out() -> None:
     sweep = made_up_sweep({"trials": 5})
     fewer = made_up_space({"trials": 2})
-    tables = build(fewer, sweep.dataset_info, sweep.records, sweep.test_set)
+    tables = replace(sweep, space=fewer).tables()
     assert tables.report["trials"].to_pylist() == [2, 2, 2, 2]
     assert tables.trials["trial"].to_pylist() == [0, 1] * 4
 
@@ -143,7 +139,7 @@ def test_records_that_the_space_does_not_ask_for_are_left_out() -> None:
 def test_a_renamed_architecture_keeps_its_records_under_its_new_name() -> None:
     sweep = made_up_sweep()
     renamed = made_up_space({"architectures": {"perceptron": {"build": "feed_forward"}, "cnn": {}}})
-    report = build(renamed, sweep.dataset_info, sweep.records, sweep.test_set).report
+    report = replace(sweep, space=renamed).tables().report
     assert report["architecture"].to_pylist() == ["perceptron"] * 2 + ["cnn"] * 2
     assert report["trials"].to_pylist() == [3] * 4
 
@@ -174,7 +170,7 @@ def test_spread_of_independent_errors_can_be_worked_out_by_hand() -> None:
 
 def test_without_a_test_set_only_what_needs_it_is_null() -> None:
     sweep = made_up_sweep()
-    report = build(sweep.space, sweep.dataset_info, sweep.records, None).report.to_pandas()
+    report = sweep.tables(with_test_set=False).report.to_pandas()
     assert (
         report[["independent_error_std", "excess_variance", "test_set_sem"]].isna().all(axis=None)
     )
@@ -182,7 +178,7 @@ def test_without_a_test_set_only_what_needs_it_is_null() -> None:
 
 
 def test_epochs_count_from_one_and_trials_from_zero() -> None:
-    epochs = tables_of(made_up_sweep({"trials": 2, "training": {"epochs": 3}})).epochs.to_pandas()
+    epochs = made_up_sweep({"trials": 2, "training": {"epochs": 3}}).tables().epochs.to_pandas()
     assert epochs["epoch"].tolist() == [1, 2, 3] * 8
     assert epochs["trial"].tolist() == ([0] * 3 + [1] * 3) * 4
     assert epochs["validation_accuracy"].notna().all()
@@ -196,7 +192,7 @@ def test_robustness_has_a_row_for_each_cell_and_asked_shift() -> None:
         },
         accuracies={pair: [0.90, 0.92, 0.97] for pair in ACCURACIES},
     )
-    rows = tables_of(sweep).robustness.to_pandas()
+    rows = sweep.tables().robustness.to_pandas()
     assert rows["test_shift"].tolist() == [0, 2, 4] * 4
     assert (rows["trials"] == 3).all()
     # Made up as 0.01 less a pixel of shift.
@@ -205,7 +201,7 @@ def test_robustness_has_a_row_for_each_cell_and_asked_shift() -> None:
 
 
 def test_hyperparameters_keep_their_types() -> None:
-    report = tables_of(made_up_sweep()).report
+    report = made_up_sweep().tables().report
     assert report["hidden_units"].to_pylist() == [[512, 256], [512, 256], None, None]
     assert report["kernel_size"].to_pylist() == [None, None, 3, 3]
     types = {name: str(report.schema.field(name).type) for name in HYPERPARAMETERS}
@@ -225,7 +221,7 @@ def test_lists_without_items_and_hyperparameters_of_ones_own_have_columns() -> N
             }
         }
     )
-    report = tables_of(sweep).report
+    report = sweep.tables().report
     assert report["hidden_units"].to_pylist() == [[], [], None, None]
     assert report["wide"].to_pylist() == [None, None, True, True]
     assert report["note"].to_pylist() == [None] * 4
@@ -234,14 +230,14 @@ def test_lists_without_items_and_hyperparameters_of_ones_own_have_columns() -> N
 def test_tables_do_not_hang_on_the_order_of_the_records() -> None:
     sweep = made_up_sweep()
     backwards = dict(reversed(sweep.records.items()))
-    again = build(sweep.space, sweep.dataset_info, backwards, sweep.test_set)
-    for name, table in tables_of(sweep).by_name().items():
+    again = replace(sweep, records=backwards).tables()
+    for name, table in sweep.tables().by_name().items():
         assert table.equals(again.by_name()[name])
 
 
 def test_empty_tables_have_their_columns() -> None:
     sweep = made_up_sweep({"architectures": {"cnn": {}}, "variants": {"centered": {}}})
-    tables = tables_of(sweep)
+    tables = sweep.tables()
     assert tables.comparisons.num_rows == tables.robustness.num_rows == 0
     assert {"kind", "p_value_holm", "filters_a"} <= set(tables.comparisons.column_names)
     assert {"test_shift", "filters"} <= set(tables.robustness.column_names)
@@ -263,7 +259,7 @@ def test_replication_to_a_precision_reports_the_interval_of_its_rule() -> None:
 
 
 def test_a_fixed_number_of_trials_has_no_columns_of_a_precision() -> None:
-    assert "satisfied" not in tables_of(made_up_sweep()).report.column_names
+    assert "satisfied" not in made_up_sweep().tables().report.column_names
 
 
 # Searches
@@ -273,7 +269,7 @@ FILLER = [0.0] * 3
 
 
 def search_of(sweep: MadeUp) -> pd.DataFrame:
-    return tables_of(sweep).search.to_pandas()
+    return sweep.tables().search.to_pandas()
 
 
 def searched() -> MadeUp:
@@ -337,7 +333,7 @@ def default_among_the_options() -> MadeUp:
 
 
 def test_a_default_that_itself_won_is_one_row_and_one_cell() -> None:
-    tables = tables_of(default_among_the_options())
+    tables = default_among_the_options().tables()
     rows = tables.search.to_pandas()
     assert len(rows) == 3
     winner = rows[rows["is_winner"]]
@@ -348,7 +344,7 @@ def test_a_default_that_itself_won_is_one_row_and_one_cell() -> None:
 
 
 def test_trials_of_a_configuration_that_was_drawn_twice_are_listed_once() -> None:
-    tables = tables_of(default_among_the_options())
+    tables = default_among_the_options().tables()
     assert len(set(tables.search["dropout"].to_pylist())) == 2 < tables.search.num_rows
     keys = tables.trials["key"].to_pylist()
     assert len(keys) == len(set(keys))
@@ -379,7 +375,7 @@ def test_the_report_is_of_fresh_trials_and_tells_winner_and_default_apart() -> N
 
 
 def test_before_a_search_has_a_winner_the_report_has_no_rows() -> None:
-    tables = tables_of(made_up_search({0: [0.8], 1: [0.9], 2: [0.9]}, at_most=3))
+    tables = made_up_search({0: [0.8], 1: [0.9], 2: [0.9]}, at_most=3).tables()
     assert tables.report.num_rows == 0
     assert tables.trials.num_rows == 3
     assert tables.search["stage"].to_pylist() == ["running"] * 3 + [None]
@@ -392,7 +388,7 @@ def test_every_column_is_documented_in_the_page_of_columns() -> None:
 
 
 def test_every_documented_column_is_in_its_table() -> None:
-    tables = tables_of(made_up_sweep({"evaluate": {"shifts": [0]}})).by_name()
+    tables = made_up_sweep({"evaluate": {"shifts": [0]}}).tables().by_name()
     for name, columns in TABLES.items():
         documented = [c.name for c in columns if isinstance(c, Column) and c.only is None]
         assert set(documented) <= set(tables[name].column_names)
@@ -403,4 +399,35 @@ def test_keys_are_those_of_the_trials() -> None:
     sweep = made_up_sweep({"trials": 2})
     cell = sweep.space.cells(sweep.dataset_info.image_size)[0]
     wanted = [trial.key for trial in trials_of(sweep.space, cell, sweep.dataset_info, 2)]
-    assert tables_of(sweep).trials["key"].to_pylist()[:2] == wanted
+    assert sweep.tables().trials["key"].to_pylist()[:2] == wanted
+
+
+# Cells of equal settings
+
+TWINS = {"architectures": {"first": {"build": "cnn"}, "second": {"build": "cnn"}}}
+
+
+def test_architectures_of_equal_settings_both_have_their_rows() -> None:
+    sweep = made_up_sweep({**TWINS, "variants": {"a": {}, "b": {}}})
+    assert len(sweep.records) == 3
+    report = report_of(sweep)
+    assert list(zip(report["architecture"], report["variant"], strict=True)) == [
+        *(("first", "a"), ("first", "b"), ("second", "a"), ("second", "b"))
+    ]
+    assert report["trials"].tolist() == [3] * 4
+    assert report["mean_test_accuracy"].nunique() == 1
+    assert len(sweep.tables().trials) == 12
+
+
+def test_rows_know_their_cells() -> None:
+    sweep = made_up_sweep({"evaluate": {"shifts": [0]}, **TWINS})
+    tables, keys = sweep.tables(), [cell.key for cell in sweep.results().cells_results]
+    assert len(set(keys)) == len(keys)
+    assert [row[CELL] for row in tables.rows("report")] == keys
+    assert [row[CELL] for row in tables.rows("robustness")] == keys
+    names = {row[CELL]: row["architecture"] for row in tables.rows("report")}
+    for row in tables.rows("comparisons"):
+        assert (names[row[CELL_A]], names[row[CELL_B]]) == (
+            row["architecture_a"],
+            row["architecture_b"],
+        )

@@ -26,7 +26,6 @@ from mnist_ray import (
     load_search,
     load_trials,
 )
-from mnist_ray.analysis.tables import build
 from mnist_ray.errors import InputError
 from mnist_ray.report import main
 from mnist_ray.view.report_writer import rebuild
@@ -56,7 +55,7 @@ def left_behind(tmp_path: Path) -> LeftBehind:
 def test_a_report_is_made_from_the_folder_alone(left_behind: LeftBehind) -> None:
     sweep, path = left_behind()
     tables = rebuild(folder_at(path))
-    expected = build(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set)
+    expected = sweep.tables()
     for name, table in expected.by_name().items():
         assert tables.by_name()[name].equals(table)
     assert {file.name for file in path.iterdir() if file.is_file()} >= FILES

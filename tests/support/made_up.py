@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_ray.analysis.sweep_results import SweepResults, results_of_space
+from mnist_ray.analysis.tables import Tables, tabulate
 from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
 from mnist_ray.ledger.record import (
     Costs,
@@ -54,6 +56,15 @@ class MadeUp:
     dataset_info: DatasetInfo
     test_set: TestSet
     records: dict[str, Record]
+
+    def results(self, *, with_test_set: bool = True) -> SweepResults:
+        """What its report is made of."""
+        test_set = self.test_set if with_test_set else None
+        return results_of_space(self.space, self.dataset_info, self.records, test_set)
+
+    def tables(self, *, with_test_set: bool = True) -> Tables:
+        """The tables of its report."""
+        return tabulate([self.results(with_test_set=with_test_set)])
 
     def write(self, folder: ResultsFolder) -> None:
         """Leaves what a real sweep leaves behind, before its report is made."""

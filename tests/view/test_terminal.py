@@ -7,7 +7,6 @@ from made_up import ACCURACIES, MadeUp, Scores, made_up_search, made_up_sweep
 from rich.console import Console
 
 from mnist_ray.analysis.findings import findings
-from mnist_ray.analysis.tables import build
 from mnist_ray.view.terminal import Terminal, means
 
 SCORES: Scores = {0: [0.8] * 3, 1: [0.9] * 5, 2: [0.7] * 3, "default": [0.85] * 5}
@@ -15,7 +14,7 @@ SCORES: Scores = {0: [0.8] * 3, 1: [0.9] * 5, 2: [0.7] * 3, "default": [0.85] * 
 
 def lines_of(sweep: MadeUp) -> list[str]:
     """The table of means, row by row without its frame."""
-    cells = build(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set).report.to_pylist()
+    cells = sweep.tables().report.to_pylist()
     console = Console(file=io.StringIO(), width=120)
     with console.capture() as shown:
         console.print(means(cells))
@@ -40,7 +39,7 @@ def test_winner_and_default_of_a_search_are_told_apart() -> None:
 
 def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     sweep = made_up_search(SCORES, at_most=3)
-    tables = build(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set)
+    tables = sweep.tables()
     Terminal(quiet=False).result(tables, findings(tables))
     out = capsys.readouterr().out
     assert "has no winner yet" in out
