@@ -1,21 +1,102 @@
-"""Architectures of the user's own: found and hashed without running them."""
+"""The user's own code: which modules an architecture brings, found and hashed without running them.
+
+An architecture brings its builder's module and everything that this imports in turn, also inside
+functions, as far as it is the user's: modules beside the search space or elsewhere on `sys.path`.
+Python's own modules, installed packages and this project are not the user's, except that the
+builder's own package counts wherever it lies. Of a regular package every module counts.
+
+Not seen, and so in no hash: modules imported by a name that is made at run time, and data files.
+"""
 
 import ast
 import hashlib
 import importlib.util
+import json
 import sys
-from importlib.machinery import PathFinder
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from mnist_ray.errors import InputError
 from mnist_ray.space.hyperparameters import BUILT_IN
 from mnist_ray.space.space import Space
 
+_INSTALLED = {"site-packages", "dist-packages"}
+"""Folders that hold installed packages, whichever environment they belong to."""
+_PROJECT = {"keras", "mnist_ray", "numpy", "ray", "tensorflow"}
+"""What every trial runs on; records have the versions of these."""
+
+
+@dataclass(frozen=True)
+class UserModule:
+    """A module of the user's, as it was when it was hashed. It can be pickled."""
+
+    file: Path
+    """Where it lay on the machine that read it; on another one its shipped copy lies elsewhere."""
+    source: bytes
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it is a package's `__init__`."""
+        return self.file.stem == "__init__"
+
+    @property
+    def meaning(self) -> str:
+        """What the module says: its syntax tree without comments, layout and docstrings.
+
+        The same for every version of Python. What does not parse, such as a compiled extension,
+        counts byte by byte.
+        """
+        tree = _parse(self.source)
+        with suppress(RecursionError):
+            if tree:
+                return _dump(tree)
+        return hashlib.sha256(self.source).hexdigest()
+
 
 def own_builders(space: Space) -> list[str]:
     """The builders that are the user's own, as "module:function"."""
     builders = dict.fromkeys(a.builder for a in space.architectures.values())
     return [builder for builder in builders if builder not in BUILT_IN]
+
+
+def user_code(space: Space) -> dict[str, dict[str, UserModule]]:
+    """For each of the user's own builders, the modules that it brings, by their dotted names.
+
+    A package without an `__init__.py` is not among them, only the modules in it that are imported.
+
+    Raises:
+        InputError: a builder's module is not found.
+    """
+    return {builder: _modules(builder, space.code_folder) for builder in own_builders(space)}
+
+
+def source_digest(modules: Mapping[str, UserModule]) -> str:
+    """SHA-256 of the names and the meaning of modules; where they lie makes no difference."""
+    meanings = {name: module.meaning for name, module in modules.items()}
+    return hashlib.sha256(json.dumps(meanings, sort_keys=True).encode()).hexdigest()
+
+
+def source_digests(space: Space) -> dict[str, str]:
+    """For each of the user's own builders, the digest of all modules that it brings.
+
+    Raises:
+        InputError: a builder's module is not found.
+    """
+    return {builder: source_digest(modules) for builder, modules in user_code(space).items()}
+
+
+def modules_to_ship(space: Space) -> list[Path]:
+    """What another machine needs to import the user's code: files and folders of packages."""
+    places = {
+        _top_place(name, module.file): None
+        for modules in user_code(space).values()
+        for name, module in modules.items()
+    }
+    return list(places)
 
 
 def module_file(builder: str, folder: Path | None) -> Path:
@@ -25,66 +106,131 @@ def module_file(builder: str, folder: Path | None) -> Path:
         InputError: there is none.
     """
     module = builder.partition(":")[0]
-    top, *parts = module.split(".")
-    found = PathFinder.find_spec(top, [str(folder)]) if folder else None
-    # Not through `sys.path` alone: packages that are installed as editable have finders of their
-    # own. A top module is found without running it, unlike a part of a package.
-    found = found or importlib.util.find_spec(top)
-    for part in parts:
-        places = found.submodule_search_locations if found else None
-        found = PathFinder.find_spec(part, list(places)) if places else None
-    if found is None or not found.origin or not Path(found.origin).is_file():
+    found = _spec(module, folder)
+    file = _file(found) if found else None
+    if file is None:
         raise InputError(
             f"build: {builder}: there is no module {module!r}. It is looked up in "
             f"{folder or Path.cwd()}, beside the search space, then on sys.path."
         )
-    return Path(found.origin)
+    return file
 
 
-def modules_to_ship(space: Space) -> list[Path]:
-    """What a process elsewhere needs to import the user's own builders.
-
-    For each, the file of its module or the folder of its package; and of the modules that lie
-    beside the search space, those that these import in turn.
-    """
-    folder = space.code_folder
-    found: dict[str, Path] = {}
-    names = [builder.partition(":")[0].partition(".")[0] for builder in own_builders(space)]
-    places = {name: _place(module_file(name, folder)) for name in names}
-    while places:
-        found |= places
-        imported = {name for path in places.values() for name in _imported_modules(path)}
-        beside = [name for name in imported - found.keys() if folder and _is_beside(name, folder)]
-        places = {name: _place(module_file(name, folder)) for name in beside}
-    return list(found.values())
-
-
-def _place(source: Path) -> Path:
-    return source.parent if source.name == "__init__.py" else source
+def _modules(builder: str, folder: Path | None) -> dict[str, UserModule]:
+    module_file(builder, folder)  # refuses a module that is not there
+    own_top = builder.partition(":")[0].partition(".")[0]
+    found: dict[str, UserModule] = {}
+    wanted = [builder.partition(":")[0]]
+    seen: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for inner, file in _files(name, folder).items():
+            if inner not in found and _is_users(inner, file, own_top):
+                found[inner] = UserModule(file, file.read_bytes())
+                wanted += _imported_names(inner, found[inner])
+    return found
 
 
-def _is_beside(module: str, folder: Path) -> bool:
-    if module in sys.stdlib_module_names:
-        return False  # Sent along, it would hide Python's own from all that a worker imports.
-    return (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file()
+def _is_users(name: str, file: Path, own_top: str) -> bool:
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in _PROJECT:
+        return False  # One of that name would hide the real one from all that a worker imports.
+    return top == own_top or not _INSTALLED & set(file.parts)
 
 
-def _imported_modules(place: Path) -> set[str]:
-    """The modules at the top that a module's file or a package's files import."""
-    names: set[str] = set()
-    for source in place.rglob("*.py") if place.is_dir() else [place]:
-        for node in ast.walk(ast.parse(source.read_bytes())):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names.add(node.module.partition(".")[0])
-    return names
+def _files(name: str, folder: Path | None) -> dict[str, Path]:
+    """The modules that `import name` concerns: one file, or all of a regular package."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        outer = ".".join(parts[:end])
+        spec = _spec(outer, folder)
+        file = _file(spec) if spec else None
+        if file is not None:
+            return _files_of_package(outer, file.parent) if _is_init(file) else {outer: file}
+    return {}
 
 
-def source_digests(space: Space) -> dict[str, str]:
-    """For each of the user's own builders, the SHA-256 of its module's source."""
-    folder = space.code_folder
-    return {
-        builder: hashlib.sha256(module_file(builder, folder).read_bytes()).hexdigest()
-        for builder in own_builders(space)
-    }
+def _files_of_package(name: str, folder: Path) -> dict[str, Path]:
+    files = {}
+    for file in sorted(folder.rglob("*.py")):
+        parts = file.relative_to(folder).with_suffix("").parts
+        inner = parts[:-1] if parts[-1] == "__init__" else parts
+        if all(part.isidentifier() for part in inner):  # no .ipynb_checkpoints
+            files[".".join([name, *inner])] = file
+    return files
+
+
+def _spec(name: str, folder: Path | None) -> ModuleSpec | None:
+    """Where Python would find a module, with `folder` before `sys.path`; nothing is run."""
+    top, *parts = name.split(".")
+    found = PathFinder.find_spec(top, [str(folder), *sys.path] if folder else sys.path)
+    if found is None or found.origin is None:
+        # Packages that are installed as editable have finders of their own.
+        with suppress(ValueError):  # `__main__` has no place
+            found = importlib.util.find_spec(top) or found
+    for part in parts:
+        places = found.submodule_search_locations if found else None
+        found = PathFinder.find_spec(part, list(places)) if places else None
+    return found
+
+
+def _file(spec: ModuleSpec) -> Path | None:
+    file = Path(spec.origin or "").absolute()
+    return file if file.is_file() else None
+
+
+def _is_init(file: Path) -> bool:
+    return file.name == "__init__.py"
+
+
+def _top_place(name: str, file: Path) -> Path:
+    """The file or folder that has to be on a worker's path for `name` to be importable."""
+    place = file.parent if _is_init(file) else file
+    for _ in range(name.count(".")):
+        place = place.parent
+    return place
+
+
+def _imported_names(name: str, module: UserModule) -> Iterator[str]:
+    """The dotted names that a module imports; the last part may be a name within a module."""
+    package = name if module.is_package else name.rpartition(".")[0]
+    tree = _parse(module.source)
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            relative = "." * node.level + (node.module or "")
+            with suppress(ImportError):  # above the top of its package
+                origin = importlib.util.resolve_name(relative, package)
+                yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _parse(source: bytes) -> ast.Module | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Given where the module is imported, as are errors.
+        try:
+            return ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+
+
+def _dump(tree: ast.Module) -> str:
+    for node in list(ast.walk(tree)):
+        for name, value in list(ast.iter_fields(node)):
+            if isinstance(value, list):
+                value[:] = [item for item in value if not _is_bare_text(item)]
+            if value is None or value == []:  # Versions of Python differ in showing these.
+                delattr(node, name)
+    return ast.dump(tree)
+
+
+def _is_bare_text(node: object) -> bool:
+    """A docstring, or any other text that stands alone as a statement."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
