@@ -1,9 +1,10 @@
 """How many trials a cell needs: a fixed number, or until its mean is precise enough.
 
-Every decision is taken on the trials in the order of their index, as far as they are recorded
-without a gap: it hangs neither on how many run at once nor on which ends first.
+A decision uses the trials in the order of their index, up to the first that is not recorded. It
+depends neither on how many trials run at once nor on which of them ends first.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +28,14 @@ Series = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Demand:
-    """What a cell needs.
+    """How many trials a cell needs.
 
     Attributes:
         counted: trials from index 0 on that its mean is taken over.
-        started: trials from index 0 on that should have been started by now; more than `counted`
-            where it is foreseen that they will be needed.
+        started: trials from index 0 on that should have been started by now. It is more than
+            `counted` where the current spread predicts that more will be needed.
         is_open: whether more may be needed once these are recorded.
-        urgency: how many times too wide its interval still is; what is furthest goes first.
+        priority: the interval's half-width divided by the goal; the highest starts first.
     """
 
     counted: int
@@ -43,46 +44,71 @@ class Demand:
     priority: float = 0.0
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the stopping rule sees in the trials that are recorded, or saw when it stopped.
+
+    Attributes:
+        trials: the indices that the interval is computed from. Each finished in every series.
+        interval: of the mean accuracy, or of the mean paired difference, on those trials. It is
+            valid although the rule looks after every trial.
+    """
+
+    trials: tuple[int, ...]
+    interval: SequentialInterval
+
+
 def fixed(trials: int) -> Demand:
     """A fixed number of trials."""
     return Demand(trials, trials)
 
 
-# A plan asks for every cell after each record, which tells something new of one of them only.
+def look(goal: StoppingRule, half_width: float, series: Sequence[Series]) -> Look:
+    """The interval that the stopping rule decides by, and the trials that it is computed from.
+
+    Args:
+        goal: the bounds on the number of trials.
+        half_width: the goal for the 95 % interval, in accuracy.
+        series: one, for a cell's mean; or two, for the mean of their paired difference.
+    """
+    indices, values = _finished_in_all(series, goal)
+    interval = precision_interval(
+        values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
+    )
+    return Look(tuple(indices[: interval.n]), interval)
+
+
+# A plan is made after each record, and a record changes the series of one cell only.
 @lru_cache(maxsize=4096)
 def to_precision(goal: StoppingRule, half_width: float, series: tuple[Series, ...]) -> Demand:
     """Trials until a mean is known to ± `half_width`.
 
-    A failed trial counts towards the bounds, and in no mean. Where the first `goal.at_least` have
-    all failed, no more are wanted: they would fail too.
+    A failed trial counts towards the bounds on the number of trials, but is in no mean. Where the
+    first `goal.at_least` have all failed, no more are needed: they would fail too.
 
     Args:
         goal: the bounds on the number of trials.
-        half_width: of the 95 % interval, in accuracy.
-        series: what is known of each cell that shares the goal: of one, or of two whose paired
-            difference is meant.
+        half_width: the goal for the 95 % interval, in accuracy.
+        series: one, for a cell's mean; or two, for the mean of their paired difference.
     """
-    recorded = min(goal.at_most, *(len(known) for known in series))
-    indices, values = _values(series, recorded)
+    recorded = _recorded(series, goal.at_most)
     if recorded < goal.at_least:
         return Demand(goal.at_least, goal.at_least, is_open=True, priority=math.inf)
-    if not indices or indices[0] >= goal.at_least:
-        return Demand(goal.at_least, goal.at_least)
-    interval = precision_interval(
-        values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
-    )
-    if interval.stopped:
-        counted = indices[interval.n - 1] + 1
-        return Demand(counted, counted)
-    if recorded >= goal.at_most:
-        return Demand(goal.at_most, goal.at_most)
-    ahead = _foreseen(interval, values, half_width)
-    plain = interval.plain_half_width or math.inf
+    seen = look(goal, half_width, series)
+    all_first_failed = not seen.trials
+    if all_first_failed:
+        return fixed(goal.at_least)
+    if seen.interval.stopped:
+        return fixed(seen.trials[-1] + 1)
+    if recorded == goal.at_most:
+        return fixed(goal.at_most)
+    _, values = _finished_in_all(series, goal)
+    predicted = recorded + _more_at_once(values, half_width)
     return Demand(
         counted=recorded + 1,
-        started=min(recorded + ahead, goal.at_most),
+        started=min(predicted, goal.at_most),
         is_open=True,
-        priority=plain / half_width,
+        priority=(seen.interval.plain_half_width or math.inf) / half_width,
     )
 
 
@@ -99,38 +125,54 @@ def larger(demands: Sequence[Demand]) -> Demand:
 def known_accuracies(trials: Iterable[Trial], records: Mapping[str, Record]) -> Series:
     """Test accuracies of a cell's trials, in the order of `trials`, up to the first gap.
 
-    None stands for a failed one. One that was cut short is a gap: it is yet to be run as a whole.
+    None stands for a failed trial. A trial that was cut short is a gap: it will run again, whole.
     """
-    known: list[float | None] = []
-    for trial in trials:
-        record = records.get(trial.key)
-        if record is None or record.status is Status.CUT_SHORT:
-            break
-        known.append(record.test.accuracy if record.test else None)
-    return tuple(known)
+    return _until_gap(records.get(trial.key) for trial in trials)
 
 
-def _values(series: Sequence[Series], recorded: int) -> tuple[list[int], list[float]]:
-    """The indices that finished in all series, and the accuracy or the paired difference there."""
-    indices: list[int] = []
-    values: list[list[float]] = []
-    for index in range(recorded):
-        found = [value for known in series if (value := known[index]) is not None]
-        if len(found) == len(series):
-            indices.append(index)
-            values.append(found)
-    if len(series) == 1:
-        return indices, [value[0] for value in values]
-    first, second = ([pair[side] for pair in values] for side in (0, 1))
-    return indices, list(differences(first, second)) if indices else []
+def recorded_accuracies(records: Iterable[Record]) -> Series:
+    """Like `known_accuracies`, from the records of one cell, in any order."""
+    by_index = {record.trial: record for record in records}
+    return _until_gap(by_index.get(index) for index in range(len(by_index)))
 
 
-def _foreseen(interval: SequentialInterval, values: Sequence[float], half_width: float) -> int:
-    """How many trials more to start at once: half of those that will be needed at this spread.
+def _until_gap(records: Iterable[Record | None]) -> Series:
+    known = itertools.takewhile(_is_settled, records)
+    return tuple(record.test.accuracy if record and record.test else None for record in known)
 
-    Half, so that few are started in vain; at least one, so that it goes on.
+
+def _is_settled(record: Record | None) -> bool:
+    return record is not None and record.status is not Status.CUT_SHORT
+
+
+def _recorded(series: Sequence[Series], at_most: int) -> int:
+    return min(at_most, *(len(known) for known in series))
+
+
+def _finished_in_all(series: Sequence[Series], goal: StoppingRule) -> tuple[list[int], list[float]]:
+    """The indices that finished in all series, and the accuracy or the paired difference there.
+
+    Empty where the first `goal.at_least` have all failed: the rule has given up by then.
     """
-    if interval.n < 2:
+    shared = enumerate(zip(*series, strict=False))
+    finished = {
+        index: accuracies
+        for index, accuracies in itertools.islice(shared, goal.at_most)
+        if None not in accuracies
+    }
+    if min(finished, default=0) >= goal.at_least:
+        return [], []
+    columns = list(zip(*finished.values(), strict=True))
+    values = differences(*columns) if len(columns) == 2 else columns[0] if columns else []
+    return list(finished), list(values)
+
+
+def _more_at_once(values: Sequence[float], half_width: float) -> int:
+    """How many more trials to start at once: half of those that this spread would need.
+
+    Half, so that few are started in vain; at least one, so that the sweep goes on.
+    """
+    if len(values) < 2:
         return 1
     std = float(np.std(values, ddof=1))
-    return max(1, (fixed_replication(std, half_width) - interval.n) // 2)
+    return max(1, (fixed_replication(std, half_width) - len(values)) // 2)

@@ -12,7 +12,13 @@ from walking import DATASET_INFO, Walk, chosen, cut_short, failed, finished, noi
 
 from mnist_ray.ledger.record import Record
 from mnist_ray.plan.planner import plan
-from mnist_ray.plan.stopping import Series, known_accuracies, to_precision
+from mnist_ray.plan.stopping import (
+    Series,
+    known_accuracies,
+    look,
+    recorded_accuracies,
+    to_precision,
+)
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import Space, StoppingRule
 from mnist_ray.stats.statistics import differences, precision_interval
@@ -102,6 +108,78 @@ def test_the_shorter_of_two_series_decides() -> None:
     assert demand.priority == math.inf
 
 
+# --- The interval that it stopped on -----------------------------------------------------------
+
+DIFFERENCES: list[float | None] = [0.04, 0.05, None, 0.048, 0.041, 0.045, 0.046, 0.3, -0.2]
+PAIR: tuple[Series, Series] = (
+    tuple(0.9 if value is None else 0.9 + value for value in DIFFERENCES),
+    tuple(None if value is None else 0.9 for value in DIFFERENCES),
+)
+STOP = 7
+"""Trials that the rule stops at with ± 0.01; its pair of index 2 has a failed trial."""
+
+
+def test_the_interval_is_of_the_trials_that_the_rule_stopped_at() -> None:
+    assert to_precision(GOAL, 0.01, PAIR).counted == STOP
+    seen = look(GOAL, 0.01, PAIR)
+    assert seen.trials == (0, 1, 3, 4, 5, 6)
+    assert seen.interval.n == 6
+    assert seen.interval.satisfied
+    expected = precision_interval(
+        differences(*([known[index] for index in seen.trials] for known in PAIR)),
+        half_width=0.01,
+        at_least=GOAL.at_least,
+        at_most=GOAL.at_most,
+    )
+    assert seen.interval == expected
+    assert seen.interval.mean == pytest.approx(0.045)
+    assert seen.interval.ci95_high == pytest.approx(0.045, abs=0.01)
+
+
+@pytest.mark.parametrize("more", [(STOP, STOP), (STOP + 1, STOP), (STOP, STOP + 2), (9, 9)])
+def test_the_interval_that_it_stopped_on_stays_whatever_runs_later(more: tuple[int, int]) -> None:
+    first, second = (known[:count] for known, count in zip(PAIR, more, strict=True))
+    assert look(GOAL, 0.01, (first, second)) == look(GOAL, 0.01, PAIR)
+
+
+def test_before_it_stops_the_interval_is_of_all_trials_so_far() -> None:
+    seen = look(GOAL, 0.01, (PAIR[0][: STOP - 1], PAIR[1][: STOP - 1]))
+    assert seen.trials == (0, 1, 3, 4, 5)
+    assert not seen.interval.stopped
+
+
+GIVEN_UP: Series = (None, None, None, 0.9, 0.9, 0.9, 0.9, 0.9)
+
+
+def test_without_a_trial_that_both_have_finished_there_is_no_interval() -> None:
+    for series in (((), (0.9,)), ((None, 0.9), (0.9, None)), (GIVEN_UP, GIVEN_UP)):
+        seen = look(GOAL, 0.01, series)
+        assert (seen.trials, seen.interval.mean, seen.interval.stopped) == ((), None, False)
+
+
+@settings(max_examples=200)
+@given(
+    series=st.lists(
+        st.lists(st.none() | st.sampled_from([0.89, 0.9, 0.905, 0.91]), max_size=16).map(tuple),
+        min_size=1,
+        max_size=2,
+    ).map(tuple),
+    half_width=st.sampled_from([0.002, 0.008, 0.03]),
+)
+def test_wherever_the_rule_stops_its_interval_is_of_the_trials_that_count(
+    series: tuple[Series, ...], half_width: float
+) -> None:
+    demand = to_precision(GOAL, half_width, series)
+    seen = look(GOAL, half_width, series)
+    assert all(known[index] is not None for known in series for index in seen.trials)
+    if seen.interval.satisfied:
+        assert not demand.is_open
+        assert demand.counted == seen.trials[-1] + 1
+    if not demand.is_open:
+        whole = look(GOAL, half_width, tuple(known[: demand.counted] for known in series))
+        assert whole == seen or demand.counted == GOAL.at_least
+
+
 # --- What is known ---------------------------------------------------------------------------
 
 
@@ -121,6 +199,18 @@ def test_a_failed_trial_is_known_and_one_that_was_cut_short_is_a_gap() -> None:
     trials = first_trials(3)
     records = {trials[0].key: failed(trials[0]), trials[1].key: cut_short(trials[1], 0.9)}
     assert known_accuracies(trials, records) == (None,)
+
+
+def test_what_is_known_is_the_same_from_the_records_of_a_cell_alone() -> None:
+    trials = first_trials(6)
+    records = {trial.key: finished(trial, 0.5 + trial.index / 10) for trial in trials}
+    records[trials[1].key] = failed(trials[1])
+    for gap in (None, 0, 4, 5):
+        left = {key: r for key, r in records.items() if gap is None or key != trials[gap].key}
+        known = known_accuracies(trials, left)
+        assert recorded_accuracies(reversed(left.values())) == known
+    records[trials[3].key] = cut_short(trials[3], 0.9)
+    assert recorded_accuracies(records.values()) == known_accuracies(trials, records)
 
 
 def test_test_accuracy_counts_and_not_validation_accuracy() -> None:
