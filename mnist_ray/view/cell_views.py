@@ -20,7 +20,7 @@ from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.search import Configuration, SearchState
-from mnist_ray.view.figures import SERIES
+from mnist_ray.view.svg import SERIES
 
 LabelledRow = tuple[str, dict[str, Any]]
 """A row of comparisons.parquet with its label."""

@@ -1,37 +1,23 @@
-"""Plots as SVG text that goes into a page and takes its colours and type from there.
+"""The kinds of plots on the page, drawn with matplotlib and given as SVG."""
 
-Equal data give equal text, byte for byte. Colours are the page's CSS variables (`--ink`, `--muted`,
-`--rule`, `--series-0` …), so that one figure serves light and dark.
-"""
-
-import html
 import io
 import math
-import re
 import textwrap
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-SERIES = 8
-"""How many colours there are; more series begin again with the first."""
+from mnist_ray.view.svg import INK, MUTED, RULE, page_figure, series_colour, to_svg
 
-# Matplotlib wants colours of its own, so each variable has a stand-in that nothing else draws in.
-_INK, _MUTED, _RULE = "#000001", "#000002", "#000003"
-_TEXT_COLOURS = {"ink": _INK, "muted": _MUTED, "rule": _RULE}
-_FIRST_SERIES = 16
 _WIDTH = 4.4
 """Inches of a figure as wide as the text; narrow enough to be read on a phone."""
 _ROW_CHARACTERS = 58
@@ -39,26 +25,6 @@ _ROW_CHARACTERS = 58
 _LINE_CHARACTERS = 60
 _TEXT_LINE, _DOTS_LANE, _MEAN_LANE, _GAP = 0.17, 0.17, 0.13, 0.09
 """Heights in inches: of a line of text, of lanes for dots and for means, and between rows."""
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mnist_ray",
-    "text.parse_math": False,
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _RULE,
-    "axes.labelcolor": _MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "xtick.color": _RULE,
-    "ytick.color": _RULE,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _MUTED,
-    "legend.frameon": False,
-    "path.simplify": False,
-}
-
 FloatArray = NDArray[np.float64]
 
 
@@ -114,7 +80,7 @@ def dots(rows: Sequence[Row], *, name: str, alternative: str, x_label: str) -> s
                 _round_dots(values, middle + inch * _DOTS_LANE * offsets, row.series, size)
             )
             _draw_mean(axes, row, top + inch * (_DOTS_LANE + _MEAN_LANE / 2))
-        return _to_svg(figure, name, alternative)
+        return to_svg(figure, name, alternative)
 
 
 def forest(rows: Sequence[Row], *, name: str, alternative: str, x_label: str) -> str:
@@ -124,9 +90,9 @@ def forest(rows: Sequence[Row], *, name: str, alternative: str, x_label: str) ->
         axes.set_xlim(low, high)
         for row, top in zip(rows, tops, strict=True):
             # Zero, in the lane alone: a label may stand where it is.
-            axes.vlines(0, top, top + inch * _MEAN_LANE, color=_MUTED, linewidth=0.8, zorder=1)
+            axes.vlines(0, top, top + inch * _MEAN_LANE, color=MUTED, linewidth=0.8, zorder=1)
             _draw_mean(axes, row, top + inch * _MEAN_LANE / 2)
-        return _to_svg(figure, name, alternative)
+        return to_svg(figure, name, alternative)
 
 
 def learning_curves(
@@ -140,7 +106,7 @@ def learning_curves(
 
     `limits` are those of each panel's y axis.
     """
-    with _figure(3.5, 1.45 * len(panels) + 0.35) as figure:
+    with page_figure(3.5, 1.45 * len(panels) + 0.35) as figure:
         grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         last = 1
         for axes, (label, curves), (low, high) in zip(grid, panels, limits, strict=True):
@@ -156,7 +122,7 @@ def learning_curves(
             grid[-1].set_xticks([1])
         else:
             grid[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        return _to_svg(figure, name, alternative)
+        return to_svg(figure, name, alternative)
 
 
 def curves_over(
@@ -165,10 +131,10 @@ def curves_over(
     """Means as lines over something, with bands for their intervals."""
     columns = 2 if all(len(line.label) <= 24 for line in lines) else 1
     legend_rows = math.ceil(len(lines) / columns)
-    with _figure(_WIDTH, 2.9 + 0.19 * legend_rows) as figure:
+    with page_figure(_WIDTH, 2.9 + 0.19 * legend_rows) as figure:
         axes = figure.subplots()
         for line in lines:
-            colour = _colour(line.series)
+            colour = series_colour(line.series)
             x, means, lows, highs = (
                 np.asarray(part, np.float64) for part in (line.x, line.means, line.lows, line.highs)
             )
@@ -183,7 +149,7 @@ def curves_over(
         figure.legend(
             loc="outside upper left", ncols=columns, handlelength=2.6, borderaxespad=0, fontsize=8.5
         )
-        return _to_svg(figure, name, alternative)
+        return to_svg(figure, name, alternative)
 
 
 def confusion(
@@ -210,7 +176,7 @@ def confusion(
     errors = shares * ~np.eye(classes, dtype=bool)
     # Errors are rare: a square root keeps the small ones visible.
     depth = np.ceil(10 * np.sqrt(np.minimum(errors / max(full_scale, 1e-9), 1)))
-    with _figure(2.7, 2.7) as figure:
+    with page_figure(2.7, 2.7) as figure:
         axes = figure.subplots()
         for level in range(1, 11):
             places = np.argwhere(depth == level)
@@ -219,7 +185,7 @@ def confusion(
         if numbers:
             _write_shares(axes, shares)
         _class_axes(axes, classes)
-        return _to_svg(figure, name, alternative)
+        return to_svg(figure, name, alternative)
 
 
 def digit_png(image: NDArray[np.uint8]) -> bytes:
@@ -248,7 +214,7 @@ def _lanes(
     labels = [_wrapped(row.label) for row in rows]
     above = _TEXT_LINE * (max(len(label) for label in labels) + stacked)
     height = above + lane + _GAP
-    with _figure(_WIDTH, height * len(rows) + 0.5) as figure:
+    with page_figure(_WIDTH, height * len(rows) + 0.5) as figure:
         axes = figure.subplots()
         axes.set_ylim(len(rows), 0)
         axes.set_yticks([])
@@ -265,10 +231,10 @@ def _lanes(
         for top, (row, label) in enumerate(zip(rows, labels, strict=True)):
             for number, line in enumerate(label):
                 y = top + (number + 0.5) * _TEXT_LINE / height
-                axes.text(0, y, line, ha="left", color=_INK, **style)
+                axes.text(0, y, line, ha="left", color=INK, **style)
             x, side = (0, "left") if stacked else (1, "right")
             y = top + (len(label) + stacked - 0.5) * _TEXT_LINE / height
-            axes.text(x, y, row.text, ha=side, color=_MUTED, **style)
+            axes.text(x, y, row.text, ha=side, color=MUTED, **style)
         yield figure, axes, 1 / height, [top + above / height for top in range(len(rows))]
 
 
@@ -281,12 +247,12 @@ def _wrapped(label: str) -> list[str]:
 
 
 def _rule_lines(axes: Axes, axis: Literal["x", "y"]) -> None:
-    axes.grid(axis=axis, color=_RULE, linewidth=0.5, alpha=0.7)
+    axes.grid(axis=axis, color=RULE, linewidth=0.5, alpha=0.7)
     axes.set_axisbelow(True)
 
 
 def _draw_mean(axes: Axes, row: Row, place: float) -> None:
-    colour = _colour(row.series)
+    colour = series_colour(row.series)
     if row.mean is None:
         return
     if row.low is not None and row.high is not None:
@@ -324,7 +290,7 @@ def _round_dots(x: FloatArray, y: FloatArray, series: int | None, size: float) -
     return PathPatch(
         Path(points.reshape(-1, 2), codes),
         fill=False,
-        edgecolor=_colour(series),
+        edgecolor=series_colour(series),
         linewidth=size,
         capstyle="round",
         alpha=0.6,
@@ -348,7 +314,7 @@ def _lines(curve: Curve) -> PathPatch:
     return PathPatch(
         Path(np.asarray(points, np.float64).reshape(-1, 2), np.asarray(codes, np.uint8)),
         fill=False,
-        edgecolor=_MUTED if curve.series is None else _colour(curve.series),
+        edgecolor=MUTED if curve.series is None else series_colour(curve.series),
         linewidth=4.0 if single else 0.9,
         capstyle="round",
         alpha=0.75,
@@ -360,7 +326,7 @@ def _squares(places: NDArray[np.int64], series: int, *, opacity: float) -> PathP
     points = places[:, np.newaxis, ::-1] + corners
     codes = np.tile([Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY], len(places))
     path = Path(points.reshape(-1, 2), codes)
-    return PathPatch(path, facecolor=_colour(series), alpha=opacity, linewidth=0)
+    return PathPatch(path, facecolor=series_colour(series), alpha=opacity, linewidth=0)
 
 
 def _write_shares(axes: Axes, shares: FloatArray) -> None:
@@ -375,7 +341,7 @@ def _write_shares(axes: Axes, shares: FloatArray) -> None:
             va="center",
             fontsize=6.5,
             in_layout=False,  # they are inside anyway, and there are many
-            color=_MUTED if own else _INK,
+            color=MUTED if own else INK,
         )
 
 
@@ -391,67 +357,3 @@ def _class_axes(axes: Axes, classes: int) -> None:
     axes.set_ylabel("truth", fontsize=8)
     for spine in axes.spines.values():
         spine.set_visible(True)
-
-
-# To the page
-
-
-def _colour(series: int | None) -> str:
-    return _INK if series is None else f"#{_FIRST_SERIES + series % SERIES:06x}"
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[Figure]:
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # The browser has the letters that matplotlib's own font lacks.
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
-def _to_svg(figure: Figure, name: str, alternative: str) -> str:
-    buffer = io.StringIO()
-    figure.patch.set_visible(False)
-    for axes in figure.axes:
-        axes.patch.set_visible(False)
-    canvas: Any = FigureCanvasSVG(figure)
-    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
-    drawing = buffer.getvalue()
-    drawing = _WITHOUT.sub("", drawing[drawing.index("<svg") :])
-    # Only tags are changed: what stands between them is names and numbers to be read.
-    drawing = _TAG.sub(lambda tag: _for_page(tag[0], name), drawing)
-    label = html.escape(alternative, quote=True)
-    return drawing.replace("<svg ", f'<svg class="plot" role="img" aria-label="{label}" ', 1)
-
-
-_TAG = re.compile(r"<[^>]*>")
-_WITHOUT = re.compile(
-    r"<metadata>.*?</metadata>"
-    r"|<defs>\s*<style[^>]*>.*?</style>\s*</defs>"  # would style all of the page
-    r"|^\s+",
-    re.DOTALL | re.MULTILINE,
-)
-_FONT = re.compile(r"\bfont-family: [^;\"]*; ?")
-_SIZE = re.compile(r' (?:width|height)="[^"]*"')
-_OWN_ID = re.compile(r' id="(?![pm][0-9a-f]{10}")[^"]*"')
-_REFERENCE = re.compile(r'( id="|url\(#|href="#)')
-_STAND_IN = re.compile(r"#0000([01][0-9a-f])\b")
-_COORDINATES = re.compile(r'\b(?:d|x|y|transform|points)="[^"]*"')
-_NUMBER = re.compile(r"\d+\.\d{3,}")
-
-
-def _for_page(tag: str, name: str) -> str:
-    """A tag of matplotlib's, with the page's colours and type, ids of its own and no more digits
-    than are seen."""
-    if tag.startswith("<svg"):
-        tag = _SIZE.sub("", tag)
-    tag = _OWN_ID.sub("", _FONT.sub("", tag))
-    tag = _REFERENCE.sub(rf"\g<1>{name}-", tag)
-    tag = _STAND_IN.sub(lambda stand_in: _variable(int(stand_in[1], 16)), tag)
-    return _COORDINATES.sub(
-        lambda attribute: _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", attribute[0]), tag
-    )
-
-
-def _variable(stand_in: int) -> str:
-    texts = {int(colour[1:], 16): name for name, colour in _TEXT_COLOURS.items()}
-    return f"var(--{texts.get(stand_in, f'series-{stand_in - _FIRST_SERIES}')})"

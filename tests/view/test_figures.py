@@ -87,6 +87,12 @@ def test_names_stay_text_whatever_is_in_them() -> None:
     assert not [element for element in root.iter() if "script" in element.tag]
 
 
+def test_control_characters_in_a_name_are_replaced() -> None:
+    drawing = dots([Row("bell\a", "", 0, 0.5, None, None, [0.5])], name="d")
+    shown = [e.text for e in ElementTree.fromstring(drawing).iter() if e.tag.endswith("text")]
+    assert "bell\N{REPLACEMENT CHARACTER}" in shown
+
+
 def test_every_trial_is_a_dot() -> None:
     drawing = dots([Row("a", "", 0, 0.5, None, None, list(np.linspace(0, 1, 500)))])
     paths = re.findall(r'<path d="([^"]*)"[^>]*stroke-linecap: round', drawing)
