@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record
-from mnist_ray.stats.statistics import VarianceDecomposition, decompose_variance_from_counts
+from mnist_ray.stats.variance_decomposition import (
+    VarianceDecomposition,
+    decompose_variance_from_counts,
+)
 
 Predictions = NDArray[np.integer]
 

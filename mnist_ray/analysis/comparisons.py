@@ -7,8 +7,8 @@ from itertools import combinations
 
 from mnist_ray.analysis.sweep_results import CellResults
 from mnist_ray.space.space import Space, StoppingRule
-from mnist_ray.stats.precision import precision
-from mnist_ray.stats.statistics import Comparison, compare, differences, holm
+from mnist_ray.stats.comparison import Comparison, compare, differences, holm
+from mnist_ray.stats.sequential import precision
 
 DROP = "drop"
 ARCHITECTURE = "architecture"

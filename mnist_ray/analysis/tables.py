@@ -18,8 +18,8 @@ from mnist_ray.ledger.record import Record, RunEnvironment, Status
 from mnist_ray.plan.search import Configuration, SearchState
 from mnist_ray.space.hyperparameters import kind_of
 from mnist_ray.space.space import Cell, Space, StoppingRule
-from mnist_ray.stats.precision import precision
-from mnist_ray.stats.statistics import summarize
+from mnist_ray.stats.sequential import precision
+from mnist_ray.stats.summary import summarize
 
 Row = dict[str, Any]
 
@@ -282,7 +282,7 @@ def _precision_columns(accuracies: Sequence[float], goal: StoppingRule | None) -
         "ci95_low": low,
         "ci95_high": high,
         "fixed_trials": known.fixed_trials,
-        "plain_half_width": known.plain_half_width,
+        "plain_half_width": known.student_half_width,
         "satisfied": known.satisfied,
     }
 

@@ -25,7 +25,7 @@ from mnist_ray.plan.sampler import (
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.space import Cell, Search, Space
-from mnist_ray.stats.statistics import race
+from mnist_ray.stats.racing import race
 
 Pair = tuple[str, str]
 """Names of an architecture and a variant."""

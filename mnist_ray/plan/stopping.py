@@ -15,12 +15,8 @@ import numpy as np
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import StoppingRule
-from mnist_ray.stats.statistics import (
-    SequentialInterval,
-    differences,
-    fixed_replication,
-    precision_interval,
-)
+from mnist_ray.stats.comparison import differences
+from mnist_ray.stats.sequential import SequentialInterval, fixed_replication, precision_interval
 
 Series = tuple[float | None, ...]
 """Test accuracies of a cell's trials from index 0 on, without a gap; None for a failed one."""
@@ -108,7 +104,7 @@ def to_precision(goal: StoppingRule, half_width: float, series: tuple[Series, ..
         counted=recorded + 1,
         started=min(predicted, goal.at_most),
         is_open=True,
-        priority=(seen.interval.plain_half_width or math.inf) / half_width,
+        priority=(seen.interval.student_half_width or math.inf) / half_width,
     )
 
 

@@ -13,7 +13,7 @@ from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Epoch
 from mnist_ray.plan.search import Configuration, Stage
-from mnist_ray.stats.statistics import confusion_matrix
+from mnist_ray.stats.predictions import confusion_matrix
 from mnist_ray.view import figures
 from mnist_ray.view.cell_views import (
     CellView,

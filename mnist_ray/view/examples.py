@@ -12,7 +12,7 @@ from mnist_ray.analysis.sweep_results import CellResults
 from mnist_ray.data.dataset import draw_offsets, place
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.plan.seeds import evaluation_generator
-from mnist_ray.stats.statistics import hardest
+from mnist_ray.stats.predictions import hardest
 from mnist_ray.view.figures import digit_png
 
 DIGITS = 5

@@ -21,7 +21,8 @@ from mnist_ray.plan.stopping import (
 )
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import Space, StoppingRule
-from mnist_ray.stats.statistics import differences, precision_interval
+from mnist_ray.stats.comparison import differences
+from mnist_ray.stats.sequential import precision_interval
 
 GOAL = StoppingRule(at_least=3, at_most=12, until_ci95=0.01)
 

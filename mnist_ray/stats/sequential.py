@@ -1,0 +1,224 @@
+"""Confidence intervals that stay valid under optional stopping.
+
+Replication to a precision looks at the trials again and again, and stops once the interval is
+narrow enough. The interval here covers the truth in spite of that.
+"""
+
+from dataclasses import dataclass
+from math import isfinite, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from mnist_ray.stats.samples import (
+    UPPER_QUANTILE,
+    FloatArray,
+    checked_sample,
+    sample_mean,
+    t_quantile,
+)
+from mnist_ray.stats.summary import summarize
+
+# The sequential interval at n trials is Student's with this share of the usual n - 1 degrees of
+# freedom: found by simulation, see `precision_half_widths`.
+_SHARE_OF_DEGREES = 0.4
+# A few values of a coarse accuracy may agree by chance: fewer equal values than this never stop.
+_EQUAL_VALUES_THAT_STOP = 5
+
+
+@dataclass(frozen=True)
+class SequentialInterval:
+    """Where replication to a precision stands, or where it stopped."""
+
+    n: int
+    """The number of trials, from the first on, that it is based on."""
+    mean: float | None
+    ci95_low: float | None
+    """Lower end of the sequential interval; None below two trials and where all are equal."""
+    ci95_high: float | None
+    satisfied: bool
+    """Whether both half-widths are at most the one asked for."""
+    stopped: bool
+    """Whether no more trials are wanted: satisfied, or there are `at_most`."""
+    student_half_width: float | None
+    """Of Student's t interval, which ignores optional stopping; None as for `ci95_low`."""
+
+
+@dataclass(frozen=True, eq=False)
+class PrefixHalfWidths:
+    """Half-widths after 1, 2, 3 … trials, float64[..., trials]; ∞ where there is no spread yet."""
+
+    sequential: FloatArray
+    """Of the interval that stays valid under optional stopping."""
+    student: FloatArray
+    """Of Student's t interval."""
+
+    def first_within(self, half_width: float, at_least: int) -> NDArray[np.intp]:
+        """The first number of trials where both are narrow enough, else that of all: intp[...]."""
+        enough = np.maximum(self.sequential, self.student) <= half_width
+        enough[..., : at_least - 1] = False
+        enough[..., -1] = True
+        first: NDArray[np.intp] = enough.argmax(axis=-1) + 1
+        return first
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How precisely a mean is known. No figure where all values are equal, or below two."""
+
+    half_width: float | None
+    """Of the 95 % interval that stays valid under optional stopping."""
+    student_half_width: float | None
+    """Of Student's t interval, which ignores optional stopping."""
+    satisfied: bool
+    """Whether both are at most the goal. Five equal values or more satisfy every goal."""
+    fixed_trials: int | None
+    """How many trials replication of a fixed size would have needed for the goal."""
+
+    def around(self, mean: float | None) -> tuple[float | None, float | None]:
+        """The ends of the sequential interval around `mean`."""
+        if mean is None or self.half_width is None:
+            return None, None
+        return mean - self.half_width, mean + self.half_width
+
+
+def precision_half_widths(values: ArrayLike, *, at_most: int) -> PrefixHalfWidths:
+    """Half-widths of the sequential and of Student's interval for each prefix.
+
+    Whoever looks after every trial tends to stop where the spread happens to look small. Student's
+    interval then covers the truth too rarely: for a smallest number of trials of 2, 3, 5 and 10
+    down to 88, 90, 92 and 93.5 %. The sequential interval takes the quantile of Student's t with
+    0.4 · (n - 1) degrees of freedom in place of n - 1. It is very wide after two trials, and 1.9 %
+    wider than Student's after a hundred. This is the procedure of Chow & Robbins (Annals of
+    Mathematical Statistics 36, 1965) with a stricter quantile. For normal values it covers the
+    truth at least 94.9 % of the time with at most 100 trials, whatever the smallest number (at
+    least 94.6 % with at most 15). It takes about five trials more than a rule that knows the
+    standard deviation.
+
+    After `at_most` trials nothing is left to decide, and the interval is Student's. Only sweeps
+    whose spread does not look small get that far.
+
+    Args:
+        values: float64[..., trials] in trial order, not more than `at_most`.
+        at_most: the number of trials at which replication stops in any case.
+
+    Raises:
+        ValueError: a value is not finite, or there are none, or more than `at_most`.
+    """
+    sweeps = np.asarray(values, dtype=np.float64)
+    trials = sweeps.shape[-1]
+    if not 1 <= trials <= at_most or not np.isfinite(sweeps).all():
+        raise ValueError(f"values: must be finite and 1 to {at_most}, but are {trials}")
+    n = np.arange(1, trials + 1)
+    degrees = np.maximum(n - 1, 1)  # 0 for n = 1 would give NaN; that prefix has no width anyway
+    sem = _prefix_std(sweeps) / np.sqrt(n)
+    student = sem * special.stdtrit(degrees, UPPER_QUANTILE)
+    sequential = sem * special.stdtrit(_SHARE_OF_DEGREES * degrees, UPPER_QUANTILE)
+    sequential[(sem == 0) & (n < _EQUAL_VALUES_THAT_STOP)] = np.inf
+    sequential[..., n == at_most] = student[..., n == at_most]
+    sequential[..., 0] = student[..., 0] = np.inf
+    return PrefixHalfWidths(sequential=sequential, student=student)
+
+
+def precision_interval(
+    values: ArrayLike, *, half_width: float, at_least: int, at_most: int
+) -> SequentialInterval:
+    """Whether the mean is known to ± `half_width` yet, and its sequential interval.
+
+    The rule looks at the first `at_least` trials, then at one more each time. It stops at the first
+    prefix where both the sequential and Student's interval are narrow enough, and does not use
+    later values. So neither the order in which trials finish nor how many run at once changes
+    anything. See `precision_half_widths` for the interval. For a paired difference give
+    `differences(a, b)`.
+
+    Values that are all equal stop the rule from the fifth on: fewer may agree by chance where there
+    are few test images. There is no interval for them, since they show no spread to make one of.
+    Coverage was simulated with normal values, also in steps of up to half a standard deviation. A
+    long tail to one side lowers it (Gumbel's: 93.6 %, where naive stopping covers 86 to 91 %).
+
+    Args:
+        values: float64[n] in trial order, n may be 0.
+        half_width: the goal, in the unit of the values.
+        at_least: trials before the first look, 2 or more.
+        at_most: trials at which it ends in any case.
+
+    Raises:
+        ValueError: not one-dimensional, not finite, half_width ≤ 0 or not 2 ≤ at_least ≤ at_most.
+    """
+    if not (half_width > 0 and 2 <= at_least <= at_most):
+        raise ValueError(
+            f"half_width={half_width}, at_least={at_least}, at_most={at_most}: must be "
+            "half_width > 0 and 2 <= at_least <= at_most"
+        )
+    sample = checked_sample(values)[:at_most]
+    if sample.size == 0:
+        return SequentialInterval(0, None, None, None, False, False, None)
+    n = int(precision_half_widths(sample, at_most=at_most).first_within(half_width, at_least))
+    mean = sample_mean(sample[:n])
+    known = precision(sample[:n], goal=half_width, at_most=at_most)
+    satisfied = n >= at_least and known.satisfied
+    low, high = known.around(mean)
+    return SequentialInterval(
+        n=n,
+        mean=mean,
+        ci95_low=low,
+        ci95_high=high,
+        satisfied=satisfied,
+        stopped=satisfied or n == at_most,
+        student_half_width=known.student_half_width,
+    )
+
+
+def precision(values: ArrayLike, *, goal: float, at_most: int) -> Precision:
+    """How precisely the mean of `values` is known.
+
+    Args:
+        values: float64[n] in trial order, n may be 0 and is not more than `at_most`.
+        goal: the half-width asked for, in the unit of the values.
+        at_most: the number of trials at which replication stops in any case.
+
+    Raises:
+        ValueError: not one-dimensional, not finite, or more than `at_most`.
+    """
+    summary = summarize(values)
+    if summary.n == 0:
+        return Precision(None, None, satisfied=False, fixed_trials=None)
+    widths = precision_half_widths(values, at_most=at_most)
+    sequential, student = float(widths.sequential[-1]), float(widths.student[-1])
+    return Precision(
+        half_width=sequential if isfinite(sequential) else None,
+        student_half_width=student if isfinite(student) else None,
+        satisfied=max(sequential, student) <= goal,
+        fixed_trials=None if summary.std is None else fixed_replication(summary.std, goal),
+    )
+
+
+def fixed_replication(std: float, half_width: float) -> int:
+    """How many trials replication of a fixed size would need for ± `half_width`.
+
+    The smallest n ≥ 2 with t(0.975; n - 1) · std / √n ≤ half_width.
+
+    Raises:
+        ValueError: std < 0 or half_width ≤ 0, or either not finite.
+    """
+    if not (0 <= std < np.inf and 0 < half_width < np.inf):
+        raise ValueError(f"std={std}, half_width={half_width}: must be std >= 0, half_width > 0")
+    # Student's quantile exceeds the normal one, by so little that only a few steps remain.
+    n = max(2, int((float(special.ndtri(UPPER_QUANTILE)) * std / half_width) ** 2))
+    while t_quantile(n - 1) * std / sqrt(n) > half_width:
+        n += 1
+    return n
+
+
+def _prefix_std(sweeps: FloatArray) -> FloatArray:
+    """Standard deviation (ddof 1) of every prefix along the last axis; 0 for the first."""
+    deviations = sweeps - sweeps[..., :1]
+    n = np.arange(1, sweeps.shape[-1] + 1)
+    # Helmert's recursion adds squares only: sums of squares less squared sums would cancel.
+    sums = np.cumsum(deviations, axis=-1)
+    steps = deviations[..., 1:] - sums[..., :-1] / n[:-1]
+    squares = np.zeros_like(deviations)
+    squares[..., 1:] = np.cumsum(steps**2 * n[:-1] / n[1:], axis=-1)
+    result: FloatArray = np.sqrt(squares / np.maximum(n - 1, 1))
+    return result

@@ -1,0 +1,175 @@
+"""Intervals under optional stopping against simulations and hand-worked examples."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from samples import SWEEPS, known, repeatable
+from scipy import stats
+
+from mnist_ray.stats.samples import FloatArray
+from mnist_ray.stats.sequential import fixed_replication, precision_half_widths, precision_interval
+from mnist_ray.stats.summary import summarize
+
+
+@pytest.fixture(scope="module")
+def sweeps() -> FloatArray:
+    """Made-up accuracies less the truth, over their standard deviation: [SWEEPS, 100]."""
+    return np.random.default_rng(6).standard_normal((SWEEPS, 100))
+
+
+@pytest.mark.parametrize("at_most", [15, 100])
+@pytest.mark.parametrize("at_least", [2, 3, 5, 10])
+def test_rule_covers_the_truth_where_naive_stopping_does_not(
+    sweeps: FloatArray, at_least: int, at_most: int
+) -> None:
+    sweeps = sweeps[:, :at_most]
+    prefixes = precision_half_widths(sweeps, at_most=at_most)
+    rule, naive = [], []
+    for oracle in (1, 3, 10, 15, 20, 30, 50, 80, 120):
+        goal = 1.96 / oracle**0.5
+        stops = prefixes.first_within(goal, at_least)
+        rule.append(_coverage(sweeps, prefixes.sequential, stops))
+        stops = _first_within(prefixes.student, goal, at_least)
+        naive.append(_coverage(sweeps, prefixes.student, stops))
+    assert min(rule) >= 0.945
+    assert min(naive) < 0.945
+
+
+@pytest.mark.parametrize("at_least", [2, 5])
+def test_rule_takes_few_trials_more_than_one_who_knew_the_spread(
+    sweeps: FloatArray, at_least: int
+) -> None:
+    prefixes = precision_half_widths(sweeps, at_most=100)
+    for oracle in (5, 10, 20, 50, 80):
+        stops = prefixes.first_within(1.96 / oracle**0.5, at_least)
+        assert oracle < stops.mean() < oracle + 6
+
+
+@pytest.mark.parametrize(("at_least", "at_most", "goal"), [(2, 100, 0.6), (5, 20, 0.4)])
+def test_interval_is_that_of_the_simulated_rule(
+    sweeps: FloatArray, at_least: int, at_most: int, goal: float
+) -> None:
+    prefixes = precision_half_widths(sweeps[:200, :at_most], at_most=at_most)
+    stops = prefixes.first_within(goal, at_least)
+    for sweep, n, own in zip(sweeps, stops, prefixes.sequential, strict=False):
+        interval = precision_interval(sweep, half_width=goal, at_least=at_least, at_most=at_most)
+        assert interval.n == n
+        assert interval.mean == pytest.approx(sweep[:n].mean())
+        assert interval.ci95_high == pytest.approx(sweep[:n].mean() + own[n - 1])
+        assert interval.ci95_low == pytest.approx(sweep[:n].mean() - own[n - 1])
+
+
+def test_hand_worked_example() -> None:
+    # std 1, n = 5: plain t(4) = 2.776445, the rule's t(0.4·4 = 1.6) = 5.517244
+    values = np.array([1.0, -1.0, 1.0, -1.0, 0.0])
+    interval = precision_interval(values, half_width=1.0, at_least=5, at_most=100)
+    assert interval.n == 5
+    assert interval.mean == pytest.approx(0.0)
+    assert interval.student_half_width == pytest.approx(2.776445 / 5**0.5, rel=1e-6)
+    assert interval.ci95_high == pytest.approx(stats.t.ppf(0.975, 1.6) / 5**0.5)
+    assert not interval.satisfied
+    assert not interval.stopped
+
+
+@repeatable
+@given(
+    st.lists(st.integers(9000, 9999), max_size=30),
+    st.integers(2, 6),
+    st.integers(6, 25),
+    st.sampled_from([0.005, 0.02, 0.08]),
+)
+def test_later_trials_never_change_where_it_stopped(
+    correct: list[int], at_least: int, at_most: int, goal: float
+) -> None:
+    values = [count / 10_000 for count in correct]
+    looks = [
+        precision_interval(values[:n], half_width=goal, at_least=at_least, at_most=at_most)
+        for n in range(len(values) + 1)
+    ]
+    for n, look in enumerate(looks):
+        assert look.n <= min(n, at_most)
+        assert look.stopped or look.n == n
+        if look.satisfied:
+            assert look.n >= at_least
+            assert known(look.student_half_width) <= goal
+            assert (known(look.ci95_high) - known(look.ci95_low)) / 2 <= goal * (1 + 1e-9)
+        if look.stopped:
+            assert all(later == look for later in looks[n:])
+            break
+
+
+def test_before_the_first_look_there_is_an_interval_but_no_decision() -> None:
+    interval = precision_interval([0.90, 0.91, 0.90], half_width=0.5, at_least=5, at_most=10)
+    assert (interval.n, interval.satisfied, interval.stopped) == (3, False, False)
+    assert interval.ci95_low is not None
+
+
+def test_none_and_one_trial() -> None:
+    none, one = (
+        precision_interval(values, half_width=0.1, at_least=2, at_most=3) for values in ([], [0.9])
+    )
+    assert (none.n, none.mean, none.stopped) == (0, None, False)
+    assert (one.n, one.mean, one.stopped) == (1, 0.9, False)
+    assert one.ci95_low is one.ci95_high is one.student_half_width is None
+
+
+def test_without_a_choice_the_interval_is_the_plain_one() -> None:
+    values = [0.90, 0.93, 0.91, 0.95]
+    interval = precision_interval(values, half_width=0.001, at_least=4, at_most=4)
+    summary = summarize(values)
+    assert (interval.n, interval.satisfied, interval.stopped) == (4, False, True)
+    assert interval.ci95_low == pytest.approx(summary.ci95_low)
+    assert interval.ci95_high == pytest.approx(summary.ci95_high)
+
+
+def test_a_few_equal_values_do_not_stop_it() -> None:
+    looks = [
+        precision_interval([0.9] * n, half_width=0.01, at_least=2, at_most=100) for n in (2, 4, 5)
+    ]
+    assert [look.satisfied for look in looks] == [False, False, True]
+    assert looks[0].ci95_low is None
+    assert (looks[2].ci95_low, looks[2].ci95_high) == (0.9, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("half_width", "at_least", "at_most"),
+    [(0.0, 2, 3), (float("nan"), 2, 3), (0.1, 1, 3), (0.1, 4, 3)],
+)
+def test_goals_that_make_no_sense_are_refused(
+    half_width: float, at_least: int, at_most: int
+) -> None:
+    with pytest.raises(ValueError, match="must be half_width > 0"):
+        precision_interval([0.9], half_width=half_width, at_least=at_least, at_most=at_most)
+
+
+@repeatable
+@given(st.floats(0, 0.1), st.floats(0.001, 0.1))
+def test_fixed_replication_is_the_smallest_that_does(std: float, half_width: float) -> None:
+    n = fixed_replication(std, half_width)
+    assert stats.t.ppf(0.975, n - 1) * std / n**0.5 <= half_width * (1 + 1e-9)
+    if n > 2:
+        assert stats.t.ppf(0.975, n - 2) * std / (n - 1) ** 0.5 > half_width * (1 - 1e-9)
+
+
+def test_fixed_replication_of_a_known_case() -> None:
+    # t(17) = 2.1098: 2.1098 / √18 = 0.4973; t(16) = 2.1199: 2.1199 / √17 = 0.5141
+    assert fixed_replication(1.0, 0.5) == 18
+    assert fixed_replication(0.0, 0.5) == 2
+    with pytest.raises(ValueError, match="half_width > 0"):
+        fixed_replication(1.0, 0.0)
+
+
+def _coverage(sweeps: FloatArray, half_widths: FloatArray, stops: NDArray[np.intp]) -> float:
+    rows = np.arange(len(sweeps))
+    means = np.cumsum(sweeps, axis=1)[rows, stops - 1] / stops
+    return float(np.mean(np.abs(means) <= half_widths[rows, stops - 1]))
+
+
+def _first_within(half_widths: FloatArray, goal: float, at_least: int) -> NDArray[np.intp]:
+    enough = half_widths <= goal
+    enough[:, : at_least - 1] = False
+    enough[:, -1] = True
+    first: NDArray[np.intp] = enough.argmax(axis=1) + 1
+    return first
