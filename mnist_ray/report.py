@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _report(folders, options)
     except (InputError, StorageError) as error:
         print(f"mnist_ray.report: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, InputError) else 1
     return 0
 
 

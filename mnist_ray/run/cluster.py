@@ -116,9 +116,9 @@ def check_same_versions(info: ClusterInfo) -> None:
         )
 
 
-def answers_without_token(info: ClusterInfo) -> bool:
-    """Whether anyone who reaches the cluster can run code there."""
-    return "problem" not in _probe(info.address, {_AUTH_MODE: "disabled"})
+def answers_without_token(address: str) -> bool:
+    """Whether anyone who reaches the cluster at `address` can run code there."""
+    return "problem" not in _probe(address, {_AUTH_MODE: "disabled"})
 
 
 def submit_line(host: str) -> str:
@@ -157,13 +157,8 @@ def token_is_used(environment: Mapping[str, str] = os.environ) -> bool:
 
 def _probe(address: str, variables: Mapping[str, str]) -> dict[str, Any]:
     """What `cluster_probe` prints of `address`, with environment variables changed."""
-    # -P: beside the program lies a statistics.py, which is not Python's own.
-    program = [
-        sys.executable,
-        "-P",
-        str(Path(__file__).with_name("cluster_probe.py")),
-        address,
-    ]
+    # -P: what lies beside the program must not hide Python's own modules.
+    program = [sys.executable, "-P", str(Path(__file__).with_name("cluster_probe.py")), address]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **variables}
     try:
         child = subprocess.run(

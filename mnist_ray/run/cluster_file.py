@@ -38,7 +38,8 @@ class ClusterFile:
 
     path: Path
     config: Config
-    """As Ray completes it with its defaults."""
+    """As Ray completes it with its defaults, and with the full paths of what it syncs."""
+    syncs_relative_paths: bool = False
 
     @property
     def results(self) -> str | None:
@@ -57,9 +58,16 @@ class ClusterFile:
             if name != head
         )
 
+    @property
+    def where_to_launch(self) -> str:
+        """Where `ray up` must be given, as it looks up relative paths in its working folder."""
+        folder = self.path.absolute().parent
+        is_elsewhere = self.syncs_relative_paths and folder != Path.cwd()
+        return f"; give `ray up` in {folder}, where what it syncs lies" if is_elsewhere else ""
+
 
 def load_cluster_file(path: Path) -> ClusterFile:
-    """The file at `path`; what it syncs is looked up in the working directory, as `ray up` does.
+    """The file at `path`; what it syncs by a relative path is looked up beside it.
 
     Raises:
         InputError: it can't be read, Ray refuses it, or it breaks rules; all of them are told.
@@ -72,6 +80,9 @@ def load_cluster_file(path: Path) -> ClusterFile:
     if not isinstance(config, dict) or not isinstance(config.get("provider"), dict):
         raise InputError(f"{path}: no cluster file: it must be a mapping with a `provider`.")
     completed = _complete(path, config)
+    mounts = {at: Path(local).expanduser() for at, local in completed["file_mounts"].items()}
+    absolute = {at: str(path.absolute().parent / local) for at, local in mounts.items()}
+    completed = {**completed, "file_mounts": absolute}
     errors = [fault for rule in _RULES for fault in rule(completed)]
     if re.search(r"RAY_AUTH_TOKEN\s*[=:]", text):
         errors.append(
@@ -80,7 +91,8 @@ def load_cluster_file(path: Path) -> ClusterFile:
         )
     if errors:
         raise InputError("\n".join(f"{path}: {fault}" for fault in errors))
-    return ClusterFile(path, completed)
+    has_relative = any(not local.is_absolute() for local in mounts.values())
+    return ClusterFile(path, completed, has_relative)
 
 
 def _complete(path: Path, config: dict[str, Any]) -> Config:
@@ -168,10 +180,10 @@ def _token_is_required(config: Config) -> Iterator[str]:
 
 def _mounts_exist(config: Config) -> Iterator[str]:
     for remote, local in config["file_mounts"].items():
-        if Path(local).expanduser().exists():
+        if Path(local).exists():
             continue
         is_token = remote.endswith(_TOKEN_FILE)
-        remedy = f"Make it: {MAKE_TOKEN}" if is_token else "Run this in the project's folder."
+        remedy = f"Make it: {MAKE_TOKEN}" if is_token else "Put it there, or correct the path."
         yield f"file_mounts.{remote}: there is no {local}. {remedy}"
 
 
@@ -184,7 +196,7 @@ def _versions_are_pinned(config: Config) -> Iterator[str]:
                     f"{part}_setup_commands: {command!r} takes whatever is newest that day. Pin "
                     "it: pip install -c constraints.txt ..."
                 )
-    mounts = [Path(local).expanduser() for local in config["file_mounts"].values()]
+    mounts = map(Path, config["file_mounts"].values())
     constraints = [local for local in mounts if local.name == "constraints.txt"]
     if not constraints:
         yield "file_mounts: no constraints.txt, so nothing pins the nodes' versions. Add it."

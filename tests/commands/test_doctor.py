@@ -1,8 +1,10 @@
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +12,9 @@ import pytest
 from ray_head import free_port, running_head
 
 from mnist_ray import doctor
-from mnist_ray.doctor import (
-    Check,
-    Request,
-    check_auth,
-    check_closed,
-    check_cluster,
-    check_cluster_file,
-    check_data,
-    check_gpus,
-    check_memory,
-    check_node_versions,
-    check_results,
-    check_shared_memory,
-)
-from mnist_ray.run import machine
-from mnist_ray.run.cluster import check_reachable
+from mnist_ray.doctor import Request, examine_cluster, examine_cluster_file
+from mnist_ray.run import checks, machine
+from mnist_ray.run.checks import Check, conclude
 from mnist_ray.run.machine import Machine
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -57,62 +46,72 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
+def checked(examine: Callable[..., str], *given: object, **named: object) -> Check:
+    return conclude("it", partial(examine, *given, **named))
+
+
 # --- Machines ------------------------------------------------------------------------------------
 
 
 def test_a_fit_machine_passes_and_its_gpus_are_named() -> None:
-    assert check_memory([FIT], where="here").found == "16.0 GiB"
-    assert check_shared_memory([FIT], where="here").ok
-    assert check_gpus([FIT], where="here").found == "starts, and sees every GPU: 1 NVIDIA T4"
+    assert checks.memory([FIT]) == "16.0 GiB"
+    assert checks.shared_memory([FIT])
+    assert checks.tensorflow([FIT]) == "starts, and sees every GPU: 1 NVIDIA T4"
 
 
 def test_the_weakest_of_several_machines_decides() -> None:
     weak = replace(FIT, name="weak", memory=1 << 30, shared_memory=64 << 20)
-    memory = check_memory([FIT, weak], where="on nodes")
+    memory = checked(checks.memory, [FIT, weak])
     assert (memory.ok, memory.found) == (False, "1.0 GiB on weak")
-    assert check_shared_memory([weak, FIT], where="on nodes").found == "0.1 GiB free on weak"
+    assert checked(checks.shared_memory, [weak, FIT]).found == "0.1 GiB free on weak"
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_a_fault_with_its_remedy() -> None:
     blind = replace(FIT, tensorflow_gpus=0)
-    check = check_gpus([blind], where="here")
+    check = checked(checks.tensorflow, [blind])
     assert (check.ok, check.found) == (False, "sees 0 of 1 GPUs")
     assert ".[cuda]" in check.remedy
 
 
 def test_a_machine_without_gpus_is_no_fault() -> None:
-    check = check_gpus([replace(FIT, gpus=[], tensorflow_gpus=0)], where="here")
+    check = checked(checks.tensorflow, [replace(FIT, gpus=[], tensorflow_gpus=0)])
     assert check.ok
     assert "trials run on CPUs" in check.found
 
 
 def test_a_tensorflow_that_does_not_start_is_told_with_its_reason() -> None:
     broken = replace(FIT, tensorflow_gpus=None, tensorflow_error="ImportError: libcublas.so.12")
-    check = check_gpus([broken], where="here")
+    check = checked(checks.tensorflow, [broken])
     assert check == replace(check, ok=False, found="does not start: ImportError: libcublas.so.12")
 
 
 def test_no_shared_memory_folder_does_not_apply() -> None:
-    assert check_shared_memory([replace(FIT, shared_memory=None)], where="here").ok is None
+    assert checked(checks.shared_memory, [replace(FIT, shared_memory=None)]).ok is None
 
 
 def test_nodes_with_other_versions_are_named_with_both() -> None:
     node = replace(
         FIT, name="node-2", python_version="3.9.1", packages={**FIT.packages, "numpy": None}
     )
-    check = check_node_versions([FIT, node])
+    check = checked(checks.node_versions, [FIT, node])
     here = machine.installed_version("numpy")
     assert not check.ok
     assert check.found.startswith("node-2: Python 3.9.1, here 3.")
     assert f"node-2: numpy missing, here {here}" in check.found
-    assert check_node_versions([FIT]).ok
+    assert checked(checks.node_versions, [FIT]).ok
+
+
+def test_constraints_that_can_not_be_read_are_wrong_and_no_traceback(home: Path) -> None:
+    (home / "constraints.txt").write_text("ray = 2.60\n")
+    check = checked(checks.pins, for_cluster=True, path=home / "constraints.txt")
+    assert (check.ok, "line 1" in check.found) == (False, True)
 
 
 # --- Data and results ----------------------------------------------------------------------------
 
 
 def test_without_mnist_it_is_told_what_a_sweep_would_do_and_nothing_is_fetched(home: Path) -> None:
-    check = check_data(None)
+    check = checked(checks.mnist, None)
     assert check.ok is None
     assert "would download it there" in check.found
     assert list(home.iterdir()) == []
@@ -122,34 +121,34 @@ def test_data_that_was_given_is_read(home: Path, monkeypatch: pytest.MonkeyPatch
     images, labels = np.zeros((3, 28, 28), np.uint8), np.array([0, 1, 2])
     path = home / "mine.npz"
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
-    assert check_data(str(path)).found == f"{path} (--data): 6 images"
+    assert checks.mnist(str(path)) == f"{path} (--data): 6 images"
     monkeypatch.setenv("MNIST_RAY_DATA", str(path))
-    assert check_data(None).found == f"{path} (MNIST_RAY_DATA): 6 images"
+    assert checks.mnist(None) == f"{path} (MNIST_RAY_DATA): 6 images"
 
 
 def test_data_that_was_given_and_is_missing_is_a_fault() -> None:
-    check = check_data("nowhere.npz")
+    check = checked(checks.mnist, "nowhere.npz")
     assert not check.ok
     assert "nowhere.npz" in check.found
 
 
 def test_a_local_folder_is_tried_and_left_as_it_was(home: Path) -> None:
-    check = check_results("some/new/folder", None)
+    check = checked(checks.results, "some/new/folder", None)
     assert (check.ok, check.found) == (True, "some/new/folder: written, read and deleted")
     assert list(home.iterdir()) == []
 
 
 def test_a_folder_that_can_not_be_written_is_a_fault(home: Path) -> None:
     (home / "file").write_text("")
-    check = check_results("file/results", None)
+    check = checked(checks.results, "file/results", None)
     assert not check.ok
     assert "file/results can't be written" in check.found
 
 
 def test_object_storage_is_tried_and_no_object_is_left(bucket: str) -> None:
-    check = check_results(f"s3://results/mnist-ray?{bucket}", None)
+    check = checked(checks.results, f"s3://results/mnist-ray?{bucket}", None)
     assert check.ok, check.found
-    missing = check_results(f"s3://no-such-bucket/mnist-ray?{bucket}", None)
+    missing = checked(checks.results, f"s3://no-such-bucket/mnist-ray?{bucket}", None)
     assert not missing.ok
     import boto3
 
@@ -182,12 +181,13 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_without_a_cluster_its_checks_do_not_apply() -> None:
-    checks = [check_cluster_file(None)[0], check_auth(Request()), *check_cluster(None)]
-    assert [check.ok for check in checks] == [None, None, None]
+    concluded = [examine_cluster_file(None)[0], *examine_cluster(Request())]
+    assert [check.ok for check in concluded] == [None, None, None]
 
 
 def test_a_cluster_file_with_faults_is_told_with_them(home: Path) -> None:
-    check, found = check_cluster_file(PROJECT / "cluster.yaml")  # synced files are not here
+    alone = shutil.copy(PROJECT / "cluster.yaml", home)  # what it syncs is not here
+    check, found = examine_cluster_file(Path(alone))
     assert (check.ok, found) == (False, None)
     assert "ray get-auth-token --generate" in check.found
 
@@ -195,24 +195,24 @@ def test_a_cluster_file_with_faults_is_told_with_them(home: Path) -> None:
 def test_for_a_cluster_a_token_must_be_here_and_be_sent(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = Request(address="10.0.0.5:6379")
-    assert check_auth(request).remedy == "ray get-auth-token --generate"
+    assert checked(checks.token, is_needed=True).remedy == "ray get-auth-token --generate"
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text(TOKEN)
-    assert check_auth(request).remedy == "export RAY_AUTH_MODE=token"
+    assert checked(checks.token, is_needed=True).remedy == "export RAY_AUTH_MODE=token"
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    assert check_auth(request).ok
+    assert checked(checks.token, is_needed=True).ok
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "no address"])
 def test_an_address_that_can_not_be_joined_is_a_fault(address: str) -> None:
-    (check,) = check_cluster(address)
+    token, check = examine_cluster(Request(address=address))
     assert not check.ok
+    assert token.ok is False  # there is something to send it to
 
 
 def test_a_cluster_that_anyone_may_use_is_a_fault() -> None:
     with running_head({"RAY_AUTH_MODE": "disabled"}) as address:
-        check = check_closed(check_reachable(address))
+        check = checked(checks.closed, address)
     assert (check.ok, check.found) == (False, "off: anyone who reaches it can run code there")
 
 

@@ -1,5 +1,6 @@
 import importlib.metadata
 import re
+import shutil
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ def shipped() -> Config:
 
 @pytest.fixture
 def project(tmp_path: Path, shipped: Config, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all that the shipped file syncs, as working directory, and a token."""
+    """A folder with the shipped file and all that it syncs, as working directory; and a token."""
     home, folder = tmp_path / "home", tmp_path / "project"
     folder.mkdir()
     for local in shipped["file_mounts"].values():
@@ -35,6 +36,7 @@ def project(tmp_path: Path, shipped: Config, monkeypatch: pytest.MonkeyPatch) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
     (folder / "constraints.txt").write_text(f"ray=={RAY}\ntensorflow==2.21.0\n")
+    shutil.copy(SHIPPED, folder)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(folder)
     return folder
@@ -44,7 +46,7 @@ def project(tmp_path: Path, shipped: Config, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_shipped_file_is_valid_by_rays_schema_and_our_rules(project: Path) -> None:
-    found = load_cluster_file(SHIPPED)
+    found = load_cluster_file(project / "cluster.yaml")
     assert found.workers == "0 to 8 gpu_worker"
     assert found.config["idle_timeout_minutes"] == 5
 
@@ -76,7 +78,7 @@ def test_the_token_travels_as_a_file_and_every_ray_asks_for_it(shipped: Config) 
 
 
 def test_the_results_are_unknown_until_a_bucket_is_named(project: Path) -> None:
-    assert load_cluster_file(SHIPPED).results is None
+    assert load_cluster_file(project / "cluster.yaml").results is None
     edited = project / "mine.yaml"
     edited.write_text(SHIPPED.read_text().replace("YOUR-BUCKET", "digits"))
     assert load_cluster_file(edited).results == "s3://digits/mnist-ray"
@@ -241,7 +243,7 @@ def _unknown_provider(config: Config) -> None:
         (_no_auth, r"worker_start_ray_commands: Ray starts without RAY_AUTH_MODE=token"),
         (_no_token, r"file_mounts: the token does not reach the nodes"),
         (_token_in_file, r"RAY_AUTH_TOKEN: the token stands in the file"),
-        (_missing_folder, r"file_mounts\.~/more: there is no more"),
+        (_missing_folder, r"file_mounts\.~/more: there is no .*/more"),
         (_unpinned, r"'pip install ray' takes whatever is newest that day"),
         (_no_memory, r"gpu_worker\.resources: no memory; .* Set \{memory: BYTES\}"),
         (_misspelt, r"Ray refuses it: .*'max_worker' was unexpected"),
@@ -271,19 +273,28 @@ def test_all_broken_rules_are_told_at_once(project: Path, shipped: Config) -> No
 def test_a_missing_token_is_told_with_the_command_that_makes_it(project: Path) -> None:
     Path("~/.ray/auth_token").expanduser().unlink()
     with pytest.raises(InputError, match="ray get-auth-token --generate"):
-        load_cluster_file(SHIPPED)
+        load_cluster_file(project / "cluster.yaml")
 
 
 def test_constraints_of_another_ray_than_the_one_here_are_refused(project: Path) -> None:
     (project / "constraints.txt").write_text("ray==2.9.0\ntensorflow==2.21.0\n")
     with pytest.raises(InputError, match=f"pins Ray 2.9.0, but here is Ray {RAY}"):
-        load_cluster_file(SHIPPED)
+        load_cluster_file(project / "cluster.yaml")
 
 
 def test_constraints_that_leave_tensorflow_open_are_refused(project: Path) -> None:
     (project / "constraints.txt").write_text(f"ray=={RAY}\ntensorflow>=2.20\n")
     with pytest.raises(InputError, match="does not pin tensorflow"):
-        load_cluster_file(SHIPPED)
+        load_cluster_file(project / "cluster.yaml")
+
+
+def test_from_another_folder_the_file_is_examined_and_where_to_launch_it_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load_cluster_file(Path("cluster.yaml")).where_to_launch == ""
+    monkeypatch.chdir(tmp_path)
+    found = load_cluster_file(project / "cluster.yaml")
+    assert f"give `ray up` in {project}" in found.where_to_launch
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "cluster_name: x\n"])

@@ -1,0 +1,309 @@
+"""What the doctor examines: this machine, the data, the place of the results, and a cluster.
+
+A check is a function that returns what it found. It raises `Unfit` where that will not do, and
+`NotApplicable` where there is nothing to examine.
+"""
+
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mnist_ray.data import dataset as data
+from mnist_ray.errors import InputError
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.run import cluster, packages
+from mnist_ray.run.cluster_file import ClusterFile
+from mnist_ray.run.machine import COMPARED_PACKAGES, Machine, installed_version
+
+T = TypeVar("T")
+
+RESULTS_LIMIT_SECONDS = 20.0
+NEEDED_MEMORY = 2 << 30
+"""Bytes: one trial, its data and Ray beside it."""
+NEEDED_SHARED_MEMORY = 256 << 20
+"""Bytes: MNIST in Ray's object store, which moves to the disk where it finds less."""
+
+_INSTALL = "pip install -c constraints.txt ."
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's answer."""
+
+    name: str
+    ok: bool | None
+    """None where it does not apply."""
+    found: str
+    remedy: str = ""
+    """What to do, where `ok` is False and `found` does not say it already."""
+
+
+class Unfit(Exception):  # noqa: N818 - a finding, not an error of the program
+    """What was found will not do; `remedy` says what to do, where the finding does not."""
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(found)
+        self.remedy = remedy
+
+
+class NotApplicable(Exception):  # noqa: N818 - a finding, not an error of the program
+    """There is nothing to examine, and nothing wrong with that."""
+
+
+def conclude(name: str, examine: Callable[[], str], *, remedy: str = "") -> Check:
+    """The check called `name`; `remedy` is for input that `examine` refuses."""
+    try:
+        return Check(name, True, examine())
+    except NotApplicable as reason:
+        return Check(name, None, str(reason))
+    except Unfit as unfit:
+        return Check(name, False, str(unfit), unfit.remedy)
+    except InputError as error:
+        return Check(name, False, str(error), remedy)
+
+
+# This machine
+
+
+def python() -> str:
+    """Whether this Python is one that the project supports."""
+    version, allowed = platform.python_version(), packages.read_requirements().python
+    if not allowed.contains(version, prereleases=True):
+        remedy = "Make an environment with such a Python: uv venv"
+        raise Unfit(f"Python {version}, allowed {allowed}", remedy)
+    return version
+
+
+def installed_packages() -> str:
+    """Whether every package that the project needs is here, within its range."""
+    errors = packages.package_faults(packages.read_requirements())
+    if errors:
+        raise Unfit("; ".join(errors), _INSTALL)
+    return ", ".join(f"{name} {installed_version(name)}" for name in COMPARED_PACKAGES)
+
+
+def pins(*, for_cluster: bool, path: Path | None = None) -> str:
+    """Whether the packages that matter are those of constraints.txt, which a cluster's nodes have.
+
+    Without a cluster only the ranges matter, so a difference is shown but is not wrong.
+    """
+    path = path or packages.find_constraints()
+    if path is None:
+        raise NotApplicable("there is no constraints.txt beside the package")
+    pinned = packages.read_constraints(path)
+    matter = {package: pinned[package] for package in COMPARED_PACKAGES if package in pinned}
+    differences = packages.pin_differences(matter)
+    if not differences:
+        return f"{', '.join(matter)} as in {path.name}"
+    if for_cluster:
+        raise Unfit("; ".join(differences), f"pip install -c {path.name} .")
+    raise NotApplicable(f"matters for a cluster only: {'; '.join(differences)}")
+
+
+def memory(machines: Sequence[Machine]) -> str:
+    """Whether the smallest machine can hold a trial."""
+    least = min(machines, key=lambda one: one.memory)
+    found = f"{_gib(least.memory)}{_of(least, machines)}"
+    if least.memory < NEEDED_MEMORY:
+        remedy = f"A trial needs {_gib(NEEDED_MEMORY)}: take a larger machine or raise its limit"
+        raise Unfit(found, remedy)
+    return found
+
+
+def shared_memory(machines: Sequence[Machine]) -> str:
+    """Whether Ray's object store, through which trials get their data, fits in /dev/shm."""
+    sizes = [(one.shared_memory, one) for one in machines if one.shared_memory is not None]
+    if not sizes:
+        raise NotApplicable("this system has none; Ray uses files")
+    least, where = min(sizes, key=lambda size: size[0])
+    found = f"{_gib(least)} free{_of(where, machines)}"
+    if least < NEEDED_SHARED_MEMORY:
+        raise Unfit(found, "In a container: docker run --shm-size=2g, or delete files")
+    return found
+
+
+def tensorflow(machines: Sequence[Machine]) -> str:
+    """Whether TensorFlow starts, and sees every GPU that is there."""
+    for one in machines:
+        if one.tensorflow_gpus is None:
+            raise Unfit(f"does not start{_of(one, machines)}: {one.tensorflow_error}", _INSTALL)
+    for one in machines:
+        if (one.tensorflow_gpus or 0) < len(one.gpus):
+            raise Unfit(
+                f"sees {one.tensorflow_gpus} of {len(one.gpus)} GPUs{_of(one, machines)}",
+                "pip install -c constraints.txt '.[cuda]' (not tensorflow-cpu), and see that "
+                "nvidia-smi shows a driver that is new enough",
+            )
+    return _gpus_in_words(machines)
+
+
+MACHINE_CHECKS: dict[str, Callable[[Sequence[Machine]], str]] = {
+    "memory": memory,
+    "/dev/shm": shared_memory,  # noqa: S108 - no file of ours
+    "TensorFlow": tensorflow,
+}
+
+
+def mnist(path: str | None) -> str:
+    """Whether MNIST is here; if not, what a sweep would do. Nothing is downloaded.
+
+    Args:
+        path: where it lies; else MNIST_RAY_DATA says so, else it is looked up in Keras' cache.
+    """
+    given = path or os.environ.get("MNIST_RAY_DATA")
+    if given:
+        source = "--data" if path else "MNIST_RAY_DATA"
+        try:
+            dataset = data.load_dataset("mnist", data=given)
+        except InputError as error:
+            raise Unfit(f"{source}: {error}") from error
+        images = len(dataset.train_images) + len(dataset.test_images)
+        return f"{given} ({source}): {images} images"
+    cached = data.find_cached_mnist()
+    if cached is not None:
+        return f"MNIST in Keras' cache: {cached}"
+    raise NotApplicable(
+        "MNIST is not in Keras' cache. A sweep of MNIST would download it there (11 MB); without "
+        "network, `notebook` runs on scikit-learn's digits when no space is named"
+    )
+
+
+def results(location: str | None, cluster_file: ClusterFile | None) -> str:
+    """Whether one small object can be put, read and deleted where the results go."""
+    if location is None and cluster_file is not None:
+        location = cluster_file.results
+        if location is None:
+            raise NotApplicable(
+                f"{cluster_file.path}: metadata.results names no bucket yet; not tried"
+            )
+    place = location or "results"
+    try:
+        _within(RESULTS_LIMIT_SECONDS, lambda: _try_to_write(place))
+    except TimeoutError as error:
+        found = f"{place}: no answer in {RESULTS_LIMIT_SECONDS:g} s"
+        raise Unfit(found, "See that the URI and the network are right") from error
+    return f"{place}: written, read and deleted"
+
+
+# The cluster
+
+
+def token(*, is_needed: bool) -> str:
+    """Whether a token is here and is sent, where there is a cluster to send it to."""
+    if not is_needed:
+        raise NotApplicable("a Ray of one's own is reached from this machine alone")
+    found = cluster.find_token()
+    if not found.usable:
+        raise Unfit(f"none in {found.source}", cluster.MAKE_TOKEN)
+    if not cluster.token_is_used():
+        raise Unfit(
+            f"in {found.source}, but RAY_AUTH_MODE is not `token`: it is not sent",
+            cluster.USE_TOKEN,
+        )
+    return f"in {found.source}, and sent"
+
+
+def reachable(address: str | None) -> str:
+    """Whether a running cluster answers at `address`, with the versions that are here."""
+    if address is None:
+        raise NotApplicable("none given (--address auto or host:port)")
+    info = cluster.check_reachable(address)
+    cluster.check_same_versions(info)
+    return f"{info.address}: Ray {info.ray_version}, Python {info.python_version}"
+
+
+def closed(address: str) -> str:
+    """Whether the cluster at `address` refuses whoever has no token."""
+    if cluster.answers_without_token(address):
+        raise Unfit(
+            "off: anyone who reaches it can run code there",
+            f"{cluster.MAKE_TOKEN}, and start Ray with RAY_AUTH_MODE=token on every node",
+        )
+    return "refuses whoever has no token"
+
+
+def node_versions(nodes: Sequence[Machine]) -> str:
+    """Whether Python and the packages that matter are the same here and on every node."""
+    here = platform.python_version()
+    own = {package: installed_version(package) for package in COMPARED_PACKAGES}
+    differences = [
+        f"{node.name}: {what} {there or 'missing'}, here {expected or 'missing'}"
+        for node in nodes
+        for what, there, expected in [
+            ("Python", node.python_version, here),
+            *((package, node.packages.get(package), own[package]) for package in own),
+        ]
+        if there != expected
+    ]
+    if differences:
+        remedy = "Install the same on every node: pip install -c constraints.txt ."
+        raise Unfit(_shortened(differences), remedy)
+    return f"the same here and on {len(nodes)}"
+
+
+# Words and means
+
+
+def _try_to_write(place: str) -> None:
+    folder = ResultsFolder.open(place)
+    with _no_new_folders(Path(folder.path) if folder.is_local else None):
+        folder.check_writable()
+
+
+@contextmanager
+def _no_new_folders(path: Path | None) -> Iterator[None]:
+    """Removes, at the end, the folders down to `path` that were not there at the beginning."""
+    candidates = [] if path is None else [path, *path.parents]
+    missing = [folder for folder in candidates if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in missing:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """What `work` returns or raises; a TimeoutError where it takes longer.
+
+    It runs in a thread that the process does not wait for at its end: pyarrow's connections have
+    no time limit that could be set for all kinds of storage.
+    """
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(work())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return answer.result(timeout=seconds)
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"
+
+
+def _of(one: Machine, machines: Sequence[Machine]) -> str:
+    """Which machine it is, where there are several."""
+    return f" on {one.name}" if len(machines) > 1 else ""
+
+
+def _gpus_in_words(machines: Sequence[Machine]) -> str:
+    names = sorted(name for one in machines for name in one.gpus)
+    if not names:
+        return "starts; there is no GPU, so trials run on CPUs"
+    kinds = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+    return f"starts, and sees every GPU: {kinds}"
+
+
+def _shortened(differences: Sequence[str], most: int = 4) -> str:
+    rest = len(differences) - most
+    return "; ".join(differences[:most]) + (f"; and {rest} more" if rest > 0 else "")
