@@ -27,6 +27,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry mnist_ray
 
 bench: $(VENV)/.installed-run
 	$(BIN)/python benchmarks/bench.py

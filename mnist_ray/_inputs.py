@@ -2,9 +2,12 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from mnist_ray.errors import InputError
 
 # What is heavy is imported where it is used, so that `--help` stays quick.
 if TYPE_CHECKING:
@@ -63,6 +66,16 @@ def _load(space: "Space", data: str | None) -> "Dataset":
         data = data or os.environ.get("MNIST_RAY_DATA") or None
     base = space.source.parent if space.source else None
     return load_dataset(space.dataset, data=data, base=base)
+
+
+def report_error(error: Exception, *, command: str) -> int:
+    """Print the error that ended `command`; its exit code.
+
+    That is 2 where something given cannot be used (`InputError`), and 1 where something went wrong
+    later, such as a results place that cannot be reached any more (`StorageError`).
+    """
+    print(f"{command}: {error}", file=sys.stderr)
+    return 2 if isinstance(error, InputError) else 1
 
 
 def integer(*, least: int) -> Callable[[str], int]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_ray._inputs import report_error
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 
@@ -27,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         _report(folders, options)
     except (InputError, StorageError) as error:
-        print(f"mnist_ray.report: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+        return report_error(error, command="mnist_ray.report")
     return 0
 
 

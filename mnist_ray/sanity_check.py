@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray._inputs import integer
+from mnist_ray._inputs import integer, report_error
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 
@@ -345,8 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _check_picture(options.save)
         _run(options)
     except (InputError, StorageError) as error:
-        print(f"mnist_ray.sanity_check: {error}", file=sys.stderr)
-        return 2
+        return report_error(error, command="mnist_ray.sanity_check")
     return 0
 
 

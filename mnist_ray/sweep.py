@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mnist_ray._inputs import integer
+from mnist_ray._inputs import integer, report_error
 from mnist_ray.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mnist_ray.view.terminal import Terminal
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
-_FINISHED, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
+_FINISHED, _SOME_FAILED, _INTERRUPTED = 0, 1, 130
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _interruptible(), _interruption_regained():
             return run(options).exit_code
-    except InputError as error:
-        print(f"mnist_ray: {error}", file=sys.stderr)
-        return _BAD_INPUT
-    except StorageError as error:
-        print(f"mnist_ray: {error}", file=sys.stderr)
-        return _SOME_FAILED
+    except (InputError, StorageError) as error:
+        return report_error(error, command="mnist_ray")
     except KeyboardInterrupt:
         return _INTERRUPTED
 
