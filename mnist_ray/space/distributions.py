@@ -90,8 +90,9 @@ class Options(Distribution):
         return self.options[self.options.index(plain)]
 
     def doubles(self) -> dict[int, JsonValue]:
-        """Options that stand in the list already, by index; 1, 1.0 and true are not the same."""
-        texts = [json.dumps(option) for option in self.options]
+        """Options that stand in the list already, by index; 1 and 1.0 are the same value."""
+        # As JSON, since Python holds true and 1 to be equal.
+        texts = [json.dumps(_whole_as_integers(option)) for option in self.options]
         return {i: self.options[i] for i, text in enumerate(texts) if text in texts[:i]}
 
 
@@ -257,6 +258,13 @@ def parse_distribution(given: Mapping[str, JsonValue]) -> Distribution:
 def _is_number(value: JsonValue) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _whole_as_integers(value: JsonValue) -> JsonValue:
+    if isinstance(value, list):
+        return [_whole_as_integers(item) for item in value]
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value  # type: ignore[arg-type]
 
 
 def _require(condition: bool) -> None:

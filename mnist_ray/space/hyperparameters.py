@@ -7,7 +7,15 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainValidator,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from mnist_ray.space.distributions import Distribution, Options, parse_distribution
@@ -122,6 +130,16 @@ Optimizer = Literal["adam", "sgd", "rmsprop", "adagrad", "adadelta", "adamax"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 
+def _is_no_number(value: object) -> object:
+    if type(value) is int:  # pydantic's `Literal` takes 1 for true
+        raise PydanticCustomError("number", "a number")
+    return value
+
+
+JitCompile = Annotated[Literal["auto", True, False], BeforeValidator(_is_no_number)]
+"""Whether steps are compiled with XLA; `auto` does so on GPUs alone."""
+
+
 class Training(Settings):
     """How one model is trained."""
 
@@ -133,6 +151,15 @@ class Training(Settings):
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(0.001, description="a number above 0")
     precision: Precision = Field("float32", description="float32, mixed_float16 or mixed_bfloat16")
+    jit_compile: JitCompile = Field("auto", description="auto, true or false")
+
+    def identity(self) -> dict[str, JsonValue]:
+        """What identifies a cell: all, except `jit_compile` where the device decides on it.
+
+        Trials from before that setting so keep their keys, and tables their columns.
+        """
+        data = self.to_data()
+        return {key: data[key] for key in data if (key, data[key]) != ("jit_compile", "auto")}
 
 
 def kind_of(value: JsonValue) -> str | None:

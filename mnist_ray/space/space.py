@@ -75,7 +75,7 @@ class Cell:
     def columns(self) -> dict[str, JsonValue]:
         """All hyperparameters by the names of their columns, in the tables' order."""
         presentation: dict[str, JsonValue] = {"shift": self.shift, "canvas": self.canvas}
-        return self.hyperparameters | self.training.to_data() | presentation
+        return self.hyperparameters | self.training.identity() | presentation
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,18 @@ class Space(SpaceFile):
         """All cells that are known without searching, for images of (height, width).
 
         Architectures x variants x the values of every grid in the file's order (the architecture's
-        hyperparameters, the variant's, training's), the last varying fastest. Pairs of architecture
-        and variant that are searched have none here.
+        hyperparameters, the variant's, training's), the last varying fastest; each cell once, also
+        where a grid has a default and the value that it stands for. Pairs of architecture and
+        variant that are searched have none here.
         """
         searched = self.search_spaces()
-        return [
+        cells = [
             self.bind(architecture, variant, values, image_size)
             for architecture, variant in self.pairs()
             if (architecture, variant) not in searched
             for values in self._grid(architecture, variant)
         ]
+        return list({cell.name: cell for cell in cells}.values())
 
     def search_spaces(self) -> dict[tuple[str, str], dict[str, Distribution]]:
         """The distributions to sample, by column, of each searched (architecture, variant)."""

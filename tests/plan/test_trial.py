@@ -48,6 +48,7 @@ CELLS = st.builds(
         optimizer=st.sampled_from(["adam", "sgd"]),
         learning_rate=st.sampled_from([0.001, 0.0010000001, 1.0]),
         precision=st.sampled_from(["float32", "mixed_bfloat16"]),
+        jit_compile=st.sampled_from(["auto", True, False]),
     ),
 )
 TRIALS = st.builds(
@@ -68,7 +69,7 @@ def what_changes_the_result(trial: Trial) -> str:
     model = (cell.builder, trial.source_digest, sorted(cell.hyperparameters.items()))
     fitted = (training.epochs, training.batch_size, training.validation_split)
     stepped = (training.optimizer, training.learning_rate, training.precision)
-    return repr((seeds, data, model, fitted, stepped))
+    return repr((seeds, data, model, fitted, stepped, training.jit_compile))
 
 
 def one_change_at_most(trial: Trial) -> st.SearchStrategy[Trial]:

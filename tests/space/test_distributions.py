@@ -118,6 +118,7 @@ def test_drawn_values_become_plain_data() -> None:
     assert [type(value) for value in drawn] == [float, int, int, float, list]
 
 
-def test_options_that_only_python_holds_equal_are_no_doubles() -> None:
-    assert Choice((1, True, 1.0, "1")).doubles() == {}
+def test_equal_numbers_are_doubles_however_they_are_written() -> None:
     assert Choice((1, 2, 1, [3], [3])).doubles() == {2: 1, 4: [3]}
+    assert Choice((1, 1.0, [2.0, 0.0], [2, -0.0], 1.5)).doubles() == {1: 1.0, 3: [2, -0.0]}
+    assert Choice((1, True, "1", None, "null", [1], [True])).doubles() == {}

@@ -88,6 +88,7 @@ def test_only_name_architectures_and_variants_are_required() -> None:
         optimizer="adam",
         learning_rate=0.001,
         precision="float32",
+        jit_compile="auto",
     )
     assert (space.trials, space.seed, space.checkpoint_every) == (3, 0, 10.0)
     assert (space.search, space.confirm, space.race, space.early_stopping) == (
@@ -215,6 +216,25 @@ def test_a_grid_multiplies_the_cells_and_later_keys_vary_fastest() -> None:
 def test_grid_values_take_the_hyperparameters_type() -> None:
     cells = space_of(BASE + "training: {learning_rate: {grid_search: [1, 0.1]}}").cells(MNIST)
     assert isinstance(cells[0].training.learning_rate, float)
+
+
+def test_a_grid_that_names_a_default_and_its_value_has_the_cell_once() -> None:
+    grid = "shift: {grid_search: [0, 20]}, canvas: {grid_search: [null, 48]}"
+    cells = space_of(BASE.replace("shift: 20", grid)).cells(MNIST)
+    shifted = [(cell.shift, cell.canvas) for cell in cells if cell.variant == "shifted"]
+    assert shifted == [(0, 28), (0, 48), (20, 48)] * 2
+
+
+def test_compiling_is_left_to_the_device_unless_it_is_asked_for() -> None:
+    assert space_of(BASE).training.jit_compile == "auto"
+    assert "jit_compile" not in space_of(BASE).cells(MNIST)[0].columns()
+    asked = space_of(BASE + "training: {jit_compile: true}")
+    assert asked.cells(MNIST)[0].columns()["jit_compile"] is True
+    assert load_written(asked) == asked
+    grid = space_of(BASE + "training: {jit_compile: {grid_search: [auto, true, false]}}")
+    found = [cell.training.jit_compile for cell in grid.cells(MNIST)]
+    assert found == ["auto", True, False] * 4
+    assert len({cell.name for cell in grid.cells(MNIST)}) == 12
 
 
 # Searches
@@ -488,6 +508,9 @@ BAD = [
     (BASE + "training: {learning_rate: true}", "learning_rate: got true", "above 0"),
     (BASE + "training: {optimizer: adm}", 'got "adm" (did you mean "adam"?)', "adam, sgd"),
     (BASE + "training: {precision: float16}", 'precision: got "float16"', "mixed_float16"),
+    (BASE + "training: {jit_compile: on}", 'jit_compile: got "on"', "auto, true or false"),
+    (BASE + "training: {jit_compile: 1}", "jit_compile: got 1", "auto, true or false"),
+    (BASE + "training: {jit_compile: auot}", 'did you mean "auto"?', "auto, true or false"),
     (BASE.replace("shift: 20", "shift: -1"), "variants.shifted.shift: got -1", "from 0"),
     (BASE.replace("shift: 20", "canvas: 0"), "variants.shifted.canvas: got 0", "from 1"),
     (BASE.replace("cnn: {}", "cnn: {filters: []}"), "cnn.filters: got []", "at least one integer"),
@@ -567,6 +590,8 @@ BAD = [
         "training.learning_rate.grid_search[1]: 1.0 is given twice",
         "",
     ),
+    (OWN % "width: {grid_search: [1, 1.0]}", "mine.width.grid_search[1]: 1.0 is given twice", ""),
+    (OWN % "width: {grid_search: [[1], [1.0]]}", "width.grid_search[1]: [1.0] is given twice", ""),
     (BASE + "seed: {choice: [1, 2]}", 'seed: got {"choice": [1, 2]}', "an integer from 0"),
     (
         SEARCHED + "training: {epochs: {grid_search: [1, 2]}}",
