@@ -9,6 +9,7 @@ from functools import cached_property
 
 from pydantic import JsonValue
 
+from mnist_ray.analysis.settings import varying_by_family
 from mnist_ray.ledger.identity import PROTOCOL
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
@@ -233,15 +234,7 @@ def _varying_by_family(
     cells_results: Sequence[CellResults],
 ) -> dict[tuple[str, str, str], list[str]]:
     """The hyperparameters that vary within each sweep, architecture and variant."""
-    families: dict[tuple[str, str, str], dict[str, set[str]]] = {}
-    for cell_results in cells_results:
-        seen = families.setdefault(_family(cell_results), {})
-        for name, value in cell_results.cell.columns().items():
-            seen.setdefault(name, set()).add(shown_value(value))
-    return {
-        family: [name for name, values in seen.items() if len(values) > 1]
-        for family, seen in families.items()
-    }
+    return varying_by_family((_family(each), each.cell.columns()) for each in cells_results)
 
 
 def _selections(searches: Iterable[SearchState]) -> dict[str, Selection]:

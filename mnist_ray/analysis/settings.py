@@ -1,0 +1,36 @@
+"""Which settings differ: the one way to find out, for labels, columns and comparisons."""
+
+import json
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
+
+Settings = Mapping[str, object]
+"""Values by name, as in `Cell.columns()` or in a row of a table."""
+
+Family = TypeVar("Family", bound=Hashable)
+
+
+def varying(settings: Iterable[Settings]) -> list[str]:
+    """The names that have more than one value, in order of first appearance.
+
+    A name that is missing somewhere has no value there; one that is null has the value null.
+    """
+    return varying_by_family((None, each) for each in settings).get(None, [])
+
+
+def varying_by_family(settings: Iterable[tuple[Family, Settings]]) -> dict[Family, list[str]]:
+    """For each family the names that have more than one value within it; see `varying`."""
+    families: dict[Family, dict[str, set[str]]] = {}
+    for family, each in settings:
+        seen = families.setdefault(family, {})
+        for name, value in each.items():
+            seen.setdefault(name, set()).add(canonical(value))
+    return {
+        family: [name for name, values in seen.items() if len(values) > 1]
+        for family, seen in families.items()
+    }
+
+
+def canonical(value: object) -> str:
+    """A text that is equal for equal settings only: 1, 1.0 and true are three values."""
+    return json.dumps(value, sort_keys=True)
