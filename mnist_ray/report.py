@@ -108,7 +108,9 @@ def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
             "for (any more); they stay in the ledger and out of the report."
         )
     cells_results = (*results.cells_results, *results.searched)
-    for record in (record for cell_results in cells_results for record in cell_results.failed):
+    # By key: cells of equal settings share their trials.
+    failed = {record.key: record for cell in cells_results for record in cell.failed}
+    for record in failed.values():
         print(f"Failed: {record.error}")
         print(f"  python -m mnist_ray.report {folder.uri} --traceback {record.key[:8]}")
 

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +103,8 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
         [cell_results for cell_results in results.cells_results if cell_results.finished]
     )
     names, short_names = labels(cells_results), labels(cells_results, variants=False)
-    has_model = [folder.exists(_model_file(folder, cell_results)) for cell_results in cells_results]
-    if not any(has_model):
+    files = [_model_file(folder, cell_results) for cell_results in cells_results]
+    if not any(files):
         raise InputError(
             f"results: {folder.uri} has no saved models of what its space asks for; "
             "python -m mnist_ray.sweep keeps one of each cell when a trial of it finishes."
@@ -115,12 +114,19 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
         indices=indices,
         truth=test_set.labels[indices].astype(np.int64),
         verdicts=[
-            _verdict(folder, cell_results, test_set=test_set, indices=indices, labels=(name, short))
-            for cell_results, name, short in compress(
-                zip(cells_results, names, short_names, strict=True), has_model
+            _verdict(
+                cell_results,
+                _load_model(folder, file, cell_results.cell),
+                test_set=test_set,
+                indices=indices,
+                labels=(name, short),
             )
+            for cell_results, file, name, short in zip(
+                cells_results, files, names, short_names, strict=True
+            )
+            if file is not None
         ],
-        without_model=[name for name, has in zip(names, has_model, strict=True) if not has],
+        without_model=[name for name, file in zip(names, files, strict=True) if file is None],
     )
 
 
@@ -135,30 +141,36 @@ def _draw(test_set: "TestSet", *, digits: int, seed: int, uri: str) -> NDArray[n
 
 def _one_a_cell(cells_results: Sequence["CellResults"]) -> list["CellResults"]:
     """A cell that ran on several kinds of device has one model all the same."""
-    return list(
-        {_cell_key(cell_results): cell_results for cell_results in reversed(cells_results)}.values()
-    )[::-1]
+    found: dict[str, CellResults] = {}
+    for cell_results in cells_results:
+        found.setdefault(cell_results.cell.name, cell_results)
+    return [*found.values()]
 
 
 def _cell_key(cell_results: "CellResults") -> str:
     return cell_results.records[0].cell_key
 
 
-def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str:
-    label = f"{cell_results.cell.architecture}-{cell_results.cell.variant}"
-    return folder.model(label, _cell_key(cell_results))
+def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | None:
+    """The cell's saved model, if there is one.
+
+    Its name is that of the cell when the model was trained: the cell may have been renamed since,
+    or share its trials with a cell of another name and equal settings.
+    """
+    names = [(record.architecture, record.variant) for record in cell_results.finished]
+    files = (folder.model(f"{a}-{v}", _cell_key(cell_results)) for a, v in dict.fromkeys(names))
+    return next((file for file in files if folder.exists(file)), None)
 
 
 def _verdict(
-    folder: ResultsFolder,
     cell_results: "CellResults",
+    model: Any,
     *,
     test_set: "TestSet",
     indices: NDArray[np.int64],
     labels: tuple[str, str],
 ) -> Verdict:
     images = _as_graded(cell_results, test_set)[indices]
-    model = _load_model(folder, _model_file(folder, cell_results), cell_results.cell)
     predictions = _predict(model, images)
     return Verdict(
         label=labels[0],

@@ -261,7 +261,9 @@ def _single_trials(cells: Sequence[Row]) -> list[str]:
 
 
 def _failures(tables: Tables) -> list[str]:
-    failed = tables.trials["status"].to_pylist().count(Status.FAILED)
+    ended = zip(tables.trials["key"].to_pylist(), tables.trials["status"].to_pylist(), strict=True)
+    # By key: cells of equal settings share their trials.
+    failed = len({key for key, status in ended if status == Status.FAILED})
     if not failed:
         return []
     if failed == 1:

@@ -156,12 +156,17 @@ def _cells(
 ) -> tuple[CellForecast, ...]:
     """One for each cell that is not searched, and for each search."""
     missing = {trial.key for trial in plan.missing}
-    due = [(trial, trial.key in missing) for trial in plan.wanted]
+    # Not by key: cells of equal settings share their trials, and each has its row.
+    asked = {
+        (trial.key, trial.cell.name): trial
+        for trial in (*plan.measured, *plan.searched, *plan.missing)
+    }
+    due = [(trial, trial.key in missing) for trial in asked.values()]
     due += [(trial, True) for trial in to_come]
     defaults = {(search.architecture, search.variant): search.default for search in plan.searches}
     groups: dict[tuple[str, ...], list[tuple[Trial, bool]]] = {}
     for trial, is_to_run in due:
-        place = _pair(trial) if _pair(trial) in defaults else (trial.cell_key,)
+        place = _pair(trial) if _pair(trial) in defaults else (trial.cell.name,)
         groups.setdefault(place, []).append((trial, is_to_run))
 
     def of(group: Sequence[tuple[Trial, bool]]) -> CellForecast:

@@ -80,6 +80,12 @@ class Plan:
         return tuple({trial.key: trial for trial in trials}.values())
 
     @cached_property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """The cells of all trials; cells of other names and equal settings share their trials."""
+        cells = [trial.cell for trial in (*self.measured, *self.searched, *self.missing)]
+        return tuple({cell.name: cell for cell in cells}.values())
+
+    @cached_property
     def only_searched(self) -> AbstractSet[str]:
         """Keys of the trials that a search asks for, and no reported mean."""
         measured = {trial.key for cell in self.cells for trial in cell.started}
@@ -176,7 +182,10 @@ class Planner:
         ordered = _longest_first(missing, self._timings.seconds(missing))
         if is_open:
             # What is furthest from its goal goes first; equal trials of a search side by side.
-            priority = {cell.trials[0].cell_key: cell.priority for cell in cells}
+            priority: dict[str, float] = {}
+            for cell in cells:  # Several may have the same trials.
+                key = cell.trials[0].cell_key
+                priority[key] = max(cell.priority, priority.get(key, 0.0))
             ordered.sort(key=lambda trial: (-priority.get(trial.cell_key, 0.0), trial.index))
         return ordered
 

@@ -43,11 +43,10 @@ class Terminal:
 
     def announce(self, space: Space, *, dataset: str, images: int, plan: Plan) -> None:
         """One line on what will run."""
-        cells = len({trial.cell_key for trial in plan.wanted})
         self.tell(
             [
-                f"{space.name}: {cells} cells on {dataset} ({images:,} training images): "
-                f"{len(plan.wanted)} trials wanted, {plan.settled} already recorded, "
+                f"{space.name}: {len(plan.all_cells)} cells on {dataset} "
+                f"({images:,} training images): {len(plan.wanted)} trials wanted, {plan.settled} already recorded, "
                 f"{len(plan.missing)} to run"
             ]
         )

@@ -259,6 +259,21 @@ def test_failed_trials_of_a_search_are_told(
     assert out.count("Failed: ValueError: no such luck") == 3
 
 
+def test_a_failed_trial_of_cells_of_equal_settings_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    architectures = {"first": {"build": "cnn"}, "second": {"build": "cnn"}}
+    sweep = made_up_sweep({"architectures": architectures, "variants": {"centered": {}}})
+    key = next(iter(sweep.records))
+    sweep.records[key] = as_failed(sweep.records[key])
+    sweep.write(folder_at(tmp_path))
+    assert main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Failed: ValueError: no such luck") == 1
+    assert "1 trial failed" in out
+    assert load_report(tmp_path)["failed"].tolist() == [1, 1]
+
+
 def test_several_sweeps_are_put_side_by_side(left_behind: LeftBehind, tmp_path: Path) -> None:
     _, first = left_behind(at="monday/made-up")
     _, second = left_behind({"trials": 2}, at="tuesday/made-up")

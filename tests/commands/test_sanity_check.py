@@ -226,3 +226,18 @@ def test_an_option_out_of_range_is_refused(
         main(["results", *option])
     assert ended.value.code == 2
     assert option[0] in capsys.readouterr().err
+
+
+def test_cells_of_equal_settings_and_renamed_ones_have_the_model_that_was_trained(
+    trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    folder = folder_at(tmp_path)
+    small = {"build": "feed_forward", **ARCHITECTURES["feed_forward"]}
+    space = made_up_space({"architectures": {"small": small, "tiny": small}, "trials": 1})
+    folder.write(folder.space, space.to_yaml().encode())
+    check = check_models(folder, digits=5, seed=0)
+    names = [(verdict.cell.architecture, verdict.cell.variant) for verdict in check.verdicts]
+    assert names == [(a, v) for a in ("small", "tiny") for v in ("centered", "shifted")]
+    assert check.without_model == []
+    assert check.verdicts[0].predictions.tolist() == check.verdicts[2].predictions.tolist()

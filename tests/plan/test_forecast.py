@@ -182,3 +182,24 @@ def test_a_few_batches_tell_what_a_trial_takes(tmp_path: Path) -> None:
     measured = calibrate(cells, DATASET_INFO, threads=1, folder=tmp_path)
     assert set(measured) == {"feed_forward", "mine"}  # what fails is left out
     assert all(0 < seconds < 60 for seconds in measured.values())
+
+
+def test_cells_of_equal_settings_have_a_row_each_and_their_trials_run_once() -> None:
+    space = made_up_space(
+        {
+            "architectures": {
+                "first": {"build": "feed_forward"},
+                "second": {"build": "feed_forward"},
+            },
+            "variants": {"centered": {}},
+            "trials": 2,
+        }
+    )
+    told = expected(space, walk(made_up_space({"trials": 1}), timed).records, concurrency=1)
+    assert [(c.cell.architecture, c.recorded, c.to_run) for c in told.cells] == [
+        ("first", 1, 1),
+        ("second", 1, 1),
+    ]
+    assert told.wall_seconds == START_UP_SECONDS + SECONDS["feed_forward"]
+    planned = plan(space, DATASET_INFO, {})
+    assert (len(planned.all_cells), len(planned.missing)) == (2, 2)
