@@ -46,8 +46,8 @@ class Terminal:
         self.tell(
             [
                 f"{space.name}: {len(plan.all_cells)} cells on {dataset} "
-                f"({images:,} training images): {len(plan.wanted)} trials wanted, {plan.settled} already recorded, "
-                f"{len(plan.missing)} to run"
+                f"({images:,} training images): {len(plan.wanted)} trials wanted, "
+                f"{plan.settled} already recorded, {len(plan.missing)} to run"
             ]
         )
 
