@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mnist_ray.ledger.ledger import Ledger
     from mnist_ray.ledger.results_folder import ResultsFolder
     from mnist_ray.plan.dataset_info import DatasetInfo
-    from mnist_ray.plan.planner import TrialQueue
     from mnist_ray.plan.resources import Limits
+    from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.trackers import Tracker
     from mnist_ray.space.space import Space
     from mnist_ray.view.terminal import Terminal
@@ -300,7 +300,8 @@ def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
     from mnist_ray.ledger.ledger import Ledger
     from mnist_ray.ledger.results_folder import ResultsFolder
     from mnist_ray.plan.dataset_info import DatasetInfo
-    from mnist_ray.plan.planner import Planner, TrialQueue
+    from mnist_ray.plan.planner import Planner
+    from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.cluster import find_address
     from mnist_ray.space.custom_code import source_digests
     from mnist_ray.view.terminal import Terminal

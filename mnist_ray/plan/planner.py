@@ -5,8 +5,7 @@ again, a settled one never.
 """
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -338,98 +337,3 @@ def _longest_first(trials: Sequence[Trial], seconds: Mapping[str, float]) -> lis
         return -seconds[trial.cell_key], first_seen[trial.cell_key], trial.index
 
     return sorted(trials, key=order)
-
-
-class TrialQueue:
-    """Hands out what a plan lacks, trial by trial, while records come in.
-
-    A trial is handed out once; one that fails waits for the next time that the command is given.
-    """
-
-    def __init__(
-        self,
-        plan_now: Callable[[Mapping[str, Record]], Plan],
-        records: Mapping[str, Record],
-        *,
-        max_concurrent: int | None = None,
-        stops_early: bool = False,
-    ) -> None:
-        """Make the first plan.
-
-        Args:
-            plan_now: the plan, from what is recorded by then.
-            records: what is recorded already.
-            max_concurrent: trials at a time.
-            stops_early: whether trials of a search may be stopped before their last epoch.
-        """
-        self._plan_now = plan_now
-        self._stops_early = stops_early
-        self._limit = max_concurrent
-        self._submitted: set[str] = set()
-        self._running: dict[str, Trial] = {}
-        self.records = dict(records)
-        self._follow(plan_now(self._known()))
-
-    @property
-    def left(self) -> int:
-        """How many trials are running or waiting, as far as is known."""
-        return len(self._running) + len(self._waiting)
-
-    @property
-    def is_waited_for(self) -> bool:
-        """Whether trials wait to be handed out."""
-        return bool(self._waiting)
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether no trial will be handed out any more, whatever the running ones give."""
-        return not self._waiting and not (self._running and self.plan.is_open)
-
-    def next(self) -> Trial | None:
-        """The trial to start now, if there is one."""
-        if self._limit is not None and len(self._running) >= self._limit:
-            return None
-        if not self._waiting:
-            return None
-        trial = self._waiting.popleft()
-        self._submitted.add(trial.key)
-        self._running[trial.key] = trial
-        return trial
-
-    def may_stop(self, trial: Trial) -> bool:
-        """Whether early stopping may end the trial: only the first of a configuration in a search.
-
-        It stands for the configuration. If it lasts, the others have to be whole, since it is
-        their mean that counts: would each be stopped by itself, few configurations had one.
-        """
-        return self._stops_early and not trial.index and trial.key in self.plan.only_searched
-
-    def complete(self, record: Record) -> None:
-        """Take in how a trial ended."""
-        self._running.pop(record.key, None)
-        self.records[record.key] = record
-        if self.plan.is_open:
-            self._follow(self._plan_now(self._known()))
-
-    def requeue(self, trial: Trial) -> None:
-        """Hand out again, first of all, a trial that ended without a record."""
-        del self._running[trial.key]
-        self._submitted.discard(trial.key)
-        self._waiting.appendleft(trial)
-
-    def requeue_all(self) -> None:
-        """Hand out again all that are running: whoever ran them is gone."""
-        for trial in reversed(list(self._running.values())):
-            self.requeue(trial)
-
-    def _follow(self, plan: Plan) -> None:
-        self.plan = plan
-        self._waiting = deque(t for t in plan.missing if t.key not in self._submitted)
-
-    def _known(self) -> dict[str, Record]:
-        """The records to plan with: a failure of an earlier command is to be tried again."""
-        return {
-            key: record
-            for key, record in self.records.items()
-            if record.status is not Status.FAILED or key in self._submitted
-        }

@@ -15,7 +15,7 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.costs import memory_bytes
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import estimated_seconds, operations_of
-from mnist_ray.plan.planner import TrialQueue, asked_shifts
+from mnist_ray.plan.planner import asked_shifts
 from mnist_ray.plan.resources import (
     CellWorkload,
     Limits,
@@ -28,6 +28,7 @@ from mnist_ray.plan.resources import (
     threads,
 )
 from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection, runner
 from mnist_ray.run.early_stopping import StopEarly
 from mnist_ray.run.trackers import Tracker

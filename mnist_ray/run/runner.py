@@ -25,9 +25,9 @@ from ray.util import placement_group_table
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
-from mnist_ray.plan.planner import TrialQueue
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run.connection import PATIENCE_SECONDS
 from mnist_ray.run.worker import SharedInputs, TrialJob, TrialWorker
 

@@ -12,9 +12,10 @@ from rich.table import Table
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import Forecast
-from mnist_ray.plan.planner import Plan, TrialQueue
+from mnist_ray.plan.planner import Plan
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
 from mnist_ray.view.progress_bar import bar_for, ignore_missing_widgets
 

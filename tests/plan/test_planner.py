@@ -1,15 +1,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_up import as_failed, made_up_space, made_up_sweep
 
 from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.plan.estimates import estimated_seconds
-from mnist_ray.plan.planner import Plan, TrialQueue, plan
+from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
 
 SWEEP = made_up_sweep({"trials": 3, "evaluate": {"shifts": [2]}})
@@ -134,72 +133,3 @@ def test_a_cell_that_has_not_run_is_estimated_by_the_speed_of_those_that_have() 
     slow = {known.key: replace(known, costs=costs)}
     for key, seconds in estimated_seconds(wanted, SWEEP.dataset_info, slow).items():
         assert seconds == pytest.approx(7 * plain[key])
-
-
-def finished(trial: Trial) -> Record:
-    return SWEEP.records[trial.key]
-
-
-def queue(records: Mapping[str, Record], *, max_concurrent: int | None = None) -> TrialQueue:
-    def plan_now(known: Mapping[str, Record]) -> Plan:
-        return plan(SWEEP.space, SWEEP.dataset_info, known)
-
-    return TrialQueue(plan_now, records, max_concurrent=max_concurrent)
-
-
-@settings(max_examples=50)
-@given(found=FOUND, max_concurrent=st.none() | st.integers(1, 20), seed=st.integers(0, 999))
-def test_an_agenda_hands_out_each_missing_trial_once_and_few_enough_at_a_time(
-    found: dict[str, str], max_concurrent: int | None, seed: int
-) -> None:
-    due = queue(found_records(found), max_concurrent=max_concurrent)
-    expected = keys(due.plan.missing)
-    chance = np.random.default_rng(seed)
-    submitted: list[str] = []
-    running: list[Trial] = []
-    while due.left:
-        if chance.random() < 0.5 and (trial := due.next()) is not None:
-            submitted.append(trial.key)
-            running.append(trial)
-        elif running:
-            record = finished(running.pop(chance.integers(len(running))))
-            due.complete(as_failed(record) if chance.random() < 0.3 else record)
-        assert max_concurrent is None or len(running) <= max_concurrent
-    assert submitted == expected
-    assert due.is_exhausted
-    assert set(due.records) == set(KEYS)
-
-
-def test_an_agenda_is_not_done_while_a_trial_runs() -> None:
-    records = dict(SWEEP.records)
-    del records[KEYS[0]]
-    due = queue(records)
-    trial = due.next()
-    assert trial is not None
-    assert due.is_exhausted
-    assert due.left == 1
-    due.complete(finished(trial))
-    assert due.left == 0
-
-
-def test_the_limit_counts_what_runs_and_not_what_has_ended() -> None:
-    due = queue({}, max_concurrent=2)
-    first, second, third = due.next(), due.next(), due.next()
-    assert first is not None
-    assert second is not None
-    assert third is None
-    due.complete(finished(first))
-    assert due.next() is not None
-
-
-def test_a_failed_trial_waits_for_the_next_time_that_the_command_is_given() -> None:
-    failed = as_failed(SWEEP.records[KEYS[0]])
-    records: dict[str, Record] = {**SWEEP.records, failed.key: failed}
-    due = queue(records)
-    trial = due.next()
-    assert trial is not None
-    assert trial.key == failed.key
-    due.complete(failed)
-    assert due.next() is None
-    assert due.left == 0
-    assert queue(due.records).next() is not None

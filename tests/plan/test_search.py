@@ -23,10 +23,11 @@ from walking import (
 )
 
 from mnist_ray.ledger.record import Record
-from mnist_ray.plan.planner import Planner, TrialQueue, plan
+from mnist_ray.plan.planner import Planner, plan
 from mnist_ray.plan.search import Configuration, SearchState, Stage
 from mnist_ray.plan.seeds import trial_seeds
 from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Cell, Space
 
 SEARCH: dict[str, Any] = {

@@ -10,8 +10,9 @@ from object_storage import ObjectStorage
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.planner import TrialQueue, plan
+from mnist_ray.plan.planner import plan
 from mnist_ray.plan.resources import Limits, Node, Request
+from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import execution
 from mnist_ray.run.execution import ResourceAllocator
 from mnist_ray.space.space import Space

@@ -8,8 +8,9 @@ import numpy as np
 from made_up import made_up_sweep
 
 from mnist_ray.ledger.record import Costs, Epoch, Evaluation, Record, Status
-from mnist_ray.plan.planner import Plan, Planner, TrialQueue
+from mnist_ray.plan.planner import Plan, Planner
 from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
 
 DATASET_INFO = made_up_sweep(trials=1).dataset_info

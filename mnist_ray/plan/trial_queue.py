@@ -1,0 +1,110 @@
+"""The trials that a sweep hands to its workers, one by one, while records come in."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.planner import Plan
+from mnist_ray.plan.trial import Trial
+
+
+class TrialQueue:
+    """Submits what a plan lacks, trial by trial, while records come in.
+
+    A trial that the plan lacks is in one of three states: it waits; it runs, from when it is
+    submitted until its record comes; or it has ended, which is for good: one that failed is run
+    again by the next command only.
+    """
+
+    def __init__(
+        self,
+        plan_now: Callable[[Mapping[str, Record]], Plan],
+        records: Mapping[str, Record],
+        *,
+        max_concurrent: int | None = None,
+        stops_early: bool = False,
+    ) -> None:
+        """Make the first plan.
+
+        Args:
+            plan_now: gives the plan that follows from records.
+            records: what is recorded already, by key.
+            max_concurrent: how many trials may run at a time; None for no limit.
+            stops_early: whether trials of a search may be stopped before their last epoch.
+        """
+        self._plan_now = plan_now
+        self._stops_early = stops_early
+        self._limit = max_concurrent
+        self._running: dict[str, Trial] = {}
+        self._ended: set[str] = set()
+        self.records = dict(records)
+        self._follow(plan_now(self._planned_with()))
+
+    @property
+    def left(self) -> int:
+        """How many trials run or wait, as far as is known; 0 when all is done."""
+        return len(self._running) + len(self._waiting)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether trials wait to be submitted."""
+        return bool(self._waiting)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no trial will be submitted any more, whatever the running ones give."""
+        return not self._waiting and not (self._running and self.plan.is_open)
+
+    def next(self) -> Trial | None:
+        """The trial to start now, if there is one and the limit allows it."""
+        if self._limit is not None and len(self._running) >= self._limit:
+            return None
+        if not self._waiting:
+            return None
+        trial = self._waiting.popleft()
+        self._running[trial.key] = trial
+        return trial
+
+    def may_stop(self, trial: Trial) -> bool:
+        """Whether early stopping may end the trial: only the first of a configuration in a search.
+
+        The first trial stands for its configuration. If it survives, the others run to their last
+        epoch, because the search compares means over whole trials. If each trial could be stopped
+        by itself, few configurations would have such a mean.
+        """
+        return self._stops_early and not trial.index and trial.key in self.plan.only_searched
+
+    def complete(self, record: Record) -> None:
+        """Take in how a trial ended, and plan anew where that may change what is wanted."""
+        self._running.pop(record.key, None)
+        self._ended.add(record.key)
+        self.records[record.key] = record
+        if self.plan.is_open:
+            self._follow(self._plan_now(self._planned_with()))
+
+    def requeue(self, trial: Trial) -> None:
+        """Let a running trial wait again, before all others: it ended without a record."""
+        del self._running[trial.key]
+        self._waiting.appendleft(trial)
+
+    def requeue_all(self) -> None:
+        """Let all running trials wait again: their workers are gone."""
+        for trial in reversed(list(self._running.values())):
+            self.requeue(trial)
+
+    def _follow(self, plan: Plan) -> None:
+        self.plan = plan
+        submitted = self._running.keys() | self._ended
+        self._waiting = deque(trial for trial in plan.missing if trial.key not in submitted)
+
+    def _planned_with(self) -> dict[str, Record]:
+        """All records but the failures of earlier commands, whose trials run again.
+
+        Such a failure does not count while its trial runs again: a search that took it for the
+        trial's end would go on to its winner without that trial.
+        """
+        return {
+            key: record
+            for key, record in self.records.items()
+            if record.status is not Status.FAILED or key in self._ended
+        }

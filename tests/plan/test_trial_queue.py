@@ -1,0 +1,180 @@
+"""The queue of a sweep: every trial once, and nothing ends before all that is wanted has run."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up import as_failed, made_up_space, made_up_sweep
+from walking import DATASET_INFO, chosen, failed, noise, walk
+from walking import finished as finished_with
+
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.planner import Plan, plan
+from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial_queue import TrialQueue
+from mnist_ray.space.space import Space
+
+SWEEP = made_up_sweep({"trials": 3, "evaluate": {"shifts": [2]}})
+KEYS = sorted(SWEEP.records)
+
+
+def as_found(record: Record, how: str) -> Record:
+    """A finished record with that grading, as it may be found instead."""
+    if how == "failed":
+        return as_failed(record)
+    if how == "cut short":
+        return replace(record, status=Status.CUT_SHORT, test=None, robustness=())
+    return replace(record, robustness=()) if how == "lacks a test shift" else record
+
+
+FOUND = st.dictionaries(
+    st.sampled_from(KEYS),
+    st.sampled_from(["finished", "failed", "cut short", "lacks a test shift"]),
+)
+
+
+def found_records(found: Mapping[str, str]) -> dict[str, Record]:
+    return {key: as_found(SWEEP.records[key], how) for key, how in found.items()}
+
+
+def keys(trials: tuple[Trial, ...]) -> list[str]:
+    return [trial.key for trial in trials]
+
+
+def finished(trial: Trial) -> Record:
+    return SWEEP.records[trial.key]
+
+
+def queue(records: Mapping[str, Record], *, max_concurrent: int | None = None) -> TrialQueue:
+    def plan_now(known: Mapping[str, Record]) -> Plan:
+        return plan(SWEEP.space, SWEEP.dataset_info, known)
+
+    return TrialQueue(plan_now, records, max_concurrent=max_concurrent)
+
+
+@settings(max_examples=50)
+@given(found=FOUND, max_concurrent=st.none() | st.integers(1, 20), seed=st.integers(0, 999))
+def test_an_agenda_hands_out_each_missing_trial_once_and_few_enough_at_a_time(
+    found: dict[str, str], max_concurrent: int | None, seed: int
+) -> None:
+    due = queue(found_records(found), max_concurrent=max_concurrent)
+    expected = keys(due.plan.missing)
+    chance = np.random.default_rng(seed)
+    submitted: list[str] = []
+    running: list[Trial] = []
+    while due.left:
+        if chance.random() < 0.5 and (trial := due.next()) is not None:
+            submitted.append(trial.key)
+            running.append(trial)
+        elif running:
+            record = finished(running.pop(chance.integers(len(running))))
+            due.complete(as_failed(record) if chance.random() < 0.3 else record)
+        assert max_concurrent is None or len(running) <= max_concurrent
+    assert submitted == expected
+    assert due.is_exhausted
+    assert set(due.records) == set(KEYS)
+
+
+def test_an_agenda_is_not_done_while_a_trial_runs() -> None:
+    records = dict(SWEEP.records)
+    del records[KEYS[0]]
+    due = queue(records)
+    trial = due.next()
+    assert trial is not None
+    assert due.is_exhausted
+    assert due.left == 1
+    due.complete(finished(trial))
+    assert due.left == 0
+
+
+def test_the_limit_counts_what_runs_and_not_what_has_ended() -> None:
+    due = queue({}, max_concurrent=2)
+    first, second, third = due.next(), due.next(), due.next()
+    assert first is not None
+    assert second is not None
+    assert third is None
+    due.complete(finished(first))
+    assert due.next() is not None
+
+
+def test_a_failed_trial_waits_for_the_next_time_that_the_command_is_given() -> None:
+    failed = as_failed(SWEEP.records[KEYS[0]])
+    records: dict[str, Record] = {**SWEEP.records, failed.key: failed}
+    due = queue(records)
+    trial = due.next()
+    assert trial is not None
+    assert trial.key == failed.key
+    due.complete(failed)
+    assert due.next() is None
+    assert due.left == 0
+    assert queue(due.records).next() is not None
+
+
+def test_a_trial_that_was_put_back_is_the_next_one() -> None:
+    due = queue({})
+    first, second = due.next(), due.next()
+    assert first is not None
+    assert second is not None
+    due.requeue(first)
+    assert due.next() == first
+    due.requeue_all()
+    assert [due.next(), due.next()] == [second, first]
+
+
+# A second command, after one in which trials failed
+
+
+def space_of(changes: Mapping[str, Any]) -> Space:
+    return made_up_space({"variants": {"centered": {}}, "training": {"epochs": 1}, **changes})
+
+
+SEARCHED = {"feed_forward": {"dropout": {"uniform": [0, 0.5]}}}
+OPEN_SPACES = {
+    "search": {
+        "architectures": SEARCHED,
+        "search": {"configurations": 3, "trials_each": 2},
+        "confirm": 2,
+    },
+    "race": {
+        "architectures": SEARCHED,
+        "search": {"configurations": 4, "trials_each": 3},
+        "confirm": 2,
+        "race": True,
+    },
+    "precision": {"trials": {"until_ci95": 0.004, "at_least": 3, "at_most": 12}},
+    "difference": {
+        "trials": {"at_least": 3, "at_most": 12},
+        "until": {"difference": ["cnn", "feed_forward"], "ci95": 0.005},
+    },
+}
+
+
+@settings(max_examples=120)
+@given(
+    kind=st.sampled_from(sorted(OPEN_SPACES)),
+    space_seed=st.integers(0, 50),
+    share=st.sampled_from([0.1, 0.3, 0.6, 1.0]),
+    workers=st.integers(1, 8),
+    order=st.integers(0, 999),
+)
+def test_a_second_command_runs_all_that_is_wanted_though_trials_had_failed(
+    kind: str, space_seed: int, share: float, workers: int, order: int
+) -> None:
+    """While a trial runs again, its old failure is no result that a search could go on from."""
+    space = space_of({**OPEN_SPACES[kind], "seed": space_seed})
+
+    def ends(trial: Trial) -> Record:
+        return finished_with(trial, 0.9 + noise(trial, 0.004))
+
+    def partly_fails(trial: Trial) -> Record:
+        return failed(trial) if chosen(trial, share) else ends(trial)
+
+    first = walk(space, partly_fails, workers=workers, seed=order)
+    second = walk(space, ends, workers=workers, seed=order + 1, records=first.records)
+    assert not plan(space, DATASET_INFO, second.records).missing
+    assert not second.plan.is_open
+    undisturbed = walk(space, ends, workers=workers, seed=order)
+    assert second.gist == undisturbed.gist
