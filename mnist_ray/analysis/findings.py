@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mnist_ray.analysis.columns import SWEEP
 from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP
 from mnist_ray.analysis.tables import SEARCH, Tables
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Stage
+from mnist_ray.space.columns import SWEEP
 
 Row = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ def load_report(path: str | Path) -> "pd.DataFrame":
     """One row a cell: means over trials with their uncertainty.
 
     `path` is a sweep's folder, or its URI. Names are categories, whole numbers Int64, lists tuples;
-    what the columns mean stands in `mnist_ray.analysis.columns`.
+    what the columns mean stands in `mnist_ray.space.columns`.
 
     Raises:
         InputError: there is no report.

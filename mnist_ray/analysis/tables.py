@@ -10,12 +10,13 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from mnist_ray.analysis.agreement import predictions_of, variance_of_predictions
-from mnist_ray.analysis.columns import SWEEP, TABLES, Only, schema
 from mnist_ray.analysis.comparisons import Compared, compare_cells
+from mnist_ray.analysis.schema import schema
 from mnist_ray.analysis.sweep_results import SweepResults, search_key
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, RunEnvironment, Status
 from mnist_ray.plan.search import Configuration, SearchState
+from mnist_ray.space.columns import SWEEP, TABLES, Only
 from mnist_ray.space.hyperparameters import kind_of
 from mnist_ray.space.space import Cell, Space, StoppingRule
 from mnist_ray.stats.sequential import precision

@@ -18,7 +18,6 @@ from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, nearest, refusal, shown
 from mnist_ray.space.hyperparameters import Cnn, Training, Variant
 from mnist_ray.space.space_file import (
-    RESERVED_COLUMNS,
     Architecture,
     Evaluate,
     Search,
@@ -30,7 +29,6 @@ from mnist_ray.space.space_rules import check_rules
 from mnist_ray.space.yaml_text import LARGEST, read_yaml
 
 __all__ = [
-    "RESERVED_COLUMNS",
     "Architecture",
     "Cell",
     "Evaluate",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from mnist_ray.space.columns import RESERVED_COLUMNS
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
 from mnist_ray.space.hyperparameters import (
@@ -25,38 +26,6 @@ from mnist_ray.space.hyperparameters import (
     read_settings,
 )
 from mnist_ray.space.yaml_text import write_yaml
-
-# fmt: off
-RESERVED_COLUMNS = frozenset(
-    {
-        # report.parquet
-        "dataset", "architecture", "variant", "trials", "failed", "mean_test_accuracy",
-        "std_test_accuracy", "sem_test_accuracy", "ci95_low", "ci95_high", "min_test_accuracy",
-        "max_test_accuracy", "mean_validation_accuracy", "mean_test_loss", "mean_train_seconds",
-        "parameters", "independent_error_std", "excess_variance", "test_set_sem", "fixed_trials",
-        "plain_half_width", "satisfied", "selection",
-        # trials.parquet
-        "key", "trial", "seed", "status", "error", "traceback", "test_accuracy", "test_loss",
-        "validation_accuracy", "train_accuracy", "setup_seconds", "train_seconds",
-        "evaluate_seconds", "started_at", "node", "device", "threads", "peak_memory_bytes",
-        "python_version", "tensorflow_version", "keras_version", "ray_version", "numpy_version",
-        "git_commit", "dataset_fingerprint",
-        # epochs.parquet, robustness.parquet
-        "epoch", "train_loss", "validation_loss", "test_shift",
-        # comparisons.parquet
-        "kind", "architecture_a", "architecture_b", "variant_a", "variant_b", "selection_a",
-        "selection_b", "trials_a", "trials_b", "mean_difference", "test", "p_value",
-        "p_value_holm", "wilcoxon_p_value", "correlation", "probability_of_superiority",
-        # search.parquet
-        "configuration", "stage", "is_winner", "is_default", "search_trials",
-        "search_validation_accuracy", "search_validation_std", "confirm_trials",
-        "confirm_validation_accuracy", "optimism",
-        # sweeps side by side, and what an architecture is made by
-        "sweep", "builder",
-    }
-)
-# fmt: on
-"""Columns of the tables that no hyperparameter may bear the name of."""
 
 DEFAULT_CONFIRM = 10
 

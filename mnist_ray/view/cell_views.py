@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_ray.analysis.columns import SWEEP
 from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP
 from mnist_ray.analysis.findings import search_findings
 from mnist_ray.analysis.sweep_results import (
@@ -20,6 +19,7 @@ from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.search import Configuration, SearchState
+from mnist_ray.space.columns import SWEEP
 from mnist_ray.view.svg import SERIES
 
 LabelledRow = tuple[str, dict[str, Any]]

@@ -17,11 +17,10 @@ from made_up import (
 )
 from scipy import stats
 
-from mnist_ray.analysis.columns import SWEEP, TABLES, Column, Only, markdown
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.planner import trials_of
-from mnist_ray.space.space_file import RESERVED_COLUMNS
+from mnist_ray.space.columns import RESERVED_COLUMNS, SWEEP, TABLES, Column, Only, markdown
 
 HYPERPARAMETERS = [
     *("hidden_units", "dropout", "epochs", "batch_size", "validation_split", "optimizer"),

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mnist_ray.errors import InputError
 from mnist_ray.space import space as space_module
+from mnist_ray.space.columns import RESERVED_COLUMNS
 from mnist_ray.space.distributions import Choice, LogUniform, Uniform
 from mnist_ray.space.space import (
-    RESERVED_COLUMNS,
     Space,
     StoppingRule,
     Training,

@@ -1,13 +1,13 @@
 """The columns of the tables: names, types and what they mean. They are the interface.
 
-`python -m mnist_ray.analysis.columns` prints them as the page docs/columns.md.
+It stands here, below the tables, since no hyperparameter may bear the name of one of these columns.
+`python -m mnist_ray.space.columns` prints them as the page docs/columns.md.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-import pyarrow as pa
+from typing import Literal
 
 
 class Only(StrEnum):
@@ -18,12 +18,16 @@ class Only(StrEnum):
     WITH_A_SEARCH = "only where the search space has a search"
 
 
+ColumnType = Literal["string", "int64", "double", "bool", "timestamp[us, tz=UTC]"]
+"""A type of Arrow's, by its name."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table; `meaning` gives its unit and when it is null."""
 
     name: str
-    type: pa.DataType
+    type: ColumnType
     meaning: str
     only: Only | None = None
 
@@ -38,8 +42,11 @@ class Hyperparameters:
     suffix: str = ""
 
 
-_TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
-_TIME = pa.timestamp("us", tz="UTC")
+_TEXT: ColumnType = "string"
+_WHOLE: ColumnType = "int64"
+_REAL: ColumnType = "double"
+_TRUTH: ColumnType = "bool"
+_TIME: ColumnType = "timestamp[us, tz=UTC]"
 
 SWEEP = Column("sweep", _TEXT, "the sweep's name", Only.SIDE_BY_SIDE)
 
@@ -125,7 +132,7 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
         ),
         Column(
             "satisfied",
-            pa.bool_(),
+            _TRUTH,
             "whether the interval is as narrow as asked for",
             Only.TO_A_PRECISION,
         ),
@@ -235,8 +242,8 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
             "complete, running, raced_out (worse than the best beyond doubt), cut_short (by early "
             "stopping) or failed; null for the default",
         ),
-        Column("is_winner", pa.bool_(), "whether it had the highest score of all complete ones"),
-        Column("is_default", pa.bool_(), "whether every hyperparameter has its default"),
+        Column("is_winner", _TRUTH, "whether it had the highest score of all complete ones"),
+        Column("is_default", _TRUTH, "whether every hyperparameter has its default"),
         Column("search_trials", _WHOLE, "number of finished trials in the search"),
         Column("failed", _WHOLE, "number of failed trials, in the search or afresh"),
         Column(
@@ -259,23 +266,13 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
 """The tables and their columns, in order."""
 
 
-def schema(
-    table: str, hyperparameters: Mapping[str, pa.DataType], *, given: Collection[Only] = ()
-) -> pa.Schema:
-    """The schema of a table.
-
-    Args:
-        table: its name.
-        hyperparameters: the types of their columns by name, in order.
-        given: which of the columns that are not always there are.
-    """
-    fields: list[tuple[str, pa.DataType]] = []
-    for column in (SWEEP, *TABLES[table]):
-        if isinstance(column, Hyperparameters):
-            fields += [(name + column.suffix, type_) for name, type_ in hyperparameters.items()]
-        elif column.only is None or column.only in given:
-            fields.append((column.name, column.type))
-    return pa.schema(fields)
+RESERVED_COLUMNS = frozenset(
+    column.name
+    for table in ((SWEEP, Column("builder", _TEXT, "what makes the model")), *TABLES.values())
+    for column in table
+    if isinstance(column, Column)
+)
+"""Columns that no hyperparameter may bear the name of."""
 
 
 def markdown() -> str:
@@ -290,7 +287,7 @@ def markdown() -> str:
 _INTRODUCTION = """\
 # Columns of the tables
 
-Made by `python -m mnist_ray.analysis.columns`. The order is that of the files. `load_report` and \
+Made by `python -m mnist_ray.space.columns`. The order is that of the files. `load_report` and \
 its siblings give text as categories, whole numbers as `Int64`, times as UTC timestamps and lists \
 as tuples.
 
