@@ -1,10 +1,16 @@
 """What all tests share."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 from object_storage import ObjectStorage
+
+# In the background of a script Ctrl-C is ignored, and every process started from there inherits
+# that. Once it is handled here, the commands that tests start and interrupt do not ignore it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time: a test that fails does so for everyone.
 settings.register_profile("same_for_everyone", derandomize=True, deadline=None)
