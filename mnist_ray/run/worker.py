@@ -170,7 +170,9 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _is_checkpoint_due(self) -> bool:
         limit = self._context.checkpoint_seconds
-        return limit is not None and time.monotonic() - self._checkpointed_at >= limit
+        if limit is None or time.monotonic() - self._checkpointed_at < limit:
+            return False
+        return self._run is not None and self._run.is_restorable
 
     def _report(self, run: "TrialRun") -> dict[str, Any]:
         """Tell of an epoch; the record holds good if the trial is stopped here."""

@@ -15,6 +15,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Classes
 from mnist_ray.space.space import Cell
-from mnist_ray.train import models
+from mnist_ray.train import graph_state, models
 from mnist_ray.train.memory import give_back_memory
 from mnist_ray.train.optimizers import LossScale, optimizer_for
 from mnist_ray.train.placed_images import PlacedImages
@@ -47,7 +48,7 @@ class CompiledModel:
 
     def __init__(self, cell: Cell, *, classes: int, seed: int, folder: Path | None) -> None:
         self._cell, self._classes, self._folder = cell, classes, folder
-        keras.utils.set_random_seed(seed)
+        self._seed(seed)
         self.model = self._build()
         self._optimizer = optimizer_for(cell.training.optimizer, self.model)
         self._loss_scale = LossScale() if cell.training.precision == "mixed_float16" else None
@@ -64,12 +65,24 @@ class CompiledModel:
         rate = tf.TensorSpec((), tf.float32)
         self._train_graph = tf.function(self._train_batches, input_signature=[images, labels, rate])
         self._evaluate_graph = tf.function(self._evaluate_batches, input_signature=[images, labels])
+        self._compile()
 
     @property
     def state(self) -> list[tf.Variable]:
         """All that training changes: weights, random state and optimizer slots."""
-        weights = [variable.value for variable in self.model.variables]
-        return weights + [slot.deref() for slot in self._slots]
+        state = [variable.value for variable in self.model.variables]
+        state += [slot.deref() for slot in self._slots]
+        for graph in self._graphs if self._is_custom else ():
+            state += graph_state.other_variables(graph, state)
+        return state
+
+    @cached_property
+    def is_restorable(self) -> bool:
+        """Whether a trial goes on with the same figures where `state` is brought back."""
+        if not self._is_custom:
+            return True
+        state = self.state
+        return not any(graph_state.has_hidden_state(graph, state) for graph in self._graphs)
 
     @property
     def size(self) -> int:
@@ -79,11 +92,9 @@ class CompiledModel:
     def restart(self, seed: int) -> None:
         """Set weights, random state and optimizer to those of a new model made with `seed`.
 
-        For built-in architectures only, all of whose random numbers come from Keras, which takes
-        them from Python's generator where it is given no seed. `keras.utils.set_random_seed` also
-        seeds TensorFlow, which then discards its compiled functions: half of a short trial.
+        For built-in architectures only: a custom one may give another graph.
         """
-        random.seed(seed)
+        self._seed(seed)
         fresh = self._build()
         for variable, new in zip(self.model.variables, fresh.variables, strict=True):
             variable.assign(new)
@@ -92,6 +103,7 @@ class CompiledModel:
         gc.collect()
         for slot, start in self._slots.items():
             slot.deref().assign(tf.fill(slot.deref().shape, start))
+        self._compile()
 
     def train(
         self, placed_images: PlacedImages, order: NDArray[np.integer[Any]], cell: Cell
@@ -113,8 +125,36 @@ class CompiledModel:
         for images, labels in placed_images.chunks(order, _EVALUATION_BATCH):
             chunk_loss, classes = self._evaluate_graph(images, labels)
             loss += float(chunk_loss)
-            predictions.append(classes.numpy().ravel())
+            predictions.append(classes.numpy())
         return loss / len(order), np.concatenate(predictions)
+
+    @property
+    def _is_custom(self) -> bool:
+        return self._cell.builder not in models.BUILT_IN
+
+    @property
+    def _graphs(self) -> list[Any]:
+        graphs = self._train_graph, self._evaluate_graph
+        return [graph.get_concrete_function() for graph in graphs]
+
+    def _seed(self, seed: int) -> None:
+        """Seed all that draws random numbers while the model is built.
+
+        For a built-in architecture that is Keras, which takes its seeds from Python's generator.
+        `keras.utils.set_random_seed` also seeds TensorFlow, which then discards what it has
+        compiled: half of a short trial.
+        """
+        if self._is_custom:
+            keras.utils.set_random_seed(seed)
+        else:
+            random.seed(seed)
+
+    def _compile(self) -> None:
+        """Trace and compile both graphs, by calls without a batch, which change nothing."""
+        images = np.empty((0, 1, self._cell.canvas, self._cell.canvas), np.uint8)
+        labels = np.empty((0, 1), np.int32)
+        self._train_graph(images, labels, 0.0)
+        self._evaluate_graph(images, labels)
 
     def _build(self) -> keras.Model:
         with _dtype_policy(self._cell.training.precision):
@@ -173,7 +213,7 @@ class CompiledModel:
             batch_loss, classes = self._forward(images[batch], labels[batch])
             loss += batch_loss
             predictions = predictions.write(batch, classes)
-        return loss, predictions.stack()
+        return loss, predictions.concat()
 
 
 def _correct(probabilities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -201,13 +241,13 @@ class CompiledModelCache:
         """A compiled model of `cell` with new weights, drawn with `seed`."""
         name = self._name(cell, classes)
         compiled_model = self._kept.pop(name, None)
-        if compiled_model is None or cell.builder not in models.BUILT_IN:
-            # A custom builder may give another graph each time: its graph is not used again.
+        if compiled_model:
+            compiled_model.restart(seed)
+        else:
             self._make_room()
             compiled_model = CompiledModel(cell, classes=classes, seed=seed, folder=folder)
-        else:
-            compiled_model.restart(seed)
-        self._kept[name] = compiled_model
+        if cell.builder in models.BUILT_IN:  # A custom one may give another graph each time.
+            self._kept[name] = compiled_model
         return compiled_model
 
     @staticmethod
@@ -219,5 +259,6 @@ class CompiledModelCache:
     def _make_room(self) -> None:
         while sum(compiled_model.size for compiled_model in self._kept.values()) > _KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
-            gc.collect()
-            give_back_memory()
+        # Keras models contain reference cycles: collect now, so that the last one is gone.
+        gc.collect()
+        give_back_memory()

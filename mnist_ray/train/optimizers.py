@@ -90,7 +90,7 @@ class LossScale:
 
     def __init__(self) -> None:
         self._scale = tf.Variable(2.0**15)
-        self._finite_steps = tf.Variable(0)
+        self._finite_steps = tf.Variable(0, dtype=tf.int64)  # GPUs have no kernel for int32.
         self.slots = [self._scale, self._finite_steps]
 
     def scale(self, loss: tf.Tensor) -> tf.Tensor:
@@ -100,19 +100,18 @@ class LossScale:
     def step(
         self, gradients: Sequence[tf.Tensor], apply: Callable[[list[tf.Tensor]], None]
     ) -> None:
-        """Call `apply` with the gradients of the unscaled loss, if they are finite."""
-        true = [gradient / self._scale for gradient in gradients]
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in true])
+        """Given the gradients of the scaled loss: if finite, `apply` those of the loss itself."""
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in gradients])
 
         def take() -> tf.Tensor:
-            apply(true)
+            apply([gradient / self._scale for gradient in gradients])
             steps = self._finite_steps.assign_add(1)
             double = tf.equal(steps, 2000)
             self._scale.assign(tf.where(double, self._scale * 2.0, self._scale))
-            return self._finite_steps.assign(tf.where(double, 0, steps))
+            return self._finite_steps.assign(tf.where(double, tf.zeros_like(steps), steps))
 
         def skip() -> tf.Tensor:
-            self._scale.assign(tf.maximum(self._scale / 2.0, 1.0))
+            self._scale.assign(self._scale / 2.0)
             return self._finite_steps.assign(0)
 
         tf.cond(finite, take, skip)

@@ -80,6 +80,11 @@ class TrialRun:
         return len(self.epochs) >= self.trial.cell.training.epochs
 
     @property
+    def is_restorable(self) -> bool:
+        """Whether a checkpoint holds all that the rest of the trial depends on."""
+        return self._compiled_model.is_restorable
+
+    @property
     def parameters(self) -> int:
         """Weights and biases of the model, trainable or not."""
         return int(self._compiled_model.model.count_params())

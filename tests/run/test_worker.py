@@ -81,12 +81,14 @@ def epochs_trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return trained
 
 
-def worker_for(context: SharedInputs, *, reports_epochs: bool = False) -> TrialWorker:
+def worker_for(
+    context: SharedInputs, *, cell: Cell = CELL, reports_epochs: bool = False
+) -> TrialWorker:
     class Worker(TrialWorker):
         def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
             super().setup(config, context)
 
-    trial = Trial(CELL, index=0, seed=0, fingerprint=context.dataset.fingerprint)
+    trial = Trial(cell, index=0, seed=0, fingerprint=context.dataset.fingerprint)
     job = TrialJob(trial, Request(1, 1.0, 0), reports_epochs=reports_epochs)
     return Worker({"job": job})
 
@@ -136,6 +138,31 @@ def test_on_one_machine_ray_tune_keeps_the_checkpoints(
 
 def test_a_trial_shorter_than_that_is_never_checkpointed(context: SharedInputs) -> None:
     assert worker_for(replace(context, checkpoint_seconds=3600.0)).train()[DONE]
+
+
+NOISY = """
+import keras
+import tensorflow as tf
+
+class Noise(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs + tf.random.normal(tf.shape(inputs))[:, :inputs.shape[1]]
+
+def build(shape, classes):
+    return keras.Sequential([
+        keras.Input(shape), keras.layers.Flatten(), Noise(),
+        keras.layers.Dense(classes, activation="softmax"),
+    ])
+"""
+
+
+def test_a_trial_whose_random_state_no_checkpoint_can_hold_is_never_checkpointed(
+    context: SharedInputs, tmp_path: Path
+) -> None:
+    (tmp_path / "noisy_worker.py").write_text(NOISY)
+    noisy = replace(CELL, builder="noisy_worker:build", hyperparameters={})
+    there = replace(context, folder=tmp_path, checkpoint_seconds=0.0)
+    assert worker_for(there, cell=noisy).train()[DONE]
 
 
 def test_a_trial_of_a_search_reports_every_epoch_and_is_checkpointed_too(

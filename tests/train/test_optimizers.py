@@ -113,6 +113,22 @@ def test_the_loss_scale_follows_keras_own_rule() -> None:
             np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
 
+@pytest.mark.parametrize("overflows", [20, 140, 160])
+def test_the_loss_scale_goes_as_low_as_keras_own(overflows: int) -> None:
+    model, keras_own = small_model(), small_model()
+    reference = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(RATE))
+    reference.build(keras_own.trainable_variables)
+    optimizer, scale = optimizer_for("sgd", model), LossScale()
+    finite = gradients(model)[0]
+    infinite = [gradient * np.inf for gradient in finite]
+    for of_step in [*[infinite] * overflows, finite]:
+        scale.step(of_step, lambda true: optimizer.apply(true, tf.constant(RATE)))
+        reference.apply(of_step, keras_own.trainable_variables)
+    assert float(scale.scale(tf.constant(1.0))) == float(reference.dynamic_scale) < 1
+    for mine, theirs in zip(weights(model), weights(keras_own), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
 def test_the_loss_scale_doubles_after_2000_finite_steps() -> None:
     scale = LossScale()
     scale.slots[1].assign(1998)
