@@ -14,14 +14,7 @@ from pydantic import JsonValue
 
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.identity import digest
-from mnist_ray.space.distributions import (
-    Choice,
-    Distribution,
-    LogUniform,
-    QUniform,
-    RandInt,
-    Uniform,
-)
+from mnist_ray.space.distributions import Distribution
 
 BATCH_SIZE = 4
 """Configurations that Optuna is asked for at once."""
@@ -167,16 +160,16 @@ def _optuna_distribution(distribution: Distribution) -> Any:
     """Optuna's counterpart. Options go by number, since they may be lists."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    match distribution:
-        case Choice(options):
+    match distribution.kind, distribution.parameters:
+        case "choice", options:
             return CategoricalDistribution(range(len(options)))
-        case LogUniform(low, high):
+        case "loguniform", (low, high):
             return FloatDistribution(low, high, log=True)
-        case QUniform(low, high, q):
+        case "quniform", (low, high, q):
             return FloatDistribution(low, high, step=q)
-        case RandInt(low, high):
+        case "randint", (low, high):
             return IntDistribution(low, high - 1)
-        case Uniform(low, high):
+        case "uniform", (low, high):
             return FloatDistribution(low, high)
     raise TypeError(f"{distribution} is not sampled")
 
@@ -185,8 +178,6 @@ def _values(distributions: Mapping[str, Distribution], answer: Mapping[str, Any]
     values: Values = {}
     for number, (column, distribution) in enumerate(distributions.items()):
         given = answer[str(number)]
-        if isinstance(distribution, Choice):
-            values[column] = distribution.options[given]
-        else:
-            values[column] = distribution.cast(given)
+        is_index = distribution.has_options
+        values[column] = distribution.parameters[given] if is_index else distribution.cast(given)
     return values

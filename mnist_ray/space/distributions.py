@@ -1,237 +1,136 @@
 """What may stand in place of a hyperparameter's value: a grid, or a distribution to draw from.
 
-They bear Ray Tune's names and mean what they mean there; nothing here needs Ray. In a file each is
+They have Ray Tune's names and mean what they mean there; nothing here needs Ray. In a file each is
 a mapping of one key, `{uniform: [0, 0.5]}`.
 """
 
 import json
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import JsonValue
 
 from mnist_ray.space.error_collector import refusal, unknown
 
 
-class Distribution(ABC):
-    """The values that one hyperparameter may take."""
+@dataclass(frozen=True)
+class _Range:
+    """A kind of distribution over numbers from `low` to `high`."""
 
-    key: ClassVar[str]
-    """Its name in a file."""
-    form: ClassVar[str]
+    form: str
     """How it is written, for messages."""
-    sampled: ClassVar[bool] = True
-    """Whether values are drawn from it by a search; a grid's are all taken."""
+    inverse: Callable[..., float]
+    """Its inverse distribution function: of a quantile in [0, 1) and the parameters."""
+    is_sound: Callable[..., bool] = lambda low, high: True
+    """What its parameters must fulfil beside `low < high`."""
+    parameters: int = 2
 
-    @classmethod
-    @abstractmethod
-    def parse(cls, given: Sequence[JsonValue]) -> Self:
-        """Reads the list behind `key`; a ValueError says that it is not of this `form`."""
 
-    @abstractmethod
-    def parameters(self) -> list[JsonValue]:
-        """The list behind `key`."""
+def _evenly(quantile: float, low: float, high: float) -> float:
+    return low + (high - low) * quantile
 
-    @abstractmethod
-    def candidates(self) -> dict[int, JsonValue]:
-        """Values that stand for all: each option, or both ends; by their index in the file."""
 
-    @abstractmethod
-    def middle(self) -> JsonValue:
-        """The value to begin with where the hyperparameter has no default."""
+def _are_multiples(low: float, high: float, q: float) -> bool:
+    ratios = [low / q, high / q] if q > 0 else []
+    return q > 0 and all(math.isclose(ratio, round(ratio), abs_tol=1e-9) for ratio in ratios)
 
-    @abstractmethod
-    def at(self, quantile: float) -> JsonValue:
-        """The value at a quantile in [0, 1); where that is drawn evenly, this is a draw."""
 
-    @abstractmethod
-    def cast(self, value: Any) -> JsonValue:
-        """A drawn value (numpy's, or a whole float for an integer) as plain data."""
-
-    def to_data(self) -> dict[str, JsonValue]:
-        """As it stands in a file."""
-        return {self.key: self.parameters()}
+_RANGES = {
+    "uniform": _Range("{uniform: [low, high]}, two finite numbers, low below high", _evenly),
+    "loguniform": _Range(
+        "{loguniform: [low, high]}, two finite numbers above 0, low below high",
+        lambda quantile, low, high: math.exp(_evenly(quantile, math.log(low), math.log(high))),
+        lambda low, high: low > 0,
+    ),
+    "quniform": _Range(
+        "{quniform: [low, high, q]}, low below high, both multiples of q, and q above 0",
+        lambda quantile, low, high, q: round(_evenly(quantile, low, high) / q) * q,
+        _are_multiples,
+        parameters=3,
+    ),
+    "randint": _Range(
+        "{randint: [low, high]}, two integers, low below high, which itself is never drawn",
+        lambda quantile, low, high: low + int((high - low) * quantile),
+        lambda low, high: isinstance(low, int) and isinstance(high, int),
+    ),
+}
+_OPTIONS = {
+    kind: f"{{{kind}: [value, ...]}}, with at least one value" for kind in ("grid_search", "choice")
+}
+KINDS = (*_OPTIONS, *_RANGES)
+"""The names of all distributions."""
 
 
 @dataclass(frozen=True)
-class Options(Distribution):
-    """A list of values, in the order of the file."""
+class Distribution:
+    """The values that one hyperparameter may take.
 
-    options: tuple[JsonValue, ...]
+    `grid_search` takes every value of a list, `choice` one of them, each as likely; the others draw
+    numbers: `uniform` a real one, `loguniform` one whose logarithm is uniform, `quniform` a
+    multiple of the third parameter (an integer if all three are), `randint` an integer below the
+    second parameter.
+    """
 
-    @classmethod
-    def parse(cls, given: Sequence[JsonValue]) -> Self:
-        """A list of at least one value."""
-        _require(len(given) > 0)
-        return cls(tuple(given))
+    kind: str
+    parameters: tuple[Any, ...]
+    """The options, or the bounds and, where there is one, the step."""
 
-    def parameters(self) -> list[JsonValue]:
-        """The options."""
-        return list(self.options)
+    @property
+    def sampled(self) -> bool:
+        """Whether a search draws values from it; all values of a grid are taken."""
+        return self.kind != "grid_search"
+
+    @property
+    def has_options(self) -> bool:
+        """Whether its values are listed."""
+        return self.kind in _OPTIONS
 
     def candidates(self) -> dict[int, JsonValue]:
-        """The options."""
-        return dict(enumerate(self.options))
+        """Values that stand for all: each option, or both ends; by their index in the file."""
+        if self.has_options:
+            return dict(enumerate(self.parameters))
+        low, high, *_ = self.parameters
+        return {0: self.cast(low), 1: self.cast(high - 1 if self.kind == "randint" else high)}
 
     def middle(self) -> JsonValue:
-        """The first option."""
-        return self.options[0]
+        """The value to begin with where the hyperparameter has no default.
+
+        The first option, or the value half-way on the scale that is sampled evenly.
+        """
+        return self.at(0 if self.has_options else 0.5)
 
     def at(self, quantile: float) -> JsonValue:
-        """The options share the quantiles evenly."""
-        return self.options[int(quantile * len(self.options))]
+        """The value at a quantile in [0, 1); where that is drawn evenly, this is a draw."""
+        if self.has_options:
+            option: JsonValue = self.parameters[int(quantile * len(self.parameters))]
+            return option
+        return self.cast(_RANGES[self.kind].inverse(quantile, *self.parameters))
 
     def cast(self, value: Any) -> JsonValue:
-        """The option that equals `value`; a list may come as a tuple."""
-        plain = list(value) if isinstance(value, tuple) else value
-        return self.options[self.options.index(plain)]
+        """A drawn value as plain data: numpy's, a whole float for an integer, a tuple for a list.
+
+        Raises:
+            ValueError: it is none of the options.
+        """
+        if self.has_options:
+            plain = list(value) if isinstance(value, tuple) else value
+            option: JsonValue = self.parameters[self.parameters.index(plain)]
+            return option
+        draws_whole = self.kind in ("quniform", "randint")
+        is_whole = draws_whole and all(isinstance(each, int) for each in self.parameters)
+        return round(float(value)) if is_whole else float(value)
 
     def doubles(self) -> dict[int, JsonValue]:
         """Options that stand in the list already, by index; 1 and 1.0 are the same value."""
         # As JSON, since Python holds true and 1 to be equal.
-        texts = [json.dumps(_whole_as_integers(option)) for option in self.options]
-        return {i: self.options[i] for i, text in enumerate(texts) if text in texts[:i]}
+        texts = [json.dumps(_whole_as_integers(option)) for option in self.parameters]
+        return {i: self.parameters[i] for i, text in enumerate(texts) if text in texts[:i]}
 
-
-@dataclass(frozen=True)
-class GridSearch(Options):
-    """Every one of `options`, each a cell of its own."""
-
-    key = "grid_search"
-    form = "{grid_search: [value, ...]}, with at least one value"
-    sampled = False
-
-
-@dataclass(frozen=True)
-class Choice(Options):
-    """One of `options`, each as likely."""
-
-    key = "choice"
-    form = "{choice: [value, ...]}, with at least one value"
-
-
-@dataclass(frozen=True)
-class Range(Distribution):
-    """Numbers from `low` to `high`."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def parse(cls, given: Sequence[JsonValue]) -> Self:
-        """As many finite numbers as there are fields, within the bounds that the form tells."""
-        numbers = [value for value in given if _is_number(value)]
-        _require(len(given) == len(numbers) == len(fields(cls)))
-        found = cls(*numbers)  # type: ignore[arg-type]  # they are numbers now
-        _require(found.low < found.high and found._is_sound())
-        return found
-
-    def parameters(self) -> list[JsonValue]:
-        """The bounds and, where there is one, the step."""
-        return [getattr(self, each.name) for each in fields(self)]
-
-    def candidates(self) -> dict[int, JsonValue]:
-        """The ends."""
-        return {0: self.cast(self.low), 1: self.cast(self.high)}
-
-    def middle(self) -> JsonValue:
-        """The value half-way, on the scale that is sampled evenly."""
-        return self.at(0.5)
-
-    def at(self, quantile: float) -> JsonValue:
-        """`low` at 0, `high` towards 1."""
-        return self.cast(self._at(quantile))
-
-    def cast(self, value: Any) -> JsonValue:
-        """`value` as a float, or as an integer where only integers are drawn."""
-        return self._plain(float(value))
-
-    def _is_sound(self) -> bool:
-        return True
-
-    def _at(self, quantile: float) -> float:
-        return self.low + (self.high - self.low) * quantile
-
-    def _plain(self, number: float) -> int | float:
-        return number
-
-
-@dataclass(frozen=True)
-class Uniform(Range):
-    """A real number, uniform from `low` to `high`."""
-
-    key = "uniform"
-    form = "{uniform: [low, high]}, two finite numbers, low below high"
-
-
-@dataclass(frozen=True)
-class LogUniform(Range):
-    """A real number whose logarithm is uniform from that of `low` to that of `high`."""
-
-    key = "loguniform"
-    form = "{loguniform: [low, high]}, two finite numbers above 0, low below high"
-
-    def _is_sound(self) -> bool:
-        return self.low > 0
-
-    def _at(self, quantile: float) -> float:
-        low, high = math.log(self.low), math.log(self.high)
-        return math.exp(low + (high - low) * quantile)
-
-
-@dataclass(frozen=True)
-class QUniform(Range):
-    """A multiple of `q` from `low` to `high`, both included; an integer if all three are."""
-
-    key = "quniform"
-    form = "{quniform: [low, high, q]}, low below high, both multiples of q, and q above 0"
-
-    q: float
-
-    def _is_sound(self) -> bool:
-        return self.q > 0 and all(
-            math.isclose(bound / self.q, round(bound / self.q), abs_tol=1e-9)
-            for bound in (self.low, self.high)
-        )
-
-    def _at(self, quantile: float) -> float:
-        return round(super()._at(quantile) / self.q) * self.q
-
-    def _plain(self, number: float) -> int | float:
-        whole = all(isinstance(given, int) for given in (self.low, self.high, self.q))
-        return round(number) if whole else number
-
-
-@dataclass(frozen=True)
-class RandInt(Range):
-    """An integer from `low` to `high` - 1, each as likely."""
-
-    key = "randint"
-    form = "{randint: [low, high]}, two integers, low below high, which itself is never drawn"
-
-    low: int
-    high: int
-
-    def candidates(self) -> dict[int, JsonValue]:
-        """The ends that can be drawn."""
-        return {0: self.low, 1: self.high - 1}
-
-    def _is_sound(self) -> bool:
-        return isinstance(self.low, int) and isinstance(self.high, int)
-
-    def _at(self, quantile: float) -> float:
-        return self.low + int((self.high - self.low) * quantile)
-
-    def _plain(self, number: float) -> int | float:
-        return round(number)
-
-
-DISTRIBUTIONS: dict[str, type[Distribution]] = {
-    kind.key: kind for kind in (GridSearch, Choice, Uniform, LogUniform, QUniform, RandInt)
-}
+    def to_data(self) -> dict[str, JsonValue]:
+        """As it stands in a file."""
+        return {self.kind: list(self.parameters)}
 
 
 def parse_distribution(given: Mapping[str, JsonValue]) -> Distribution:
@@ -240,33 +139,33 @@ def parse_distribution(given: Mapping[str, JsonValue]) -> Distribution:
     Raises:
         ValueError: it describes none; the message says what came and what is allowed.
     """
-    known = ", ".join(DISTRIBUTIONS)
     if len(given) != 1:
-        allowed = f"a value, or a mapping of one key out of {known}"
+        allowed = f"a value, or a mapping of one key out of {', '.join(KINDS)}"
         raise ValueError(refusal(given, allowed))
-    [(key, parameters)] = given.items()
-    if key not in DISTRIBUTIONS:
-        raise ValueError(unknown("distribution", key, DISTRIBUTIONS))
-    kind = DISTRIBUTIONS[key]
+    [(kind, parameters)] = given.items()
+    if kind not in KINDS:
+        raise ValueError(unknown("distribution", kind, KINDS))
+    is_sound = bool(parameters) if kind in _OPTIONS else _is_sound(_RANGES[kind], parameters)
+    if not isinstance(parameters, list) or not is_sound:
+        raise ValueError(refusal(given, _OPTIONS.get(kind) or _RANGES[kind].form))
+    return Distribution(kind, tuple(parameters))
+
+
+def _is_sound(kind: _Range, given: Any) -> bool:
     try:
-        _require(isinstance(parameters, list))
-        return kind.parse(parameters)  # type: ignore[arg-type]
-    except (ValueError, OverflowError):  # an integer may be too large for a float
-        raise ValueError(refusal(given, kind.form)) from None
+        if not isinstance(given, list) or not all(_is_number(value) for value in given):
+            return False
+        return len(given) == kind.parameters and given[0] < given[1] and kind.is_sound(*given)
+    except OverflowError:  # an integer too large for a float
+        return False
 
 
-def _is_number(value: JsonValue) -> bool:
+def _is_number(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+    return is_number and math.isfinite(value)
 
 
-def _whole_as_integers(value: JsonValue) -> JsonValue:
+def _whole_as_integers(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole_as_integers(item) for item in value]
-    is_whole = isinstance(value, float) and value.is_integer()
-    return int(value) if is_whole else value  # type: ignore[arg-type]
-
-
-def _require(condition: bool) -> None:
-    if not condition:
-        raise ValueError
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from mnist_ray.space.distributions import Distribution, Options, parse_distribution
+from mnist_ray.space.distributions import Distribution, parse_distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
 
 LARGEST_INTEGER = 2**31 - 1
@@ -258,12 +258,12 @@ def _read_distribution(
             checked.append(model.model_validate({key: value}).to_data()[key])
         except ValidationError as error:
             allowed = (field and field.description) or error.errors()[0]["msg"]
-            errors.add((*place, distribution.key, index), refusal(value, allowed))
-    if not isinstance(distribution, Options) or len(checked) < len(distribution.options):
+            errors.add((*place, distribution.kind, index), refusal(value, allowed))
+    if not distribution.has_options or len(checked) < len(distribution.parameters):
         return distribution
-    distribution = type(distribution)(tuple(checked))  # 1 is 1.0 where a float belongs
+    distribution = Distribution(distribution.kind, tuple(checked))  # 1 is 1.0 where a float belongs
     for index, value in distribution.doubles().items():
-        errors.add((*place, distribution.key, index), f"{shown(value)} is given twice")
+        errors.add((*place, distribution.kind, index), f"{shown(value)} is given twice")
     return distribution
 
 

@@ -70,7 +70,7 @@ def _search_and_distributions_belong_together(space: SpaceFile, errors: ErrorCol
         if distribution.sampled and space.search is None:
             errors.add(
                 place,
-                f"{distribution.key} is sampled, which needs a search; add search: {{algorithm: "
+                f"{distribution.kind} is sampled, which needs a search; add search: {{algorithm: "
                 "random, configurations: 20, trials_each: 3}, or use grid_search",
             )
         elif not distribution.sampled and space.sampled:

@@ -7,21 +7,14 @@ import pytest
 from scipy import stats
 
 from mnist_ray.plan.sampler import BATCH_SIZE, OptunaSampler, RandomSampler, Scores, Values
-from mnist_ray.space.distributions import (
-    Choice,
-    Distribution,
-    LogUniform,
-    QUniform,
-    RandInt,
-    Uniform,
-)
+from mnist_ray.space.distributions import Distribution
 
 ALL: dict[str, Distribution] = {
-    "units": Choice(([128], [512, 256])),
-    "a/b": Uniform(0, 0.5),
-    "rate": LogUniform(1e-4, 1e-2),
-    "width": QUniform(32, 256, 32),
-    "depth": RandInt(1, 4),
+    "units": Distribution("choice", ([128], [512, 256])),
+    "a/b": Distribution("uniform", (0, 0.5)),
+    "rate": Distribution("loguniform", (1e-4, 1e-2)),
+    "width": Distribution("quniform", (32, 256, 32)),
+    "depth": Distribution("randint", (1, 4)),
 }
 """One of each kind; a name that Ray Tune would take for a path."""
 
@@ -79,8 +72,8 @@ def test_more_random_configurations_never_change_earlier_ones() -> None:
 @pytest.mark.parametrize(
     ("distribution", "scale"),
     [
-        (Uniform(2, 3), lambda value: value - 2),
-        (LogUniform(1e-4, 1e-2), lambda value: (math.log10(value) + 4) / 2),
+        (Distribution("uniform", (2, 3)), lambda value: value - 2),
+        (Distribution("loguniform", (1e-4, 1e-2)), lambda value: (math.log10(value) + 4) / 2),
     ],
 )
 def test_random_values_are_spread_evenly(distribution: Distribution, scale: object) -> None:
@@ -89,7 +82,7 @@ def test_random_values_are_spread_evenly(distribution: Distribution, scale: obje
 
 
 def test_random_choices_are_each_as_likely() -> None:
-    values = [each["x"] for each in drawn(900, of={"x": Choice(("a", "b", "c"))})]
+    values = [each["x"] for each in drawn(900, of={"x": Distribution("choice", ("a", "b", "c"))})]
     counts = [values.count(option) for option in "abc"]
     assert stats.chisquare(counts).pvalue > 0.05
 
@@ -158,9 +151,9 @@ def test_optuna_takes_configurations_without_a_score() -> None:
 
 def test_optuna_says_nothing_of_its_own() -> None:
     program = (
-        "from mnist_ray.space.distributions import Uniform\n"
+        "from mnist_ray.space.distributions import Distribution\n"
         "from mnist_ray.plan.sampler import OptunaSampler\n"
-        "sampler = OptunaSampler({'x': Uniform(0, 1)}, seed=0, place='here')\n"
+        "sampler = OptunaSampler({'x': Distribution('uniform', (0, 1))}, seed=0, place='here')\n"
         "assert len(sampler.next_batch([(0.5, None, 0.7, 0.8)])) == 4\n"
     )
     done = subprocess.run(

@@ -3,28 +3,31 @@ import math
 import numpy as np
 import pytest
 
-from mnist_ray.space.distributions import (
-    Choice,
-    Distribution,
-    GridSearch,
-    LogUniform,
-    QUniform,
-    RandInt,
-    Uniform,
-    parse_distribution,
-)
+from mnist_ray.space.distributions import KINDS, Distribution, parse_distribution
+
+
+def of(kind: str, *parameters: object) -> Distribution:
+    return Distribution(kind, parameters)
 
 
 @pytest.mark.parametrize(
     ("written", "read", "middle"),
     [
-        ({"grid_search": [1, 2]}, GridSearch((1, 2)), 1),
-        ({"choice": [[512, 256], [128]]}, Choice(([512, 256], [128])), [512, 256]),
-        ({"uniform": [0, 0.5]}, Uniform(0, 0.5), 0.25),
-        ({"loguniform": [1e-4, 1e-2]}, LogUniform(1e-4, 1e-2), pytest.approx(1e-3)),
-        ({"quniform": [0.1, 0.5, 0.1]}, QUniform(0.1, 0.5, 0.1), pytest.approx(0.3)),
-        ({"quniform": [32, 256, 32]}, QUniform(32, 256, 32), 128),
-        ({"randint": [1, 6]}, RandInt(1, 6), 3),
+        ({"grid_search": [1, 2]}, of("grid_search", 1, 2), 1),
+        ({"choice": [[512, 256], [128]]}, of("choice", [512, 256], [128]), [512, 256]),
+        ({"uniform": [0, 0.5]}, of("uniform", 0, 0.5), 0.25),
+        (
+            {"loguniform": [1e-4, 1e-2]},
+            of("loguniform", 1e-4, 1e-2),
+            pytest.approx(1e-3),
+        ),
+        (
+            {"quniform": [0.1, 0.5, 0.1]},
+            of("quniform", 0.1, 0.5, 0.1),
+            pytest.approx(0.3),
+        ),
+        ({"quniform": [32, 256, 32]}, of("quniform", 32, 256, 32), 128),
+        ({"randint": [1, 6]}, of("randint", 1, 6), 3),
     ],
 )
 def test_a_distribution_is_read_and_written_alike(
@@ -36,8 +39,8 @@ def test_a_distribution_is_read_and_written_alike(
 
 
 def test_only_a_grid_is_not_sampled() -> None:
-    assert not GridSearch((1,)).sampled
-    assert all(kind.sampled for kind in (Choice, Uniform, LogUniform, QUniform, RandInt))
+    assert not of("grid_search", 1).sampled
+    assert all(of(kind, 1, 2, 1).sampled for kind in KINDS if kind != "grid_search")
 
 
 @pytest.mark.parametrize(
@@ -84,19 +87,25 @@ def test_a_mapping_of_other_than_one_key_is_no_distribution(written: dict[str, o
 
 
 def test_the_high_end_of_randint_is_never_drawn() -> None:
-    assert RandInt(1, 6).candidates() == {0: 1, 1: 5}
+    assert of("randint", 1, 6).candidates() == {0: 1, 1: 5}
 
 
 @pytest.mark.parametrize(
     ("distribution", "values"),
     [
-        (Choice(("a", "b", "c", "d")), {0: "a", 0.24: "a", 0.25: "b", 0.5: "c", 0.999: "d"}),
-        (GridSearch((1, 2)), {0: 1, 0.5: 2}),
-        (Uniform(2, 4), {0: 2.0, 0.25: 2.5, 0.75: 3.5}),
-        (LogUniform(1e-4, 1), {0: 1e-4, 0.25: 1e-3, 0.5: 1e-2, 0.75: 1e-1}),
-        (QUniform(0, 1, 0.25), {0: 0.0, 0.12: 0.0, 0.13: 0.25, 0.5: 0.5, 0.999: 1.0}),
-        (QUniform(32, 96, 32), {0: 32, 0.5: 64, 0.99: 96}),
-        (RandInt(1, 4), {0: 1, 0.33: 1, 0.34: 2, 0.67: 3, 0.999: 3}),
+        (
+            of("choice", "a", "b", "c", "d"),
+            {0: "a", 0.24: "a", 0.25: "b", 0.5: "c", 0.999: "d"},
+        ),
+        (of("grid_search", 1, 2), {0: 1, 0.5: 2}),
+        (of("uniform", 2, 4), {0: 2.0, 0.25: 2.5, 0.75: 3.5}),
+        (of("loguniform", 1e-4, 1), {0: 1e-4, 0.25: 1e-3, 0.5: 1e-2, 0.75: 1e-1}),
+        (
+            of("quniform", 0, 1, 0.25),
+            {0: 0.0, 0.12: 0.0, 0.13: 0.25, 0.5: 0.5, 0.999: 1.0},
+        ),
+        (of("quniform", 32, 96, 32), {0: 32, 0.5: 64, 0.99: 96}),
+        (of("randint", 1, 4), {0: 1, 0.33: 1, 0.34: 2, 0.67: 3, 0.999: 3}),
     ],
 )
 def test_the_value_at_a_quantile(distribution: Distribution, values: dict[float, object]) -> None:
@@ -108,17 +117,20 @@ def test_the_value_at_a_quantile(distribution: Distribution, values: dict[float,
 
 def test_drawn_values_become_plain_data() -> None:
     drawn = [
-        Uniform(0, 1).cast(np.float32(0.5)),
-        RandInt(1, 6).cast(np.int64(3)),
-        QUniform(32, 256, 32).cast(64.0),
-        QUniform(0, 1, 0.5).cast(np.float64(0.5)),
-        Choice(([128], [512, 256])).cast((512, 256)),
+        of("uniform", 0, 1).cast(np.float32(0.5)),
+        of("randint", 1, 6).cast(np.int64(3)),
+        of("quniform", 32, 256, 32).cast(64.0),
+        of("quniform", 0, 1, 0.5).cast(np.float64(0.5)),
+        of("choice", [128], [512, 256]).cast((512, 256)),
     ]
     assert drawn == [0.5, 3, 64, 0.5, [512, 256]]
     assert [type(value) for value in drawn] == [float, int, int, float, list]
 
 
 def test_equal_numbers_are_doubles_however_they_are_written() -> None:
-    assert Choice((1, 2, 1, [3], [3])).doubles() == {2: 1, 4: [3]}
-    assert Choice((1, 1.0, [2.0, 0.0], [2, -0.0], 1.5)).doubles() == {1: 1.0, 3: [2, -0.0]}
-    assert Choice((1, True, "1", None, "null", [1], [True])).doubles() == {}
+    assert of("choice", 1, 2, 1, [3], [3]).doubles() == {2: 1, 4: [3]}
+    assert of("choice", 1, 1.0, [2.0, 0.0], [2, -0.0], 1.5).doubles() == {
+        1: 1.0,
+        3: [2, -0.0],
+    }
+    assert of("choice", 1, True, "1", None, "null", [1], [True]).doubles() == {}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mnist_ray.errors import InputError
 from mnist_ray.space import space as space_module
 from mnist_ray.space.columns import RESERVED_COLUMNS
-from mnist_ray.space.distributions import Choice, LogUniform, Uniform
+from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.space import (
     Space,
     StoppingRule,
@@ -248,8 +248,8 @@ def test_only_pairs_without_sampled_distributions_are_cells_at_once() -> None:
     ]
     assert space.sampled
     assert space.search_spaces() == {
-        ("feed_forward", "centered"): {"dropout": Uniform(0, 0.5)},
-        ("feed_forward", "shifted"): {"dropout": Uniform(0, 0.5)},
+        ("feed_forward", "centered"): {"dropout": Distribution("uniform", (0, 0.5))},
+        ("feed_forward", "shifted"): {"dropout": Distribution("uniform", (0, 0.5))},
     }
 
 
@@ -260,7 +260,7 @@ def test_distributions_of_all_sections_are_searched_together() -> None:
     )
     columns = space.search_spaces()["feed_forward", "shifted"]
     assert list(columns) == ["dropout", "shift", "learning_rate"]
-    assert columns["learning_rate"] == LogUniform(1e-4, 1e-2)
+    assert columns["learning_rate"] == Distribution("loguniform", (1e-4, 1e-2))
 
 
 def test_drawn_values_are_bound_into_a_cell() -> None:
@@ -850,5 +850,5 @@ def test_all_faults_of_the_images_are_told_at_once() -> None:
 def test_choices_may_be_lists() -> None:
     space = load_space("tuning")
     units = space.search_spaces()["feed_forward", "centered"]["hidden_units"]
-    assert isinstance(units, Choice)
-    assert [128] in units.options
+    assert units.kind == "choice"
+    assert [128] in units.parameters
