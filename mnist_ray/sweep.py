@@ -53,6 +53,7 @@ class Options:
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
     dry_run: bool = False
+    fresh: bool = False
     hourly_cost: float | None = None
     log: Sequence[str] = ()
     quiet: bool = False
@@ -103,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max-concurrent", type=positive, metavar="N", help="trials at a time")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, and end")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="also run again what was recorded with another TensorFlow, Keras or NumPy than is "
+        "installed",
+    )
     parser.add_argument(
         "--hourly-cost",
         type=_cost,
@@ -210,8 +217,8 @@ def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> 
     Args:
         space: a YAML file or the name of a shipped space; the command's default where None.
         options: the command's, by the same names: `trials`, `seed`, `data`, `results`, `address`,
-            `cpus_per_trial`, `gpus_per_trial`, `max_concurrent`, `dry_run`, `hourly_cost`, `log`
-            (a list), `quiet`, `verbose`.
+            `cpus_per_trial`, `gpus_per_trial`, `max_concurrent`, `dry_run`, `fresh`,
+            `hourly_cost`, `log` (a list), `quiet`, `verbose`.
 
     Raises:
         TypeError: an option that there is not.
@@ -298,6 +305,7 @@ def _read_input(options: Options) -> "SweepInputs":
 def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
     """Read all that is recorded, and plan."""
     from mnist_ray.ledger.ledger import Ledger
+    from mnist_ray.ledger.record import Versions
     from mnist_ray.ledger.results_folder import ResultsFolder
     from mnist_ray.plan.dataset_info import DatasetInfo
     from mnist_ray.plan.planner import Planner
@@ -310,12 +318,13 @@ def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
     space = sources.space
     dataset_info = DatasetInfo.of(sources.dataset, sources=source_digests(space))
     folder = ResultsFolder.open(options.results, space.name)
-    ledger = Ledger(folder)
+    ledger, installed = Ledger(folder), Versions.installed()
     queue = TrialQueue(
         Planner(space, dataset_info).plan,
         ledger.read(),
         max_concurrent=options.max_concurrent,
         stops_early=space.early_stopping is not None,
+        is_outdated=lambda record: options.fresh and record.has_other_versions(installed),
     )
     terminal = Terminal(quiet=options.quiet)
     return _Sweep(options, address, sources, space, dataset_info, folder, ledger, queue, terminal)
@@ -351,6 +360,20 @@ class _Sweep:
             images=self.dataset_info.train_images,
             plan=self.queue.plan,
         )
+        self._announce_other_versions()
+
+    def _announce_other_versions(self) -> None:
+        from mnist_ray.ledger.record import Versions
+
+        installed = Versions.installed()
+        wanted = (self.queue.records.get(trial.key) for trial in self.queue.plan.wanted)
+        outdated = [each for each in wanted if each and each.has_other_versions(installed)]
+        if outdated:
+            from mnist_ray.analysis.versions import outdated_sentences
+
+            self.terminal.tell(
+                outdated_sentences(outdated, installed, are_run_again=self.options.fresh)
+            )
 
     def foretell(self) -> None:
         """Say what the rest would take."""

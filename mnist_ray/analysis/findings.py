@@ -7,6 +7,7 @@ from typing import Any
 
 from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP
 from mnist_ray.analysis.tables import SEARCH, Tables
+from mnist_ray.analysis.versions import mixture_sentences
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Stage
 from mnist_ray.space.columns import SWEEP
@@ -39,6 +40,7 @@ def findings(tables: Tables) -> list[str]:
         *_architecture_sentences(compared),
         *_single_trials(cells),
         *_failures(tables),
+        *mixture_sentences(tables),
     ]
 
 

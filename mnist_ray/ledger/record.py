@@ -1,9 +1,11 @@
 """All that is kept of one trial. It is written once, when the trial ends."""
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,37 @@ class Versions:
     ray_version: str
     numpy_version: str
 
+    @classmethod
+    def installed(cls) -> "Versions":
+        """Those of this Python and its packages; "unknown" for a package that is missing."""
+        return cls(
+            python_version=platform.python_version(),
+            tensorflow_version=_installed("tensorflow", "tensorflow-cpu"),
+            keras_version=_installed("keras"),
+            ray_version=_installed("ray"),
+            numpy_version=_installed("numpy"),
+        )
+
+    @property
+    def of_training(self) -> str:
+        """Of the packages that compute a trial's figures, as text; equal if and only if they are.
+
+        Another Python or Ray changes no figure.
+        """
+        return (
+            f"TensorFlow {self.tensorflow_version}, Keras {self.keras_version}, "
+            f"NumPy {self.numpy_version}"
+        )
+
+
+def _installed(*names: str) -> str:
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
 
 @dataclass(frozen=True)
 class RunEnvironment:
@@ -141,21 +174,30 @@ class Record:
     costs: Costs = Costs()
 
     def joined(self, later: "Record") -> "Record":
-        """Of this and a later record of the same trial, what is to be kept.
+        """Of this record and one of the same trial that is read or made later, what is to be kept.
 
-        What tells more, or of two failures the later one. A finished trial is never replaced; only
-        gradings on other test sets are added to it.
+        What tells more, or of two failures the later one. A finished trial is replaced only by one
+        that finished with other versions of what computes and started after it: such a trial was
+        run again on purpose. Otherwise only gradings on other test sets are added to it.
         """
         if self.status.rank != later.status.rank:
             return max(self, later, key=lambda record: record.status.rank)
         if self.status is Status.FAILED:
             return later
+        if self.setting and later.setting and later.has_other_versions(self.setting.versions):
+            return later if later.setting.started_at > self.setting.started_at else self
         added = [
             evaluation
             for evaluation in later.robustness
             if self.evaluation(evaluation.shift) is None
         ]
         return replace(self, robustness=(*self.robustness, *added)) if added else self
+
+    def has_other_versions(self, versions: Versions) -> bool:
+        """Whether it ran with another TensorFlow, Keras or NumPy; False where that is not known."""
+        return (
+            self.setting is not None and self.setting.versions.of_training != versions.of_training
+        )
 
     @property
     def trial(self) -> int:

@@ -23,6 +23,7 @@ class TrialQueue:
         *,
         max_concurrent: int | None = None,
         stops_early: bool = False,
+        is_outdated: Callable[[Record], bool] = lambda record: False,
     ) -> None:
         """Make the first plan.
 
@@ -31,10 +32,12 @@ class TrialQueue:
             records: what is recorded already, by key.
             max_concurrent: how many trials may run at a time; None for no limit.
             stops_early: whether trials of a search may be stopped before their last epoch.
+            is_outdated: whether a record's trial is to be run again although it finished.
         """
         self._plan_now = plan_now
         self._stops_early = stops_early
         self._limit = max_concurrent
+        self._is_outdated = is_outdated
         self._running: dict[str, Trial] = {}
         self._ended: set[str] = set()
         self.records = dict(records)
@@ -74,6 +77,10 @@ class TrialQueue:
         """
         return self._stops_early and not trial.index and trial.key in self.plan.only_searched
 
+    def is_done(self, trial: Trial, record: Record) -> bool:
+        """Whether a record that another sweep wrote of a waiting trial is all that is wanted."""
+        return not self._is_outdated(record) and self.plan.is_done(trial, record)
+
     def complete(self, record: Record) -> None:
         """Take in how a trial ended, and plan anew where that may change what is wanted."""
         self._running.pop(record.key, None)
@@ -98,13 +105,16 @@ class TrialQueue:
         self._waiting = deque(trial for trial in plan.missing if trial.key not in submitted)
 
     def _planned_with(self) -> dict[str, Record]:
-        """All records but the failures of earlier commands, whose trials run again.
+        """All records but those of earlier commands whose trials run again.
 
-        Such a failure does not count while its trial runs again: a search that took it for the
-        trial's end would go on to its winner without that trial.
+        These are failed or outdated. They do not count while the trial runs again: a search that
+        took a failure for the trial's end would go on to its winner without that trial.
         """
         return {
             key: record
             for key, record in self.records.items()
-            if record.status is not Status.FAILED or key in self._ended
+            if key in self._ended or not self._runs_again(record)
         }
+
+    def _runs_again(self, record: Record) -> bool:
+        return record.status is Status.FAILED or self._is_outdated(record)

@@ -149,7 +149,7 @@ class _Queue(_Stateless, Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         while (trial := self._agenda.next()) is not None:
             known = self._ledger.find(trial.key)
-            if known is not None and self._agenda.plan.is_done(trial, known):
+            if known is not None and self._agenda.is_done(trial, known):
                 # Another sweep into the same folder was quicker.
                 self._agenda.complete(known)
                 continue

@@ -10,7 +10,6 @@ import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -227,7 +226,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             node=platform.node(),
             device=self._train.device.device_name(),
             threads=self._job.request.cpus,
-            versions=versions(),
+            versions=Versions.installed(),
             git_commit=self._context.git_commit,
         )
 
@@ -251,23 +250,3 @@ def import_training() -> ModuleType:
         for name in needless:
             del sys.modules[name]
         gc.enable()
-
-
-def versions() -> Versions:
-    """Of what figures may hang on, as installed here."""
-    return Versions(
-        python_version=platform.python_version(),
-        tensorflow_version=_installed("tensorflow", "tensorflow-cpu"),
-        keras_version=_installed("keras"),
-        ray_version=_installed("ray"),
-        numpy_version=_installed("numpy"),
-    )
-
-
-def _installed(*names: str) -> str:
-    for name in names:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "unknown"

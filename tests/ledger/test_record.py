@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import as_failed, made_up_sweep
 
-from mnist_ray.ledger.record import Evaluation, Record, Status
+from mnist_ray.ledger.record import Evaluation, Record, Status, Versions
 
 RECORD = next(iter(made_up_sweep({"evaluate": {"shifts": [2, 3]}}).records.values()))
 
@@ -72,6 +73,27 @@ def test_what_came_further_is_kept_and_a_finished_trial_never_replaced(
     known: Record, later: Record, kept: Record
 ) -> None:
     assert known.joined(later) is kept
+
+
+NEWER = replace(RECORD.setting.versions, numpy_version="9.9")
+
+
+def started_later(record: Record, versions: Versions, *, hours: int = 1) -> Record:
+    setting = record.setting
+    started_at = setting.started_at + timedelta(hours=hours)
+    return replace(record, setting=replace(setting, started_at=started_at, versions=versions))
+
+
+def test_of_finished_trials_of_different_versions_the_one_that_started_last_is_kept() -> None:
+    again = started_later(replace(RECORD, robustness=()), NEWER)
+    assert RECORD.joined(again) is again
+    assert again.joined(RECORD) is again
+    assert again.joined(as_failed(started_later(RECORD, NEWER, hours=2))) is again
+
+
+def test_another_python_or_ray_changes_no_figure_and_replaces_nothing() -> None:
+    other = replace(RECORD.setting.versions, python_version="9", ray_version="9")
+    assert RECORD.joined(started_later(RECORD, other)) is RECORD
 
 
 def test_gradings_on_other_test_sets_are_added_to_a_finished_trial() -> None:

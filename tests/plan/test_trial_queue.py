@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import as_failed, made_up_space, made_up_sweep
+from made_up import as_failed, made_up_space, made_up_sweep, with_versions
 from walking import DATASET_INFO, chosen, failed, noise, walk
 from walking import finished as finished_with
 
-from mnist_ray.ledger.record import Record, Status
+from mnist_ray.ledger.record import Record, Status, Versions
 from mnist_ray.plan.planner import Plan, plan
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
@@ -178,3 +178,24 @@ def test_a_second_command_runs_all_that_is_wanted_though_trials_had_failed(
     assert not second.plan.is_open
     undisturbed = walk(space, ends, workers=workers, seed=order)
     assert second.gist == undisturbed.gist
+
+
+def test_outdated_trials_run_again_once_and_do_not_count_until_they_have() -> None:
+    def is_outdated(record: Record) -> bool:
+        return record.has_other_versions(Versions.installed())
+
+    outdated = {key: with_versions(SWEEP.records[key], numpy_version="1.0") for key in KEYS[:3]}
+
+    def plan_now(known: Mapping[str, Record]) -> Plan:
+        assert not any(is_outdated(record) for record in known.values())
+        return plan(SWEEP.space, SWEEP.dataset_info, known)
+
+    current = {key: with_versions(SWEEP.records[key], **vars(Versions.installed())) for key in KEYS}
+    due = TrialQueue(plan_now, {**current, **outdated}, is_outdated=is_outdated)
+    assert {trial.key for trial in due.plan.missing} == set(outdated)
+    while (trial := due.next()) is not None:
+        assert not due.is_done(trial, outdated[trial.key])
+        assert due.is_done(trial, current[trial.key])
+        due.complete(current[trial.key])
+    assert due.is_exhausted
+    assert due.records == current

@@ -248,6 +248,13 @@ def on_device(record: Record, device: str) -> Record:
     return replace(record, setting=replace(record.setting, device=device))
 
 
+def with_versions(record: Record, **versions: str) -> Record:
+    """The record as it would be had the trial run with other versions, such as `numpy_version`."""
+    assert record.setting
+    changed = replace(record.setting.versions, **versions)
+    return replace(record, setting=replace(record.setting, versions=changed))
+
+
 def folder_at(path: Path) -> ResultsFolder:
     """A results folder on the local disk."""
     return ResultsFolder.open(path)

@@ -1,0 +1,76 @@
+"""Which versions trials ran with: results of several may be averaged, but not unnoticed."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from mnist_ray.analysis.tables import Row, Tables
+from mnist_ray.ledger.record import Record, Status, Versions
+from mnist_ray.space.columns import SWEEP
+
+_MOST_CELLS = 6
+
+_Counts = Mapping[str, Counter[str]]
+"""For each text of versions, how many trials of each cell ran with them."""
+
+
+def outdated_sentences(
+    records: Iterable[Record], installed: Versions, *, are_run_again: bool
+) -> list[str]:
+    """A sentence on the records that ran with other versions than are installed, if any did."""
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        if record.setting and record.has_other_versions(installed):
+            cell = f"{record.architecture} on {record.variant} digits"
+            counts.setdefault(record.setting.versions.of_training, Counter())[cell] += 1
+    if not counts:
+        return []
+    what = "they run again" if are_run_again else "they count all the same; --fresh runs them again"
+    return [
+        f"Recorded with other versions than are installed ({installed.of_training}): "
+        f"{'; '.join(_with_cells(versions, cells) for versions, cells in counts.items())}; {what}."
+    ]
+
+
+def mixture_sentences(tables: Tables) -> list[str]:
+    """A sentence on the versions that the finished trials ran with, if they are several."""
+    counts = _counted(tables)
+    if len(counts) < 2:
+        return []
+    most, *others = sorted(counts, key=lambda versions: -counts[versions].total())
+    told = "; ".join(_with_cells(versions, counts[versions]) for versions in others)
+    return [
+        f"The trials ran with different versions: {counts[most].total()} with {most}; {told}. "
+        "A sweep with --fresh runs again those that ran with others than are installed."
+    ]
+
+
+def _counted(tables: Tables) -> _Counts:
+    names = ["architecture", "variant", "status"]
+    names += ["tensorflow_version", "keras_version", "numpy_version"]
+    names += [SWEEP.name] if SWEEP.name in tables.trials.column_names else []
+    counts: dict[str, Counter[str]] = {}
+    for row in tables.trials.select(names).to_pylist():
+        if row["status"] != Status.FAILED and row["tensorflow_version"] is not None:
+            counts.setdefault(_of_training(row), Counter())[_cell(row)] += 1
+    return counts
+
+
+def _of_training(row: Row) -> str:
+    return Versions(
+        python_version="",
+        tensorflow_version=row["tensorflow_version"],
+        keras_version=row["keras_version"],
+        ray_version="",
+        numpy_version=row["numpy_version"],
+    ).of_training
+
+
+def _cell(row: Row) -> str:
+    sweep = f"{row[SWEEP.name]}, " if SWEEP.name in row else ""
+    return f"{sweep}{row['architecture']} on {row['variant']} digits"
+
+
+def _with_cells(versions: str, cells: Counter[str]) -> str:
+    told = [f"{cell}: {count}" for cell, count in cells.items()][:_MOST_CELLS]
+    more = [f"{len(cells) - _MOST_CELLS} more"] if len(cells) > _MOST_CELLS else []
+    return f"{cells.total()} with {versions} ({', '.join([*told, *more])})"
