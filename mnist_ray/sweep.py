@@ -267,11 +267,11 @@ def run(options: Options) -> SweepResult:
     """
     sweep = _prepare(options, _read_input(options))
     sweep.announce()
+    trackers = [] if options.dry_run else sweep.open_trackers()
+    sweep.check()
     if options.dry_run:
         sweep.foretell()
         return SweepResult(sweep.folder.uri, None, _FINISHED)
-    trackers = sweep.open_trackers()
-    sweep.check()
     sweep.describe()
     interrupted = sweep.run_missing(trackers)
     from mnist_ray.view.report_writer import rebuild
@@ -377,28 +377,17 @@ class _Sweep:
 
     def foretell(self) -> None:
         """Say what the rest would take."""
-        from mnist_ray.plan.forecast import cores_here, forecast
+        from mnist_ray.plan.forecast import forecast
         from mnist_ray.train.calibration import calibrate
 
-        cores = cores_here()
-        if self.address is not None:
-            from mnist_ray.run.cluster import check_reachable, check_same_versions
-            from mnist_ray.run.connection import connected
-
-            check_same_versions(check_reachable(self.address))
-            with connected(self.address, verbose=False):
-                from mnist_ray.run.execution import cluster_concurrency
-
-                cores = cluster_concurrency(self.space, self.dataset_info, self._limits())
-        elif self.options.cpus_per_trial:
-            cores = max(1, cores // self.options.cpus_per_trial)
+        concurrency = self._concurrency() if self.queue.plan.missing else 1
         self.terminal.forecast(
             forecast(
                 self.queue.plan,
                 space=self.space,
                 dataset_info=self.dataset_info,
                 records=self.queue.records,
-                concurrency=min(cores, self.options.max_concurrent or cores),
+                concurrency=min(concurrency, self.options.max_concurrent or concurrency),
                 hourly_cost=self.options.hourly_cost,
                 calibrate=partial(
                     calibrate,
@@ -407,6 +396,24 @@ class _Sweep:
                     folder=self.space.code_folder,
                 ),
             )
+        )
+
+    def _concurrency(self) -> int:
+        """Trials at a time; what no machine can hold is refused."""
+        from mnist_ray.plan.allocation import expected_concurrency
+        from mnist_ray.run.connection import connected, nodes, this_machine
+
+        if self.address is None:
+            machines = [this_machine()]
+        else:
+            with connected(self.address, verbose=False):
+                machines = nodes()
+        return expected_concurrency(
+            self.space,
+            self.dataset_info,
+            self._limits(),
+            machines,
+            is_cluster=self.address is not None,
         )
 
     def _limits(self) -> "Limits":
@@ -435,12 +442,14 @@ class _Sweep:
         missing = self.queue.plan.missing
         if missing and self.address is not None:
             check_same_versions(check_reachable(self.address))
+        elif missing:
+            self._concurrency()
         cells = {trial.cell_key: trial.cell for trial in missing}
         check_builders(
             list(cells.values()), classes=self.dataset_info.classes, folder=self.space.code_folder
         )
         # Last, since it makes the folder.
-        self.folder.check_writable()
+        self.folder.check_writable(leave_no_trace=self.options.dry_run)
 
     def describe(self) -> None:
         """Write what the records are of, so that the folder explains itself."""

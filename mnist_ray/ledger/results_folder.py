@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -144,12 +144,18 @@ class ResultsFolder:
         """Where one run of the sweep keeps what its unfinished trials need to go on."""
         return self / "checkpoints" / run
 
-    def check_writable(self) -> None:
+    def check_writable(self, *, leave_no_trace: bool = False) -> None:
         """Write, read and delete one small file.
+
+        The folder is made where it is not there, and removed again to `leave_no_trace` on a disk.
 
         Raises:
             InputError: that did not work.
         """
+        with _no_new_folders(Path(self.path) if leave_no_trace and self.is_local else None):
+            self._check_writable()
+
+    def _check_writable(self) -> None:
         content = secrets.token_hex(4).encode()
         name = f".write-test-{content.decode()}"
         try:
@@ -330,3 +336,16 @@ def _without_secrets(text: str) -> str:
 def _plain(label: str) -> str:
     """`label` with nothing in it that a file name can't hold."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", label).strip("._") or "cell"
+
+
+@contextlib.contextmanager
+def _no_new_folders(path: Path | None) -> Iterator[None]:
+    """Removes, at the end, the folders down to `path` that were not there at the beginning."""
+    candidates = [] if path is None else [path, *path.parents]
+    missing = [folder for folder in candidates if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in missing:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()

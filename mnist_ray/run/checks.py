@@ -7,10 +7,10 @@ A check is a function that returns what it found. It raises `Unfit` where that w
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -184,7 +184,7 @@ def results(location: str | None, cluster_file: ClusterFile | None) -> str:
             )
     place = location or "results"
     try:
-        _within(RESULTS_LIMIT_SECONDS, lambda: _try_to_write(place))
+        _within(RESULTS_LIMIT_SECONDS, partial(_try_to_write, place))
     except TimeoutError as error:
         found = f"{place}: no answer in {RESULTS_LIMIT_SECONDS:g} s"
         raise Unfit(found, "See that the URI and the network are right") from error
@@ -251,22 +251,7 @@ def node_versions(nodes: Sequence[Machine]) -> str:
 
 
 def _try_to_write(place: str) -> None:
-    folder = ResultsFolder.open(place)
-    with _no_new_folders(Path(folder.path) if folder.is_local else None):
-        folder.check_writable()
-
-
-@contextmanager
-def _no_new_folders(path: Path | None) -> Iterator[None]:
-    """Removes, at the end, the folders down to `path` that were not there at the beginning."""
-    candidates = [] if path is None else [path, *path.parents]
-    missing = [folder for folder in candidates if not folder.exists()]
-    try:
-        yield
-    finally:
-        for folder in missing:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+    ResultsFolder.open(place).check_writable(leave_no_trace=True)
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:

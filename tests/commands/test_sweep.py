@@ -92,6 +92,32 @@ def test_a_dry_run_says_what_would_run_and_leaves_no_trace(place: Place) -> None
     assert contents(place.folder) == before
 
 
+OVERCONFIDENT = """
+import keras
+
+def build(shape, classes):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(classes)]
+    return keras.Sequential([keras.Input(shape), *layers])
+"""
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []], ids=["dry run", "sweep"])
+def test_a_dry_run_refuses_what_a_sweep_refuses(place: Place, dry: list[str]) -> None:
+    (place.folder / "overconfident.py").write_text(OVERCONFIDENT)
+    mine = {"mine": {"build": "overconfident:build"}}
+    write_space(place.folder / "logits.yaml", {**SPACE, "name": "logits", "architectures": mine})
+    before = contents(place.folder)
+    for arguments, part in [
+        (["logits.yaml"], "no probabilities"),
+        (["small.yaml", "--cpus-per-trial", "512"], "no machine can hold a trial"),
+        (["small.yaml", "--gpus-per-trial", "64"], "no machine can hold a trial"),
+        (["small.yaml", "--results", "small.yaml"], "can't be written"),
+    ]:
+        assert part in refusal(place, *arguments, *dry)
+    if dry:
+        assert contents(place.folder) == before
+
+
 # --- Search spaces ---------------------------------------------------------------------------
 
 

@@ -1,0 +1,158 @@
+"""What each trial of a space asks of the machines that there are, and whether they can give it."""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from mnist_ray.errors import InputError
+from mnist_ray.plan.costs import memory_bytes
+from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.plan.estimates import operations_of
+from mnist_ray.plan.resources import (
+    CellWorkload,
+    Limits,
+    Node,
+    Request,
+    concurrency,
+    gpu_fraction,
+    memory_class,
+    memory_classes,
+    threads,
+)
+from mnist_ray.plan.trial import Trial
+from mnist_ray.space.hyperparameters import BUILT_IN
+from mnist_ray.space.space import Cell, Space
+
+_LOG = logging.getLogger(__name__)
+
+
+class ResourceAllocator:
+    """What a trial asks Ray for, whichever cell it is of."""
+
+    def __init__(
+        self, space: Space, dataset_info: DatasetInfo, nodes: Sequence[Node], limits: Limits
+    ) -> None:
+        # The head of a cluster may have no cores for trials.
+        workers = [node for node in nodes if node.cpus] or list(nodes)
+        self._classes = dataset_info.classes
+        self._work = _within(
+            workloads_of(space, dataset_info), min(node.memory_bytes for node in workers)
+        )
+        self._gpus = _gpus_per_trial(self._work, workers, limits)
+        able = [node for node in workers if node.gpus >= self._gpus] or workers
+        # By the smallest that can take part, so that all of them do.
+        given = threads(self._work, min(max(1, int(node.cpus)) for node in able))
+        self._cpus = {name: limits.cpus_per_trial or cpus for name, cpus in given.items()}
+        self._memory = memory_classes(self._work, min(able, key=lambda node: node.memory_bytes))
+        self._most_memory = int(max(node.memory_bytes for node in able))
+
+    def request(self, trial: Trial) -> Request:
+        """What `trial` asks for; all trials of a cell ask for the same."""
+        cell = trial.cell
+        name = cell.name if cell.name in self._work else _pair(cell)
+        memory = self._memory[name]
+        needed = memory_bytes(cell, self._classes)
+        if needed > memory and cell.builder in BUILT_IN:
+            # A search may draw larger models than the default that the classes were made for. What
+            # no machine has is not asked for: the trial would wait for ever.
+            memory = max(memory, min(memory_class(needed), self._most_memory))
+        return Request(self._cpus[name], self._gpus, memory)
+
+    def requests(self) -> set[Request]:
+        """The different requests of what the space asks for."""
+        return {Request(self._cpus[name], self._gpus, self._memory[name]) for name in self._work}
+
+
+def workloads_of(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkload]:
+    """The size of each cell's trials, from the space alone: what is recorded changes nothing.
+
+    A search stands for all its configurations, with the default as the size of each.
+    """
+    trials = space.trials if isinstance(space.trials, int) else space.trials.at_least
+    work = {
+        cell.name: _work(cell, dataset_info, trials)
+        for cell in space.cells(dataset_info.image_size)
+    }
+    if space.search:
+        count = space.search.configurations * space.search.trials_each
+        for pair in space.search_spaces():
+            default = space.default_configuration(*pair, dataset_info.image_size)
+            work[_pair(default)] = _work(default, dataset_info, count)
+    return work
+
+
+def _work(cell: Cell, dataset_info: DatasetInfo, trials: int) -> CellWorkload:
+    return CellWorkload(
+        trials,
+        operations_of(cell, dataset_info),
+        memory_bytes(cell, dataset_info.classes),
+        is_guess=cell.builder not in BUILT_IN,
+    )
+
+
+def _within(work: Mapping[str, CellWorkload], memory_bytes: float) -> dict[str, CellWorkload]:
+    """`work`, where a guess at the memory of a user's own architecture keeps it from no machine."""
+    most = int(memory_bytes)
+    return {
+        name: replace(cell, memory_bytes=min(cell.memory_bytes, most)) if cell.is_guess else cell
+        for name, cell in work.items()
+    }
+
+
+def _pair(cell: Cell) -> str:
+    return json.dumps([cell.architecture, cell.variant])
+
+
+def _gpus_per_trial(
+    work: Mapping[str, CellWorkload], nodes: Sequence[Node], limits: Limits
+) -> float:
+    """As asked for; otherwise a share of a card where there are any: one for all trials."""
+    if limits.gpus_per_trial is not None:
+        return limits.gpus_per_trial
+    with_gpus = [node for node in nodes if node.gpus]
+    if not with_gpus:
+        return 0.0
+    return gpu_fraction(
+        max(cell.memory_bytes for cell in work.values()),
+        gpu_memory_bytes=min(node.gpu_memory_bytes for node in with_gpus),
+        cpus_per_gpu=min(node.cpus / node.gpus for node in with_gpus),
+    )
+
+
+def expected_concurrency(
+    space: Space,
+    dataset_info: DatasetInfo,
+    limits: Limits,
+    nodes: Sequence[Node],
+    *,
+    is_cluster: bool,
+) -> int:
+    """How many trials of the space would run at a time on `nodes`.
+
+    Raises:
+        InputError: no machine can hold a trial.
+    """
+    requests = ResourceAllocator(space, dataset_info, nodes, limits).requests()
+    check_fit(requests, nodes, is_cluster=is_cluster)
+    # A cluster without room for any is one that will add a machine.
+    return max(1, concurrency(list(requests), nodes))
+
+
+def check_fit(requests: Iterable[Request], nodes: Sequence[Node], *, is_cluster: bool) -> None:
+    """Refuse what no machine can hold; a cluster may yet grow, so there it is only told.
+
+    Raises:
+        InputError: this machine can't hold a trial.
+    """
+    for request in requests:
+        if any(request.fits(node) for node in nodes):
+            continue
+        sizes = "; ".join(sorted({str(node) for node in nodes}))
+        message = (
+            f"no machine can hold a trial that asks for {request}; there are: {sizes}. Lower "
+            "--cpus-per-trial or --gpus-per-trial, or take a larger machine."
+        )
+        if not is_cluster:
+            raise InputError(message)
+        _LOG.warning("%s Waiting, in case that the cluster adds one.", message)
