@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,58 +21,20 @@ from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
 # `--help` and a slip of the pen are quick.
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from rich.table import Table
-
     from mnist_ray.analysis.sweep_results import CellResults
     from mnist_ray.ledger.ledger import TestSet
     from mnist_ray.space.space import Cell
-
-_PICTURES_ACROSS = 8
-_INCHES = 1.5
-"""Side of a digit in the picture."""
-_LINE_INCHES = 0.2
-
-
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """What a cell's saved model says of the drawn digits."""
-
-    label: str
-    """The cell's name, short but different from all others."""
-    short_label: str
-    """The same without the variant."""
-    cell: "Cell"
-    images: NDArray[np.uint8]
-    """The digits as the model sees them, uint8 [n, canvas, canvas]."""
-    wrong: NDArray[np.bool_]
-    """Which of them it gets wrong, bool [n]."""
-    predictions: NDArray[np.int64]
-    """int64 [n]."""
-    accuracy: float
-    """The mean test accuracy of the cell's finished trials."""
-
-    @property
-    def mistakes(self) -> int:
-        """How many digits it gets wrong."""
-        return int(np.count_nonzero(self.wrong))
-
-    @property
-    def probability_of_none(self) -> float:
-        """Of no mistake in so many digits, if mistakes were independent: accuracy to the n."""
-        return float(self.accuracy ** len(self.predictions))
+    from mnist_ray.view.guesses import Guess
+    from mnist_ray.view.labels import Parts
 
 
 @dataclass(frozen=True, eq=False)
 class SanityCheck:
-    """Random test digits, and what the saved model of each cell says of them."""
+    """What the saved model of each cell says of the same random test digits."""
 
     dataset: str
-    indices: NDArray[np.int64]
-    """In the test set, int64 [n]."""
-    truth: NDArray[np.int64]
-    """int64 [n]."""
-    verdicts: Sequence[Verdict]
+    guesses: Sequence["Guess"]
+    """At least one."""
     without_model: Sequence[str]
     """Cells with finished trials whose model is not in the folder, by their labels."""
 
@@ -89,7 +51,7 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
         StorageError: something can't be read.
     """
     from mnist_ray.analysis.reading import read_results
-    from mnist_ray.analysis.sweep_results import labels
+    from mnist_ray.view.labels import label, name_parts
 
     results = read_results(folder)
     if results.test_set is None:
@@ -97,46 +59,53 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
             f"results: {folder.uri} holds no test images to draw from; give the command that made "
             "it again, which puts them there."
         )
-    test_set = results.test_set
-    indices = _draw(test_set, digits=digits, seed=seed, uri=folder.uri)
-    cells_results = _one_a_cell(
-        [cell_results for cell_results in results.cells_results if cell_results.finished]
-    )
-    names, short_names = labels(cells_results), labels(cells_results, variants=False)
-    files = [_model_file(folder, cell_results) for cell_results in cells_results]
-    if not any(files):
+    indices = _draw(results.test_set, digits=digits, seed=seed, uri=folder.uri)
+    cells = _one_a_cell([cell for cell in results.cells_results if cell.finished])
+    files = {cell.key: _model_file(folder, cell) for cell in cells}
+    if not any(files.values()):
         raise InputError(
             f"results: {folder.uri} has no saved models of what its space asks for; "
             "python -m mnist_ray.sweep keeps one of each cell when a trial of it finishes."
         )
-    return SanityCheck(
-        dataset=test_set.dataset,
+    parts = name_parts(cells)
+    guesses = []
+    for cell in cells:
+        if (file := files[cell.key]) is not None:
+            model = _load_model(folder, file, cell.cell)
+            guesses.append(_ask(model, cell, parts[cell.key], indices, results.test_set))
+    without_model = [label(parts[cell.key]) for cell in cells if files[cell.key] is None]
+    return SanityCheck(results.test_set.dataset, guesses, without_model)
+
+
+def _ask(
+    model: Any,
+    cell: "CellResults",
+    parts: "Parts",
+    indices: NDArray[np.int64],
+    test_set: "TestSet",
+) -> "Guess":
+    from mnist_ray.view.guesses import Guess, as_graded
+
+    images = as_graded(cell, indices, test_set)
+    return Guess(
+        results=cell,
+        parts=parts,
         indices=indices,
-        truth=test_set.labels[indices].astype(np.int64),
-        verdicts=[
-            _verdict(
-                cell_results,
-                _load_model(folder, file, cell_results.cell),
-                test_set=test_set,
-                indices=indices,
-                labels=(name, short),
-            )
-            for cell_results, file, name, short in zip(
-                cells_results, files, names, short_names, strict=True
-            )
-            if file is not None
-        ],
-        without_model=[name for name, file in zip(names, files, strict=True) if file is None],
+        images=images,
+        truth=test_set.labels[indices],
+        predictions=_predict(model, images),
     )
 
 
 def _draw(test_set: "TestSet", *, digits: int, seed: int, uri: str) -> NDArray[np.int64]:
+    from mnist_ray.view.guesses import draw_digits
+
     size = len(test_set.labels)
     if digits > size:
         raise InputError(
             f"--digits {digits}: {uri} has {size} test digits; ask for 1 to {size} of them."
         )
-    return np.random.default_rng(seed).choice(size, size=digits, replace=False)
+    return draw_digits(test_set, digits, seed=seed)
 
 
 def _one_a_cell(cells_results: Sequence["CellResults"]) -> list["CellResults"]:
@@ -160,42 +129,6 @@ def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | Non
     names = [(record.architecture, record.variant) for record in cell_results.finished]
     files = (folder.model(f"{a}-{v}", _cell_key(cell_results)) for a, v in dict.fromkeys(names))
     return next((file for file in files if folder.exists(file)), None)
-
-
-def _verdict(
-    cell_results: "CellResults",
-    model: Any,
-    *,
-    test_set: "TestSet",
-    indices: NDArray[np.int64],
-    labels: tuple[str, str],
-) -> Verdict:
-    images = _as_graded(cell_results, test_set)[indices]
-    predictions = _predict(model, images)
-    return Verdict(
-        label=labels[0],
-        short_label=labels[1],
-        cell=cell_results.cell,
-        images=images,
-        wrong=predictions != test_set.labels[indices],
-        predictions=predictions,
-        accuracy=float(np.mean([r.test.accuracy for r in cell_results.finished if r.test])),
-    )
-
-
-def _as_graded(cell_results: "CellResults", test_set: "TestSet") -> NDArray[np.uint8]:
-    """All test images where the cell's models were graded on them: uint8 [N, canvas, canvas]."""
-    from mnist_ray.data.dataset import draw_offsets, place
-    from mnist_ray.plan.seeds import evaluation_generator
-
-    offsets = draw_offsets(
-        test_set.image_size,
-        len(test_set.labels),
-        shift=cell_results.cell.shift,
-        canvas=cell_results.cell.canvas,
-        generator=evaluation_generator(int(cell_results.records[0].identity["seed"])),
-    )
-    return place(test_set.images, offsets, canvas=cell_results.cell.canvas)
 
 
 def _predict(model: Any, images: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -242,108 +175,6 @@ def _silent_stderr() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-# What is shown
-
-
-def tabulate(check: SanityCheck) -> "Table":
-    """A row for the truth and one for each model; what is wrong is marked."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=_title(check), title_justify="left")
-    table.add_column("")
-    table.add_column("digits")
-    for heading in ("mistakes", "probability of none"):
-        table.add_column(heading, justify="right")
-    table.add_row("truth", _digits(check.truth, wrong=None), end_section=True)
-    for verdict in check.verdicts:
-        table.add_row(
-            escape(verdict.label),
-            _digits(verdict.predictions, wrong=verdict.wrong),
-            str(verdict.mistakes),
-            f"{verdict.probability_of_none:.3f}",
-        )
-    return table
-
-
-def _title(check: SanityCheck) -> str:
-    count = len(check.truth)
-    return f"{count} random test digit{'s' if count > 1 else ''} of {check.dataset}"
-
-
-def _digits(classes: NDArray[np.int64], *, wrong: NDArray[np.bool_] | None) -> str:
-    """Classes below each other in every row, as rich's markup."""
-    flags = np.zeros(len(classes), bool) if wrong is None else wrong
-    return " ".join(
-        f"[bold red]{number}✗[/]" if is_wrong else f"{number} "
-        for number, is_wrong in zip(classes, flags, strict=True)
-    )
-
-
-def save_picture(check: SanityCheck, path: Path) -> None:
-    """The digits as each variant presents them, with truth and predictions, as an image file.
-
-    Raises:
-        InputError: it can't be written.
-    """
-    from matplotlib.figure import Figure
-
-    presentations = _by_presentation(check.verdicts)
-    across = min(len(check.truth), _PICTURES_ACROSS)
-    down = -(-len(check.truth) // across)
-    lines = max(map(len, presentations.values())) + 2
-    height = len(presentations) * down * (_INCHES + lines * _LINE_INCHES)
-    figure = Figure(figsize=(max(5.0, across * (_INCHES + 0.7)), height), layout="constrained")
-    parts = figure.subfigures(len(presentations), 1, squeeze=False).flat
-    for part, (variant, verdicts) in zip(parts, presentations.items(), strict=True):
-        part.suptitle(variant)
-        axes = part.subplots(down, across, squeeze=False).flat
-        for number, place in enumerate(axes):
-            if number < len(check.truth):
-                _draw_digit(place, number, int(check.truth[number]), verdicts)
-            else:
-                place.set_axis_off()
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise InputError(
-            f"--save {path}: can't be written ({error}). Name another file."
-        ) from error
-
-
-def _by_presentation(verdicts: Sequence[Verdict]) -> Mapping[str, Sequence[Verdict]]:
-    """The verdicts on each way that the images are presented, by the variant's name."""
-    groups: dict[tuple[str, int, int], list[Verdict]] = {}
-    for verdict in verdicts:
-        cell = verdict.cell
-        groups.setdefault((cell.variant, cell.shift, cell.canvas), []).append(verdict)
-    several = len({variant for variant, _, _ in groups}) < len(groups)
-    return {
-        f"{variant} (shift {shift}, canvas {canvas})" if several else variant: group
-        for (variant, shift, canvas), group in groups.items()
-    }
-
-
-def _draw_digit(axes: "Axes", number: int, truth: int, verdicts: Sequence[Verdict]) -> None:
-    axes.imshow(verdicts[0].images[number], cmap="gray_r", vmin=0, vmax=255)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(f"truth {truth}", fontsize=9)
-    for line, verdict in enumerate(verdicts, start=1):
-        is_wrong = bool(verdict.wrong[number])
-        axes.annotate(
-            f"{verdict.short_label}: {verdict.predictions[number]}{' ✗' if is_wrong else ''}",
-            (0.5, 0),
-            xytext=(0, -line * _LINE_INCHES * 72 + 4),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=7,
-            color="tab:red" if is_wrong else "black",
-            parse_math=False,
-        )
 
 
 # The command
@@ -395,21 +226,34 @@ def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from mnist_ray.analysis.reading import find_sweep
+    from mnist_ray.view.guesses import tabulate_guesses
 
     folder = find_sweep(ResultsFolder.open(options.results))
     check = check_models(folder, digits=options.digits, seed=options.seed)
     console = Console(highlight=False)
-    console.print(tabulate(check))
+    count = f"{options.digits} random test digit{'' if options.digits == 1 else 's'}"
+    console.print(tabulate_guesses(check.guesses, title=f"{count} of {check.dataset}"))
     console.print(
         "The probability that none of so many digits is wrong is the cell's mean test accuracy to "
         f"the power of {options.digits}, as if mistakes were independent of each other.",
         soft_wrap=not console.is_terminal,
     )
-    for label in check.without_model:
-        console.print(f"No saved model: {label}", markup=False)
+    for name in check.without_model:
+        console.print(f"No saved model: {name}", markup=False)
     if options.save is not None:
-        save_picture(check, options.save)
+        _save_picture(check.guesses, options.save)
         console.print(f"The picture: {options.save}", markup=False, soft_wrap=True)
+
+
+def _save_picture(guesses: Sequence["Guess"], path: Path) -> None:
+    from mnist_ray.view.guesses import save_picture
+
+    try:
+        save_picture(guesses, path)
+    except OSError as error:
+        raise InputError(
+            f"--save {path}: can't be written ({error}). Name another file."
+        ) from error
 
 
 if __name__ == "__main__":

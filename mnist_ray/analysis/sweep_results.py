@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 
-from pydantic import JsonValue
-
-from mnist_ray.analysis.settings import varying_by_family
 from mnist_ray.ledger.identity import PROTOCOL
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
@@ -170,71 +167,6 @@ def latest_record(records: Mapping[str, Record]) -> Record | None:
 def search_key(sweep: str, search: SearchState) -> str:
     """A text that no other search of a report has; the rows of search.parquet refer to it."""
     return json.dumps([sweep, search.architecture, search.variant])
-
-
-def labels(cells_results: Sequence[CellResults], *, variants: bool = True) -> list[str]:
-    """A short name of each outcome that tells it from the others: `cnn · shifted · dropout=0.3`.
-
-    Besides architecture and variant (not where `variants` is false) it names only what varies;
-    after a search, winner and default in place of their hyperparameters.
-    """
-    varying = _varying_by_family(cells_results)
-    several_sweeps = len({cell_results.sweep for cell_results in cells_results}) > 1
-    several_devices = (
-        len({cell_results.device for cell_results in cells_results if cell_results.device}) > 1
-    )
-    return [
-        " · ".join(
-            [
-                *([cell_results.sweep] if several_sweeps else []),
-                cell_results.cell.architecture,
-                *([cell_results.cell.variant] if variants else []),
-                *_distinction(cell_results, varying[_family(cell_results)]),
-                *([cell_results.device] if several_devices and cell_results.device else []),
-            ]
-        )
-        for cell_results in cells_results
-    ]
-
-
-def _distinction(cell_results: CellResults, varying: Iterable[str]) -> list[str]:
-    return (
-        [cell_results.selection]
-        if cell_results.selection
-        else _settings(cell_results.cell, varying)
-    )
-
-
-def varying_hyperparameters(cells_results: Sequence[CellResults]) -> list[str]:
-    """Those that vary within an architecture and variant, by the names of their columns."""
-    families = _varying_by_family(cells_results).values()
-    return list(dict.fromkeys(name for names in families for name in names))
-
-
-def shown_value(value: JsonValue) -> str:
-    """A hyperparameter's value as a person writes it."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def drawn_value(value: JsonValue) -> str:
-    """A hyperparameter's value that a search drew, to three significant digits."""
-    return shown_value(float(f"{value:.3g}") if isinstance(value, float) else value)
-
-
-def _settings(cell: Cell, names: Iterable[str]) -> list[str]:
-    columns = cell.columns()
-    return [f"{name}={shown_value(columns[name])}" for name in names]
-
-
-def _family(cell_results: CellResults) -> tuple[str, str, str]:
-    return cell_results.sweep, cell_results.cell.architecture, cell_results.cell.variant
-
-
-def _varying_by_family(
-    cells_results: Sequence[CellResults],
-) -> dict[tuple[str, str, str], list[str]]:
-    """The hyperparameters that vary within each sweep, architecture and variant."""
-    return varying_by_family((_family(each), each.cell.columns()) for each in cells_results)
 
 
 def _selections(searches: Iterable[SearchState]) -> dict[str, Selection]:

@@ -1,28 +1,28 @@
-"""The page's figures, from its entries."""
+"""The page's figures, with their captions and text alternatives."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.agreement import predictions_of
 from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP
-from mnist_ray.analysis.tables import Tables
+from mnist_ray.analysis.sweep_results import Selection
 from mnist_ray.ledger.record import Epoch
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.predictions import confusion_matrix
+from mnist_ray.stats.summary import summarize
 from mnist_ray.view import figures
 from mnist_ray.view.cell_views import (
     CellView,
-    LabelledRow,
+    Row,
     SearchView,
     by_presentation,
     choose,
     describe_presentation,
 )
+from mnist_ray.view.formats import DASH, first_letter, has_no_spread, number
 
 _MOST_ROWS = 60
 """Rows of a figure; the rest is in the Parquet files."""
@@ -34,66 +34,75 @@ _MOST_LINES = 8
 _MOST_CURVES = 100
 """Trials of a cell that have a line of their own."""
 _CLASSES_WITH_NUMBERS = 12
-_MINUS, _DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
 class Chart:
     """A figure with its caption."""
 
-    svg: Markup
+    svg: str
     caption: str
     series: int | None = None
+    """The number of the colour beside the caption."""
 
 
 def dot_charts(views: Sequence[CellView]) -> Iterator[Chart]:
     """One for each presentation: accuracies on different test digits have scales of their own."""
-    for number, group in enumerate(by_presentation(views)):
-        shown = [view for view in group if view.cell_results.finished][:_MOST_ROWS]
+    for position, group in enumerate(by_presentation(views)):
+        shown = [view for view in group if view.results.finished][:_MOST_ROWS]
         if not shown:
             continue
         rows = [_accuracy_row(view) for view in shown]
         where = describe_presentation(group[0], views)
-        alternative = _alternative(f"Test accuracy of every trial on {where}", rows)
         svg = figures.dots(
-            rows, name=f"trials-{number}", alternative=alternative, x_label="test accuracy"
+            rows,
+            name=f"trials-{position}",
+            alternative=_alternative(f"Test accuracy of every trial on {where}", rows),
+            x_label="test accuracy",
         )
-        yield Chart(Markup(svg), first_letter(where))  # noqa: S704 (escaped by figures)
+        yield Chart(svg, first_letter(where))
 
 
 def _accuracy_row(view: CellView) -> figures.Row:
     row = view.row
     return figures.Row(
         label=view.short_label,
-        text=f"{_estimate(row['mean_test_accuracy'], row)}, n = {row['trials']}",
+        text=f"{_estimate(row['mean_test_accuracy'], row, row['trials'])}, n = {row['trials']}",
         series=view.series,
         mean=row["mean_test_accuracy"],
         low=row["ci95_low"],
         high=row["ci95_high"],
-        values=[record.test.accuracy for record in view.cell_results.finished if record.test],
+        values=[record.test.accuracy for record in view.results.finished if record.test],
     )
 
 
-def search_chart(search: SearchView, *, number: int) -> Chart | None:
-    """Every configuration's trials, those with the highest score first; None before any finished.
+# Searches
 
-    `number` is that of the search on the page. What is out of the running has the colour of text.
+
+def search_chart(search: SearchView, *, position: int) -> Chart | None:
+    """What the winner and the default reached afresh, then every trial of the search.
+
+    Configurations with the highest score come first, and what is out of the running has the colour
+    of text. None before any trial has finished. `position` is that of the search on the page.
     """
     shown = sorted(search.state.configurations, key=_rank)
     if not any(each.scores for each in shown):
         return None
-    rows = [_search_row(search, each) for each in shown[:_MOST_ROWS]]
+    rows = [
+        *(_fresh_row(search, selection) for selection, _ in search.measured),
+        *(_search_row(search, each) for each in shown[:_MOST_ROWS]),
+    ]
     caption = f"Number: {' · '.join(search.columns)}"
     what = f"Validation accuracy of every trial in the search for {search.label}"
     svg = figures.dots(
         rows,
-        name=f"search-{number}",
+        name=f"search-{position}",
         alternative=_alternative(f"{what}, by score ({caption})", rows),
         x_label="validation accuracy",
     )
-    if len(shown) > len(rows):
-        caption += f" (the first {len(rows)} of {len(shown)} configurations)"
-    return Chart(Markup(svg), caption)  # noqa: S704
+    if len(shown) > _MOST_ROWS:
+        caption += f" (the first {_MOST_ROWS} of {len(shown)} configurations)"
+    return Chart(svg, caption)
 
 
 def _rank(configuration: Configuration) -> tuple[bool, float, int]:
@@ -102,16 +111,30 @@ def _rank(configuration: Configuration) -> tuple[bool, float, int]:
     return spoilt, -(configuration.mean or 0.0), configuration.number
 
 
+def _fresh_row(search: SearchView, selection: Selection) -> figures.Row:
+    scores = search.fresh_scores(selection)
+    fresh = summarize(scores)
+    return figures.Row(
+        label=f"{selection}, afresh",
+        text=f"{_estimate(fresh.mean, vars(fresh), fresh.n)}, n = {fresh.n}",
+        series=search.series,
+        mean=fresh.mean,
+        low=fresh.ci95_low,
+        high=fresh.ci95_high,
+        values=scores,
+    )
+
+
 def _search_row(search: SearchView, configuration: Configuration) -> figures.Row:
     is_winner = configuration is search.state.winner
     stage = "winner" if is_winner else _STAGES[configuration.stage]
-    dataset_info = [] if configuration.mean is None else [_number(configuration.mean)]
-    dataset_info += [f"n = {len(configuration.scores)}"] if dataset_info else []
-    dataset_info += [stage] if stage else []
+    facts = []
+    if configuration.mean is not None:
+        facts = [number(configuration.mean), f"n = {len(configuration.scores)}"]
     can_win = configuration.stage in (Stage.COMPLETE, Stage.RUNNING)
     return figures.Row(
         label=search.describe(configuration),
-        text=", ".join(dataset_info),
+        text=", ".join([*facts, stage] if stage else facts),
         series=search.series if can_win else None,
         mean=configuration.mean,
         low=None,
@@ -129,11 +152,20 @@ _STAGES = {
 }
 
 
-def difference_charts(comparisons: Sequence[LabelledRow], series: Mapping[str, int]) -> list[Chart]:
-    """One for each kind of comparison; `series` are the architectures' colours."""
-    kinds = dict.fromkeys(row["kind"] for _, row in comparisons)
+# Comparisons
+
+
+def difference_charts(
+    comparisons: Sequence[tuple[str, Row]], series: Mapping[str, int]
+) -> list[Chart]:
+    """One for each kind of comparison.
+
+    Args:
+        comparisons: rows of comparisons.parquet with their labels.
+        series: the numbers of the architectures' colours.
+    """
     charts = []
-    for number, kind in enumerate(kinds):
+    for position, kind in enumerate(dict.fromkeys(row["kind"] for _, row in comparisons)):
         chosen = [(label, row) for label, row in comparisons if row["kind"] == kind]
         rows = [_difference_row(label, row, series) for label, row in chosen[:_MOST_PAIRS]]
         caption = _KINDS.get(kind, f"Between values of {kind}")
@@ -141,11 +173,11 @@ def difference_charts(comparisons: Sequence[LabelledRow], series: Mapping[str, i
             caption += f": the first {len(rows)} of {len(chosen)}, all in comparisons.parquet"
         svg = figures.forest(
             rows,
-            name=f"differences-{number}",
+            name=f"differences-{position}",
             alternative=_alternative(f"{caption}: difference of mean test accuracy", rows),
             x_label="difference of mean test accuracy",
         )
-        charts.append(Chart(Markup(svg), caption))  # noqa: S704
+        charts.append(Chart(svg, caption))
     return charts
 
 
@@ -155,11 +187,11 @@ _KINDS = {
 }
 
 
-def _difference_row(label: str, row: dict[str, Any], series: Mapping[str, int]) -> figures.Row:
+def _difference_row(label: str, row: Row, series: Mapping[str, int]) -> figures.Row:
     same = row["architecture_a"] == row["architecture_b"]
     return figures.Row(
         label=label,
-        text=_estimate(row["mean_difference"], row),
+        text=_estimate(row["mean_difference"], row, min(row["trials_a"], row["trials_b"])),
         series=series[row["architecture_a"]] if same else None,
         mean=row["mean_difference"],
         low=row["ci95_low"],
@@ -167,24 +199,7 @@ def _difference_row(label: str, row: dict[str, Any], series: Mapping[str, int]) 
     )
 
 
-def learning_charts(views: Sequence[CellView]) -> list[Chart]:
-    """One for each entry that has epochs, all on the same scales."""
-    views = [view for view in views if any(r.epochs for r in view.cell_results.finished)]
-    limits = [_shared_limits(views, pair) for pair in _MEASURES.values()]
-    charts = []
-    for number, view in enumerate(views):
-        panels = [(name, _curves(view, pair)) for name, pair in _MEASURES.items()]
-        shown = min(len(view.cell_results.finished), _MOST_CURVES)
-        svg = figures.learning_curves(
-            panels,
-            limits=limits,
-            name=f"learning-{number}",
-            alternative=f"Learning curves of {shown} trials of {view.label}: training and "
-            "validation accuracy above, loss below.",
-        )
-        charts.append(Chart(Markup(svg), view.label, view.series))  # noqa: S704
-    return charts
-
+# Learning curves
 
 _Measure = Callable[[Epoch], float | None]
 _MEASURES: dict[str, tuple[_Measure, _Measure]] = {
@@ -194,8 +209,26 @@ _MEASURES: dict[str, tuple[_Measure, _Measure]] = {
 """Of training and of validation."""
 
 
+def learning_charts(views: Sequence[CellView]) -> list[Chart]:
+    """One for each cell that has epochs, all on the same scales."""
+    views = [view for view in views if any(record.epochs for record in view.results.finished)]
+    limits = [_shared_limits(views, pair) for pair in _MEASURES.values()]
+    charts = []
+    for position, view in enumerate(views):
+        shown = min(len(view.results.finished), _MOST_CURVES)
+        svg = figures.learning_curves(
+            [(name, _curves(view, pair)) for name, pair in _MEASURES.items()],
+            limits=limits,
+            name=f"learning-{position}",
+            alternative=f"Learning curves of {shown} trials of {view.label}: training and "
+            "validation accuracy above, loss below.",
+        )
+        charts.append(Chart(svg, view.label, view.series))
+    return charts
+
+
 def _curves(view: CellView, pair: tuple[_Measure, _Measure]) -> list[figures.Curve]:
-    trials = view.cell_results.finished[:_MOST_CURVES]
+    trials = view.results.finished[:_MOST_CURVES]
     return [
         figures.Curve(series, [[measure(epoch) for epoch in record.epochs] for record in trials])
         for series, measure in zip((None, view.series), pair, strict=True)
@@ -219,42 +252,33 @@ def _shared_limits(
     return low - margin, high + margin
 
 
-def robustness_chart(
-    views: Sequence[CellView], tables: Tables, variants: Sequence[str]
-) -> Chart | None:
-    """All in one; None where no other test shifts are asked for. `variants` have a dash each."""
-    rows = iter(tables.robustness.to_pylist())
-    # As many rows for each entry as its sweep asks for, in the same order.
-    by_entry = {id(view): [next(rows) for _ in view.shifts] for view in views}
-    chosen = [view for view in choose(views, _MOST_LINES) if view.shifts]
-    lines = [_line(view, by_entry[id(view)], variants) for view in chosen]
+# Robustness
+
+
+def robustness_chart(views: Sequence[CellView]) -> Chart | None:
+    """Mean accuracy over the test shift; None where no other test shifts are asked for."""
+    variants = list(dict.fromkeys(view.cell.variant for view in views))
+    chosen = [view for view in choose(views, _MOST_LINES) if view.robustness]
+    lines = [_line(view, variants.index(view.cell.variant)) for view in chosen]
     if not lines:
         return None
-    summary = "; ".join(
-        f"{line.label} "
-        + ", ".join(
-            f"{mean:.3f} at {shift:.0f}"
-            for shift, mean in zip(line.x, line.means, strict=True)
-            if mean is not None
-        )
-        for line in lines
-    )
     svg = figures.curves_over(
         lines,
         name="robustness",
-        alternative=f"Mean test accuracy by shift of the test digits. {summary}.",
+        alternative="Mean test accuracy by shift of the test digits. "
+        f"{'; '.join(map(_describe_line, lines))}.",
         x_label="shift of the test digits, pixels",
         y_label="mean test accuracy",
     )
-    return Chart(Markup(svg), "")  # noqa: S704
+    return Chart(svg, "")
 
 
-def _line(view: CellView, rows: Sequence[dict[str, Any]], variants: Sequence[str]) -> figures.Line:
-    rows = sorted(rows, key=lambda row: row["test_shift"])
+def _line(view: CellView, style: int) -> figures.Line:
+    rows = sorted(view.robustness, key=lambda row: int(row["test_shift"]))
     return figures.Line(
         label=view.label,
         series=view.series,
-        style=variants.index(view.cell_results.cell.variant),
+        style=style,
         x=[row["test_shift"] for row in rows],
         means=[row["mean_test_accuracy"] for row in rows],
         lows=[row["ci95_low"] for row in rows],
@@ -262,27 +286,36 @@ def _line(view: CellView, rows: Sequence[dict[str, Any]], variants: Sequence[str
     )
 
 
+def _describe_line(line: figures.Line) -> str:
+    points = zip(line.x, line.means, strict=True)
+    return f"{line.label} " + ", ".join(
+        f"{mean:.3f} at {shift:.0f}" for shift, mean in points if mean is not None
+    )
+
+
+# Confusion
+
+
 def confusion_charts(views: Sequence[CellView]) -> list[Chart]:
-    """One for each entry whose predictions are known, all on the same scale."""
-    matrices = [(view, _confusion(view)) for view in views]
-    known = [(view, matrix) for view, matrix in matrices if matrix is not None]
-    full_scale = max((_largest_error(matrix) for _, matrix in known), default=1.0)
+    """One for each cell whose predictions are known, all on the same scale."""
+    known = [(view, matrix) for view in views if (matrix := _confusion(view)) is not None]
+    full_scale = max((float(_errors(matrix).max()) for _, matrix in known), default=1.0)
     charts = []
-    for number, (view, matrix) in enumerate(known):
+    for position, (view, matrix) in enumerate(known):
         svg = figures.confusion(
             matrix,
             series=view.series,
             full_scale=full_scale,
             numbers=len(matrix) <= _CLASSES_WITH_NUMBERS,
-            name=f"confusion-{number}",
+            name=f"confusion-{position}",
             alternative=_confusion_alternative(view.label, matrix),
         )
-        charts.append(Chart(Markup(svg), view.label, view.series))  # noqa: S704
+        charts.append(Chart(svg, view.label, view.series))
     return charts
 
 
 def _confusion(view: CellView) -> NDArray[np.int64] | None:
-    predictions = predictions_of(view.cell_results.finished, view.test_set)
+    predictions = view.predictions()
     if predictions is None or view.test_set is None:
         return None
     return confusion_matrix(view.test_set.labels, predictions, view.test_set.classes)
@@ -295,10 +328,6 @@ def _errors(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(shares, np.float64)
 
 
-def _largest_error(matrix: NDArray[np.int64]) -> float:
-    return float(_errors(matrix).max())
-
-
 def _confusion_alternative(label: str, matrix: NDArray[np.int64]) -> str:
     errors = _errors(matrix)
     order = np.argsort(-errors, axis=None)[:3]
@@ -307,31 +336,25 @@ def _confusion_alternative(label: str, matrix: NDArray[np.int64]) -> str:
         f"{100 * errors[truth, predicted]:.1f} % of {truth} for {predicted}"
         for truth, predicted in places
     )
-    told = f"most often it takes {worst}" if worst else "no errors"
-    return f"Confusion matrix of {label}: {told}."
+    summary = f"most often it takes {worst}" if worst else "no errors"
+    return f"Confusion matrix of {label}: {summary}."
 
 
 # Text
 
 
-def _estimate(value: float | None, row: dict[str, Any]) -> str:
+def _estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
+    """A mean over `n` values with its interval, where there is one."""
     if value is None:
-        return _DASH
+        return DASH
+    if has_no_spread(row, n):
+        return f"{number(value)}, no spread seen"
     if row["ci95_low"] is None:
-        return _number(value)
-    return f"{_number(value)} [{_number(row['ci95_low'])}, {_number(row['ci95_high'])}]"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}".replace("-", _MINUS)
+        return number(value)
+    return f"{number(value)} [{number(row['ci95_low'])}, {number(row['ci95_high'])}]"
 
 
 def _alternative(what: str, rows: Sequence[figures.Row]) -> str:
-    told = "; ".join(f"{row.label} {row.text}" for row in rows[:_ALTERNATIVES])
+    described = "; ".join(f"{row.label} {row.text}" for row in rows[:_ALTERNATIVES])
     more = f"; and {len(rows) - _ALTERNATIVES} more" if len(rows) > _ALTERNATIVES else ""
-    return f"{what}: {told}{more}."
-
-
-def first_letter(text: str) -> str:
-    """`text` with a capital at its start, the rest as it is."""
-    return text[:1].upper() + text[1:]
+    return f"{what}: {described}{more}."

@@ -21,6 +21,7 @@ from mnist_ray.plan.planner import trials_of
 from mnist_ray.plan.trial import Trial
 from mnist_ray.sanity_check import check_models, main
 from mnist_ray.space.space import Space
+from mnist_ray.view.labels import label
 
 ARCHITECTURES = {
     "feed_forward": {"hidden_units": [16]},
@@ -85,29 +86,31 @@ def train(trial: Trial, dataset: Dataset, folder: ResultsFolder) -> None:
 def test_saved_models_say_of_every_digit_what_their_trial_recorded(trained: Path) -> None:
     check = check_models(folder_at(trained), digits=TEST_DIGITS, seed=0)
     records = {(r.architecture, r.variant): r for r in Ledger(folder_at(trained)).read().values()}
-    assert len(check.verdicts) == len(records) == 4
-    for verdict in check.verdicts:
-        test = records[verdict.cell.architecture, verdict.cell.variant].test
+    assert len(check.guesses) == len(records) == 4
+    for guess in check.guesses:
+        test = records[guess.results.cell.architecture, guess.results.cell.variant].test
         assert test is not None
-        assert verdict.predictions.tolist() == test.predictions[check.indices].tolist()
+        assert guess.predictions.tolist() == test.predictions[check.guesses[0].indices].tolist()
         # All digits were drawn, so that what is right of them is the recorded accuracy.
-        assert TEST_DIGITS - verdict.mistakes == round(test.accuracy * TEST_DIGITS)
-        assert verdict.probability_of_none == pytest.approx(test.accuracy**TEST_DIGITS)
+        assert TEST_DIGITS - guess.mistakes == round(test.accuracy * TEST_DIGITS)
+        assert guess.probability_of_none == pytest.approx(test.accuracy**TEST_DIGITS)
 
 
 def test_all_models_get_the_same_digits_and_none_twice(trained: Path) -> None:
     check = check_models(folder_at(trained), digits=7, seed=1)
-    assert len(set(check.indices.tolist())) == 7
-    sides = {verdict.cell.variant: verdict.images.shape[1] for verdict in check.verdicts}
+    assert len(set(check.guesses[0].indices.tolist())) == 7
+    sides = {guess.results.cell.variant: guess.images.shape[1] for guess in check.guesses}
     assert sides == {"centered": 28, "shifted": 32}
-    for verdict in check.verdicts:
-        ink = verdict.images.sum(axis=(1, 2), dtype=int)
-        assert ink.tolist() == check.verdicts[0].images.sum(axis=(1, 2), dtype=int).tolist()
+    for guess in check.guesses:
+        ink = guess.images.sum(axis=(1, 2), dtype=int)
+        assert ink.tolist() == check.guesses[0].images.sum(axis=(1, 2), dtype=int).tolist()
 
 
 def test_the_seed_alone_draws_the_digits(trained: Path) -> None:
     folder = folder_at(trained)
-    drawn = [check_models(folder, digits=5, seed=seed).indices.tolist() for seed in (3, 3, 4)]
+    drawn = [
+        check_models(folder, digits=5, seed=seed).guesses[0].indices.tolist() for seed in (3, 3, 4)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -118,12 +121,12 @@ def test_the_command_shows_truth_predictions_mistakes_and_the_probability_of_non
     shown = capsys.readouterr().out
     check = check_models(folder_at(trained), digits=4, seed=0)
     rows = {cells[0]: cells[1:] for cells in map(cells_of, shown.splitlines()) if len(cells) == 4}
-    assert rows["truth"][0].split() == [str(label) for label in check.truth]
-    for verdict in check.verdicts:
-        digits, mistakes, probability = rows[verdict.label]
-        assert [int(digit.strip("✗")) for digit in digits.split()] == verdict.predictions.tolist()
-        assert digits.count("✗") == int(mistakes) == verdict.mistakes
-        assert float(probability) == pytest.approx(verdict.accuracy**4, abs=0.0005)
+    assert rows["truth"][0].split() == [str(label) for label in check.guesses[0].truth]
+    for guess in check.guesses:
+        digits, mistakes, probability = rows[label(guess.parts)]
+        assert [int(digit.strip("✗")) for digit in digits.split()] == guess.predictions.tolist()
+        assert digits.count("✗") == int(mistakes) == guess.mistakes
+        assert float(probability) == pytest.approx(guess.accuracy**4, abs=0.0005)
     assert "mean test accuracy to the power of 4" in shown
 
 
@@ -146,7 +149,7 @@ def test_results_may_lie_on_object_storage(trained: Path, object_storage: Object
     for file in (file for file in trained.rglob("*") if file.is_file()):
         there.write(file.relative_to(trained).as_posix(), file.read_bytes())
     checks = [check_models(folder, digits=3, seed=0) for folder in (here, there)]
-    for one, other in zip(*(check.verdicts for check in checks), strict=True):
+    for one, other in zip(*(check.guesses for check in checks), strict=True):
         assert one.predictions.tolist() == other.predictions.tolist()
 
 
@@ -237,7 +240,9 @@ def test_cells_of_equal_settings_and_renamed_ones_have_the_model_that_was_traine
     space = made_up_space({"architectures": {"small": small, "tiny": small}, "trials": 1})
     folder.write(folder.space, space.to_yaml().encode())
     check = check_models(folder, digits=5, seed=0)
-    names = [(verdict.cell.architecture, verdict.cell.variant) for verdict in check.verdicts]
+    names = [
+        (guess.results.cell.architecture, guess.results.cell.variant) for guess in check.guesses
+    ]
     assert names == [(a, v) for a in ("small", "tiny") for v in ("centered", "shifted")]
     assert check.without_model == []
-    assert check.verdicts[0].predictions.tolist() == check.verdicts[2].predictions.tolist()
+    assert check.guesses[0].predictions.tolist() == check.guesses[2].predictions.tolist()

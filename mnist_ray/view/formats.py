@@ -1,0 +1,46 @@
+"""Numbers as a person reads them: means, intervals, durations, counts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many decimals; a dash where there is none."""
+    return DASH if value is None else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def has_no_spread(row: Mapping[str, Any], n: int) -> bool:
+    """Whether a row of a table has no interval because all of its `n` values are equal."""
+    return n > 1 and row["ci95_low"] is None
+
+
+def interval(row: Mapping[str, Any], n: int) -> str:
+    """The 95 % interval of a row's mean over `n` values, or why there is none."""
+    if has_no_spread(row, n):
+        return f"no spread seen in n = {n}"
+    if row["ci95_low"] is None:
+        return DASH
+    return f"{number(row['ci95_low'])} to {number(row['ci95_high'])}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """In the two largest units that matter: `48 s`, `12 min 03 s`, `3 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def first_letter(text: str) -> str:
+    """`text` with a capital at its start, the rest as it is."""
+    return text[:1].upper() + text[1:]
