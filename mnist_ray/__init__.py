@@ -14,7 +14,8 @@ if TYPE_CHECKING:
         load_search,
         load_trials,
     )
-    from mnist_ray.sweep import SweepResult, run_sweep
+    from mnist_ray.sweep import run_sweep
+    from mnist_ray.view.sweep_result import SweepResult
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,11 +30,14 @@ __all__ = [
 ]
 
 
+_MODULES = {"SweepResult": "view.sweep_result", "run_sweep": "sweep"}
+
+
 def __getattr__(name: str) -> Any:
     """What `__all__` names, imported when it is first used: pandas takes half a second."""
     from importlib import import_module
 
     if name in __all__:
-        room = "mnist_ray.analysis.loading" if name.startswith("load_") else "mnist_ray.sweep"
-        return getattr(import_module(room), name)
+        module = _MODULES.get(name, "analysis.loading")
+        return getattr(import_module(f"mnist_ray.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

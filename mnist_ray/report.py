@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_ray._inputs import report_error
+from mnist_ray._command import report_error
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray._inputs import integer, report_error
+from mnist_ray._command import integer, report_error
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 

@@ -8,23 +8,24 @@ import contextlib
 import gc
 import importlib
 import logging
-import math
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mnist_ray._inputs import integer, report_error
+from mnist_ray._command import (
+    integer,
+    interruptible,
+    interruption_regained,
+    number,
+    report_error,
+)
 from mnist_ray.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from mnist_ray._inputs import SweepInputs
+    from mnist_ray._command import SweepInputs
     from mnist_ray.analysis.tables import Tables
     from mnist_ray.ledger.ledger import Ledger
     from mnist_ray.ledger.results_folder import ResultsFolder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.trackers import Tracker
     from mnist_ray.space.space import Space
+    from mnist_ray.view.sweep_result import SweepResult
     from mnist_ray.view.terminal import Terminal
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
@@ -98,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cpus-per-trial", type=positive, metavar="N", help="threads of a trial")
     parser.add_argument(
         "--gpus-per-trial",
-        type=_share,
+        type=_share_of_gpus,
         metavar="F",
         help="GPUs of a trial, such as 0.25 (default: auto, by memory, where there are GPUs)",
     )
@@ -112,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--hourly-cost",
-        type=_cost,
+        type=number(least=0),
         metavar="X",
         help="with --dry-run: what an hour of the machine or cluster costs, for a price",
     )
@@ -128,28 +130,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _cost(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} given, a number of at least 0 allowed")
-    return number
-
-
-def _share(text: str) -> float | None:
+def _share_of_gpus(text: str) -> float | None:
     if text == "auto":
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < 1 and not (number >= 1 and number.is_integer()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} given, auto or a number from 0 to 1 (or a whole number of GPUs) allowed"
-        )
-    return number
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        share = number(least=0)(text)
+        if share < 1 or share.is_integer():
+            return share
+    raise argparse.ArgumentTypeError(
+        f"{text!r} given, auto or a number from 0 to 1 (or a whole number of GPUs) allowed"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,53 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(message)s", level=logging.INFO if options.verbose else logging.WARNING
     )
     try:
-        with _interruptible(), _interruption_regained():
+        with interruptible(exit_code=_INTERRUPTED), interruption_regained():
             return run(options).exit_code
     except (InputError, StorageError) as error:
         return report_error(error, command="mnist_ray")
     except KeyboardInterrupt:
         return _INTERRUPTED
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C or SIGTERM, once: end in order. Twice: at once; Ray's processes follow by themselves.
-
-    For the command alone: in a notebook, ending at once would take the notebook's kernel along.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        for number in before:
-            signal.signal(number, lambda *_: os._exit(_INTERRUPTED))
-        raise KeyboardInterrupt
-
-    # One that is ignored (as in a shell script's background, or under nohup) stays so.
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {n: h for n in numbers if (h := signal.getsignal(n)) is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _interruption_regained() -> Iterator[None]:
-    """Compiled libraries make an error of their own of a Ctrl-C, which names it; this undoes that.
-
-    Pydantic does where classes are made, and so may every import.
-    """
-    try:
-        yield
-    except Exception as error:
-        if "KeyboardInterrupt" in str(error):
-            raise KeyboardInterrupt from error
-        raise
 
 
 def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> "SweepResult":
@@ -228,37 +177,7 @@ def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> 
     return run(Options(space=None if space is None else os.fspath(space), **options))
 
 
-@dataclass(frozen=True, eq=False)
-class SweepResult:
-    """How a sweep ended; in a notebook it shows itself as the table of means.
-
-    Attributes:
-        folder: where it lies, as a path or URI.
-        report: one row a cell, as `mnist_ray.load_report` gives it; None for a dry run.
-        exit_code: 0 all finished, 1 some trials failed, 130 interrupted.
-    """
-
-    folder: str
-    report: "pd.DataFrame | None"
-    exit_code: int
-
-    def _repr_html_(self) -> str:
-        if self.report is None:
-            return ""
-        return str(self.report[_telling_columns(self.report)].to_html(index=False))
-
-
-def _telling_columns(report: "pd.DataFrame") -> list[str]:
-    """Names, what varies within an architecture and variant, and the figures up to the interval."""
-    columns = report.columns.tolist()
-    first, last = columns.index("trials"), columns.index("ci95_high")
-    names, settings = columns[:3], columns[3:first]
-    families = report.groupby(["architecture", "variant"], observed=True)
-    varying = [name for name in settings if (families[name].nunique() > 1).any()]
-    return [*names, *varying, *columns[first : last + 1]]
-
-
-def run(options: Options) -> SweepResult:
+def run(options: Options) -> "SweepResult":
     """Run, resume or extend a sweep, and rebuild its report.
 
     Raises:
@@ -271,6 +190,8 @@ def run(options: Options) -> SweepResult:
     sweep.check()
     if options.dry_run:
         sweep.foretell()
+        from mnist_ray.view.sweep_result import SweepResult
+
         return SweepResult(sweep.folder.uri, None, _FINISHED)
     sweep.describe()
     interrupted = sweep.run_missing(trackers)
@@ -290,7 +211,7 @@ def _read_input(options: Options) -> "SweepInputs":
 
     Before anything slower is imported, so that a slip of the pen is told at once.
     """
-    from mnist_ray._inputs import find_inputs
+    from mnist_ray._command import find_inputs
 
     sources = find_inputs(options.space, data=options.data)
     space = sources.space.override(trials=options.trials, seed=options.seed)
@@ -378,9 +299,14 @@ class _Sweep:
     def foretell(self) -> None:
         """Say what the rest would take."""
         from mnist_ray.plan.forecast import forecast
+        from mnist_ray.run.preflight import expected_concurrency
         from mnist_ray.train.calibration import calibrate
 
-        concurrency = self._concurrency() if self.queue.plan.missing else 1
+        concurrency = 1
+        if self.queue.plan.missing:
+            concurrency = expected_concurrency(
+                self.space, self.dataset_info, address=self.address, limits=self._limits()
+            )
         self.terminal.forecast(
             forecast(
                 self.queue.plan,
@@ -396,24 +322,6 @@ class _Sweep:
                     folder=self.space.code_folder,
                 ),
             )
-        )
-
-    def _concurrency(self) -> int:
-        """Trials at a time; what no machine can hold is refused."""
-        from mnist_ray.plan.allocation import expected_concurrency
-        from mnist_ray.run.connection import connected, nodes, this_machine
-
-        if self.address is None:
-            machines = [this_machine()]
-        else:
-            with connected(self.address, verbose=False):
-                machines = nodes()
-        return expected_concurrency(
-            self.space,
-            self.dataset_info,
-            self._limits(),
-            machines,
-            is_cluster=self.address is not None,
         )
 
     def _limits(self) -> "Limits":
@@ -436,38 +344,26 @@ class _Sweep:
 
     def check(self) -> None:
         """See that all that is needed is there, before anything starts."""
-        from mnist_ray.run.cluster import check_reachable, check_same_versions
-        from mnist_ray.train.builder_check import check_builders
+        from mnist_ray.run.preflight import check_missing
 
-        missing = self.queue.plan.missing
-        if missing and self.address is not None:
-            check_same_versions(check_reachable(self.address))
-        elif missing:
-            self._concurrency()
-        cells = {trial.cell_key: trial.cell for trial in missing}
-        check_builders(
-            list(cells.values()), classes=self.dataset_info.classes, folder=self.space.code_folder
+        check_missing(
+            self.queue.plan.missing,
+            space=self.space,
+            dataset_info=self.dataset_info,
+            address=self.address,
+            limits=self._limits(),
         )
         # Last, since it makes the folder.
         self.folder.check_writable(leave_no_trace=self.options.dry_run)
 
     def describe(self) -> None:
         """Write what the records are of, so that the folder explains itself."""
-        import numpy as np
+        from mnist_ray.ledger.ledger import SweepManifest
+        from mnist_ray.plan.dataset_info import test_set_of
 
-        from mnist_ray.ledger.ledger import SweepManifest, TestSet
-
-        dataset = self.sources.dataset
-        test_set = TestSet(
-            dataset=dataset.name,
-            fingerprint=dataset.fingerprint,
-            classes=dataset.classes,
-            images=dataset.test_images,
-            labels=dataset.test_labels.astype(np.int32),
-        )
-        self.ledger.write_test_set(test_set)
+        self.ledger.write_test_set(test_set_of(self.sources.dataset))
         self.ledger.write_manifest(
-            SweepManifest(dataset.fingerprint, dict(self.dataset_info.sources))
+            SweepManifest(self.dataset_info.fingerprint, dict(self.dataset_info.sources))
         )
         self.folder.write(self.folder.space, self.space.to_yaml().encode())
 
@@ -486,7 +382,7 @@ class _Sweep:
         weights = {trial.key: seconds[trial.cell_key] for trial in missing}
         try:
             with (
-                _interruption_regained(),
+                interruption_regained(),
                 self.terminal.progress(trials=len(missing), weights=weights) as progress,
                 connected(
                     self.address,
@@ -514,11 +410,12 @@ class _Sweep:
             return True
         return False
 
-    def tell_result(self, tables: "Tables", *, interrupted: bool) -> SweepResult:
+    def tell_result(self, tables: "Tables", *, interrupted: bool) -> "SweepResult":
         """Show what came out."""
         from mnist_ray.analysis.findings import findings
         from mnist_ray.analysis.frames import to_frame
         from mnist_ray.ledger.record import Status
+        from mnist_ray.view.sweep_result import SweepResult
 
         plan = self.queue.plan
         asked = {trial.key for trial in plan.wanted}

@@ -1,9 +1,12 @@
-"""What a plan has to know of the data and of the user's own code."""
+"""What a plan and a report have to know of the data and of the user's own code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mnist_ray.data.dataset import Dataset
+from mnist_ray.ledger.ledger import TestSet
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,14 @@ class DatasetInfo:
             test_images=len(dataset.test_images),
             sources=sources,
         )
+
+
+def test_set_of(dataset: Dataset) -> TestSet:
+    """What a ledger keeps of a data set, so that its records explain themselves."""
+    return TestSet(
+        dataset=dataset.name,
+        fingerprint=dataset.fingerprint,
+        classes=dataset.classes,
+        images=dataset.test_images,
+        labels=dataset.test_labels.astype(np.int32),
+    )

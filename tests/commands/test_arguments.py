@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from mnist_ray._inputs import integer
+from mnist_ray._command import integer
 
 
 def test_an_integer_from_the_least_on_is_taken() -> None:

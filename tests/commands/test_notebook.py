@@ -9,8 +9,8 @@ from made_up import folder_at, made_up_sweep
 from rich.console import Console
 from running import PROJECT
 
+from mnist_ray import SweepResult
 from mnist_ray.analysis.loading import load_report
-from mnist_ray.sweep import SweepResult
 from mnist_ray.view.progress_bar import NotebookBar, bar_for
 from mnist_ray.view.report_writer import rebuild
 

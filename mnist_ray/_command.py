@@ -1,9 +1,13 @@
 """What the commands share: their arguments, and which space and images they mean."""
 
 import argparse
+import contextlib
+import math
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,6 +82,49 @@ def report_error(error: Exception, *, command: str) -> int:
     return 2 if isinstance(error, InputError) else 1
 
 
+@contextlib.contextmanager
+def interruptible(*, exit_code: int) -> Iterator[None]:
+    """Ctrl-C or SIGTERM raises KeyboardInterrupt; a second one ends the process with `exit_code`.
+
+    Ray's processes then end by themselves. For the command alone: in a notebook, ending at once
+    would take the notebook's kernel along.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        for number in before:
+            signal.signal(number, lambda *_: os._exit(exit_code))
+        raise KeyboardInterrupt
+
+    # One that is ignored (as in a shell script's background, or under nohup) stays so.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: h for n in numbers if (h := signal.getsignal(n)) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def interruption_regained() -> Iterator[None]:
+    """Raises KeyboardInterrupt in place of an error that a library made of it.
+
+    Compiled libraries do so, with an error that names it: pydantic while it makes a class, which
+    may happen in every import.
+    """
+    try:
+        yield
+    except Exception as error:
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
 def integer(*, least: int) -> Callable[[str], int]:
     """What argparse takes for a type: an integer from `least` on."""
 
@@ -89,5 +136,22 @@ def integer(*, least: int) -> Callable[[str], int]:
         if number < least:
             raise argparse.ArgumentTypeError(f"{text!r} given, an integer from {least} on allowed")
         return number
+
+    return parsed
+
+
+def number(*, least: float) -> Callable[[str], float]:
+    """What argparse takes for a type: a finite number from `least` on."""
+
+    def parsed(text: str) -> float:
+        try:
+            given = float(text)
+        except ValueError:
+            given = math.nan
+        if not least <= given < math.inf:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} given, a number of at least {least:g} allowed"
+            )
+        return given
 
     return parsed
