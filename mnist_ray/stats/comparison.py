@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import scipy
@@ -12,7 +13,9 @@ from mnist_ray.stats.samples import FloatArray, checked_sample, t_quantile
 from mnist_ray.stats.summary import Summary, summarize
 
 PAIRED_T = "paired t"
+PARTIALLY_OVERLAPPING_T = "partially overlapping t"
 WELCH = "Welch"
+
 # Far below the step of any accuracy k/N, far above the rounding errors of their differences.
 _BITS_OF_A_DIFFERENCE = 40
 # Beyond this many pairs the normal approximation of the signed ranks is as good as exact.
@@ -26,20 +29,27 @@ class Comparison:
     difference: float | None
     """mean(A) - mean(B); None where one has no value."""
     ci95_low: float | None
-    """Lower end of the primary test's interval; None where the data tell no standard error."""
+    """Lower end of the primary test's interval; None without a standard error, or where it is 0."""
     ci95_high: float | None
     test: str
-    """The primary test: `"paired t"` or `"Welch"`."""
+    """The primary test: `PAIRED_T`, `PARTIALLY_OVERLAPPING_T` or `WELCH`."""
     p_value: float | None
     """Of the primary test, two-sided."""
     wilcoxon_p: float | None
-    """Of the signed-rank test, two-sided; None where A and B are not paired."""
+    """Of the signed-rank test of the pairs, two-sided; None without pairs."""
     correlation: float | None
-    """Pearson's, of the pairs; None unpaired, below three pairs, or where a side is constant."""
+    """Pearson's, of the pairs; None below three pairs, or where a side of them is constant."""
     probability_of_superiority: float | None
     """P(A > B) + P(A = B) / 2 for a trial of A and a trial of B drawn independently."""
     n_a: int
     n_b: int
+    pairs: int
+    """How many trials A and B have in common."""
+
+    @property
+    def no_spread_seen(self) -> bool:
+        """Whether there were trials enough for an interval, but all values or differences agree."""
+        return min(self.n_a, self.n_b) >= 2 and self.ci95_low is None
 
 
 def differences(a: ArrayLike, b: ArrayLike) -> FloatArray:
@@ -61,51 +71,64 @@ def differences(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return rounded
 
 
-def compare(a: ArrayLike, b: ArrayLike, *, paired: bool) -> Comparison:
+def compare(a: ArrayLike, b: ArrayLike, *, pairs: int) -> Comparison:
     """The difference of two means, with its interval, tests and effect size.
 
+    The primary test uses all trials, and the pairing of those that both sides have:
+
+    - the paired t test where all are pairs;
+    - the partially overlapping samples t test for unequal variances where some are (Derrick, Russ,
+      Toher & White, Journal of Modern Applied Statistical Methods 16(1), 2017, T_new2);
+    - Welch's t test (Biometrika 34, 1947, with Satterthwaite's degrees of freedom) where fewer than
+      two are: one pair shows no correlation.
+
+    The interval is None where there are too few values, and where all differences (without pairs:
+    all values of each side) are equal: that no spread was seen does not mean that there is none.
+    The p-value is then None too, except that it is 1 where the difference is 0.
+
+    Wilcoxon's test uses the pairs alone. It leaves out differences of 0, and is 1 where none is
+    left. Up to 50 pairs it is exact, also with ties. It cannot be below 0.05 with fewer than six
+    pairs.
+
+    The probability of superiority is taken over all n_a · n_b combinations, with pairs too (Vargha
+    & Delaney, Journal of Educational and Behavioral Statistics 25, 2000). It says how often one
+    training of A beats one of B, and trainings elsewhere share no seeds. Pairing makes the estimate
+    of a difference more precise; it does not change the effect.
+
     Args:
-        a: float64[n_a], in trial order where paired.
-        b: float64[n_b]; where paired, `b[i]` is of the same trial as `a[i]`.
-        paired: take the paired t test and Wilcoxon's; otherwise Welch's (Biometrika 34, 1947, with
-            Satterthwaite's degrees of freedom).
-
-    Where there are too few values, or all differences (unpaired: all values of either side) are
-    equal, nothing tells the size of the noise: the interval is None, and so is the p-value, except
-    that it is 1 where the difference is 0. Wilcoxon's leaves out differences of 0 and is 1 where
-    nothing remains; up to 50 pairs it is exact, with ties too, and so can't be below 0.05 with
-    fewer than six pairs.
-
-    The probability of superiority is taken over all n_a · n_b couples (Vargha & Delaney, Journal of
-    Educational and Behavioral Statistics 25, 2000), in paired comparisons too: it tells how often
-    one training of A beats one of B, and who trains them shares no seeds. Pairs sharpen the
-    estimate of the difference; they do not change what the effect is, so the figure means the same
-    in every comparison.
+        a: float64[n_a], the `pairs` first.
+        b: float64[n_b], likewise.
+        pairs: `a[i]` and `b[i]` are of the same trial for i < pairs.
 
     Raises:
-        ValueError: not one-dimensional, not finite, or paired with unequal lengths.
+        ValueError: not one-dimensional, not finite, or more pairs than values.
     """
     sample_a, sample_b = checked_sample(a), checked_sample(b)
-    superiority = _probability_of_superiority(sample_a, sample_b)
-    if not paired:
-        difference, low, high, p_value = _welch(summarize(sample_a), summarize(sample_b))
-        wilcoxon_p = correlation = None
+    if not 0 <= pairs <= min(sample_a.size, sample_b.size):
+        raise ValueError(f"pairs={pairs}: must be 0 to {min(sample_a.size, sample_b.size)}")
+    paired_a, paired_b = sample_a[:pairs], sample_b[:pairs]
+    of_pairs, correlation = differences(paired_a, paired_b), _correlation(paired_a, paired_b)
+    if 0 < pairs == sample_a.size == sample_b.size:
+        test, result = PAIRED_T, _paired_t(summarize(of_pairs))
     else:
-        of_pairs = differences(sample_a, sample_b)
-        difference, low, high, p_value = _paired_t(summarize(of_pairs))
-        wilcoxon_p = _signed_rank_p(of_pairs)
-        correlation = _correlation(sample_a, sample_b)
+        used = pairs if pairs >= 2 else 0
+        test = PARTIALLY_OVERLAPPING_T if used else WELCH
+        result = _partially_overlapping_t(
+            summarize(sample_a), summarize(sample_b), pairs=used, correlation=correlation or 0.0
+        )
+    difference, low, high, p_value = result
     return Comparison(
         difference=difference,
         ci95_low=low,
         ci95_high=high,
-        test=PAIRED_T if paired else WELCH,
+        test=test,
         p_value=p_value,
-        wilcoxon_p=wilcoxon_p,
-        correlation=correlation,
-        probability_of_superiority=superiority,
+        wilcoxon_p=_signed_rank_p(of_pairs),
+        correlation=correlation if pairs >= 3 else None,
+        probability_of_superiority=_probability_of_superiority(sample_a, sample_b),
         n_a=sample_a.size,
         n_b=sample_b.size,
+        pairs=pairs,
     )
 
 
@@ -132,16 +155,24 @@ def _paired_t(differences: Summary) -> _TestResult:
     return _t_test(differences.mean, differences.sem, differences.n - 1)
 
 
-def _welch(a: Summary, b: Summary) -> _TestResult:
+def _partially_overlapping_t(
+    a: Summary, b: Summary, *, pairs: int, correlation: float
+) -> _TestResult:
+    """With 0 pairs this is Welch's t test, to the last bit."""
     if a.mean is None or b.mean is None:
         return None, None, None, None
     difference = a.mean - b.mean
     if a.sem is None or b.sem is None:
         return _t_test(difference, None, 0)
-    sem = float(np.hypot(a.sem, b.sem))
-    share = (a.sem / sem) ** 2 if sem > 0 else 1.0
-    degrees = 1 / (share**2 / (a.n - 1) + (1 - share) ** 2 / (b.n - 1))
-    return _t_test(difference, sem, degrees)
+    independent_sem = float(np.hypot(a.sem, b.sem))
+    if independent_sem == 0:
+        return _t_test(difference, 0.0, 0)
+    share = (a.sem / independent_sem) ** 2
+    covariance = correlation * sqrt(share * (1 - share)) * pairs / sqrt(a.n * b.n)
+    welch_degrees = 1 / (share**2 / (a.n - 1) + (1 - share) ** 2 / (b.n - 1))
+    unpaired = (a.n + b.n - 2 * pairs) / (a.n + b.n)
+    degrees = unpaired * welch_degrees + (1 - unpaired) * (pairs - 1)
+    return _t_test(difference, independent_sem * sqrt(1 - 2 * covariance), degrees)
 
 
 def _t_test(difference: float | None, sem: float | None, degrees: float) -> _TestResult:
@@ -174,7 +205,7 @@ def _signed_rank_p(differences: FloatArray) -> float | None:
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float | None:
-    if a.size < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    if a.size < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     # Brought to a range of 1 first: squares of very small numbers would vanish.
     a, b = (a - a[0]) / np.ptp(a), (b - b[0]) / np.ptp(b)
@@ -182,9 +213,7 @@ def _correlation(a: FloatArray, b: FloatArray) -> float | None:
 
 
 def _probability_of_superiority(a: FloatArray, b: FloatArray) -> float | None:
-    """Mann & Whitney's U over the number of couples: from ranks, which needs no such table."""
     if a.size == 0 or b.size == 0:
         return None
-    ranks = scipy.stats.rankdata(np.concatenate([a, b]))[: a.size]
-    u = float(ranks.sum()) - a.size * (a.size + 1) / 2
-    return u / (a.size * b.size)
+    u = scipy.stats.mannwhitneyu(a, b, method="asymptotic").statistic
+    return float(u) / (a.size * b.size)

@@ -186,11 +186,14 @@ def precision(values: ArrayLike, *, goal: float, at_most: int) -> Precision:
         return Precision(None, None, satisfied=False, fixed_trials=None)
     widths = precision_half_widths(values, at_most=at_most)
     sequential, student = float(widths.sequential[-1]), float(widths.student[-1])
+    satisfied = max(sequential, student) <= goal
+    if not summary.std:
+        return Precision(None, None, satisfied=satisfied, fixed_trials=None)
     return Precision(
         half_width=sequential if isfinite(sequential) else None,
         student_half_width=student if isfinite(student) else None,
-        satisfied=max(sequential, student) <= goal,
-        fixed_trials=None if summary.std is None else fixed_replication(summary.std, goal),
+        satisfied=satisfied,
+        fixed_trials=fixed_replication(summary.std, goal),
     )
 
 

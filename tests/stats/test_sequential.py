@@ -9,7 +9,12 @@ from samples import SWEEPS, known, repeatable
 from scipy import stats
 
 from mnist_ray.stats.samples import FloatArray
-from mnist_ray.stats.sequential import fixed_replication, precision_half_widths, precision_interval
+from mnist_ray.stats.sequential import (
+    fixed_replication,
+    precision,
+    precision_half_widths,
+    precision_interval,
+)
 from mnist_ray.stats.summary import summarize
 
 
@@ -130,7 +135,15 @@ def test_a_few_equal_values_do_not_stop_it() -> None:
     ]
     assert [look.satisfied for look in looks] == [False, False, True]
     assert looks[0].ci95_low is None
-    assert (looks[2].ci95_low, looks[2].ci95_high) == (0.9, 0.9)
+    assert (looks[2].ci95_low, looks[2].ci95_high) == (None, None)
+
+
+def test_equal_values_may_satisfy_the_goal_but_show_no_precision() -> None:
+    known = precision([0.9] * 5, goal=0.01, at_most=100)
+    assert known.satisfied
+    assert known.half_width is known.student_half_width is known.fixed_trials is None
+    assert known.around(0.9) == (None, None)
+    assert not precision([0.9] * 4, goal=0.01, at_most=100).satisfied
 
 
 @pytest.mark.parametrize(
