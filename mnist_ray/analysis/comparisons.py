@@ -1,41 +1,75 @@
-"""Which cells are compared: those that differ in one thing."""
+"""Which cells are compared: those that differ in one thing. And how they are compared."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from mnist_ray.analysis.sweep_results import CellResults
+from mnist_ray.analysis.settings import canonical, varying_by_family
+from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults
+from mnist_ray.plan.stopping import look, recorded_accuracies
 from mnist_ray.space.space import Space, StoppingRule
-from mnist_ray.stats.comparison import Comparison, compare, differences, holm
-from mnist_ray.stats.sequential import precision
+from mnist_ray.stats.comparison import Comparison, compare, holm
 
 DROP = "drop"
 ARCHITECTURE = "architecture"
+WINNER_TO_DEFAULT = "search"
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """Two cells on like devices, and how their test accuracies differ."""
+    """Two cells on the same kind of device, and how their test accuracies differ."""
 
     kind: str
-    """`DROP`, `ARCHITECTURE` or the name of the hyperparameter in which they differ."""
+    """`DROP`, `ARCHITECTURE`, `WINNER_TO_DEFAULT` (a: the winner of a search), or the name of the
+    hyperparameter in which they differ."""
     a: CellResults
     b: CellResults
     figures: Comparison
     p_value_holm: float | None
-    """Corrected for all comparisons of the sweep."""
+    """Corrected for all comparisons of the sweep, or for all those across sweeps."""
 
 
 def compare_cells(
     cells_results: Sequence[CellResults], space: Space | None = None
 ) -> list[Compared]:
-    """All comparisons of one sweep: drops first, then architectures, then hyperparameters.
+    """All comparisons of one sweep: drops, architectures, searches, then hyperparameters.
 
-    Where `space` replicates until a difference is precise enough, that difference has the interval
-    of the rule that decides it.
+    Where `space` replicates until a difference is precise enough, that difference is computed from
+    the trials at which the stopping rule stopped, with the interval that it decided by.
     """
-    pairs = list(_pairs([cell_results for cell_results in cells_results if cell_results.finished]))
+    return _compare_all(list(_pairs(cells_results)), space)
+
+
+def compare_across(sweeps: Sequence[SweepResults]) -> list[Compared]:
+    """All comparisons of cells of different sweeps, in the same order.
+
+    A cell is not compared with another sweep's where its own sweep has an equal cell: that pair is
+    among the comparisons of its sweep already. Nor are cells compared whose test digits were placed
+    by different seeds.
+    """
+    owners = {
+        each: number for number, results in enumerate(sweeps) for each in results.cells_results
+    }
+    keys: list[set[str]] = [
+        {_cell_key(each) for each in _finished(r.cells_results)} for r in sweeps
+    ]
+    return _compare_all(
+        [
+            (kind, a, b)
+            for kind, a, b in _pairs(list(owners))
+            if owners[a] != owners[b]
+            and _same_test_digits(a, b)
+            and _cell_key(a) not in keys[owners[b]]
+            and _cell_key(b) not in keys[owners[a]]
+        ],
+        space=None,
+    )
+
+
+_Pair = tuple[str, CellResults, CellResults]
+
+
+def _compare_all(pairs: Sequence[_Pair], space: Space | None) -> list[Compared]:
     figures = [_compare(a, b, space) for _, a, b in pairs]
     corrected = holm([comparison.p_value for comparison in figures])
     return [
@@ -44,30 +78,39 @@ def compare_cells(
     ]
 
 
-_Pair = tuple[str, CellResults, CellResults]
+# Which
 
 
-def _pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
-    presentations = list(_presentation_pairs(cells_results))
+def _pairs(cells_results: Iterable[CellResults]) -> Iterator[_Pair]:
+    finished = _finished(cells_results)
+    presentations = list(_presentation_pairs(finished))
+    searches = list(_search_pairs(finished))
     yield from (pair for pair in presentations if pair[0] == DROP)
-    yield from _architecture_pairs(cells_results)
-    yield from _hyperparameter_pairs(cells_results)
-    yield from (pair for pair in presentations if pair[0] != DROP)
+    yield from _architecture_pairs(finished)
+    yield from searches
+    settings = [
+        *_hyperparameter_pairs(finished),
+        *(pair for pair in presentations if pair[0] != DROP),
+    ]
+    of_searches = {frozenset(cells) for _, *cells in searches}
+    yield from (pair for pair in settings if frozenset(pair[1:]) not in of_searches)
 
 
 def _presentation_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
     """Cells that differ only in how the images are presented."""
-    for group in _alike(cells_results, ("architecture", "hyperparameters", "training")):
-        for a, b in combinations(group, 2):
-            kind = _difference_in_presentation(a, b)
-            if kind == DROP and a.cell.shift:
-                yield kind, b, a
-            elif kind:
-                yield kind, a, b
+    for a, b in _alike(cells_results, lambda each: [*_architecture(each), _settings(each)]):
+        kind = _difference_in_presentation(a, b)
+        if kind == DROP and a.cell.shift:
+            yield kind, b, a
+        elif kind:
+            yield kind, a, b
 
 
 def _difference_in_presentation(a: CellResults, b: CellResults) -> str | None:
-    """The one thing in which two presentations differ; a canvas that follows its shift is none."""
+    """The one thing in which two presentations differ.
+
+    A canvas that grows with its shift does not count beside the shift.
+    """
     shifts, canvases = (a.cell.shift, b.cell.shift), (a.cell.canvas, b.cell.canvas)
     if shifts[0] == shifts[1]:
         return "canvas" if canvases[0] != canvases[1] else None
@@ -80,94 +123,147 @@ def _difference_in_presentation(a: CellResults, b: CellResults) -> str | None:
 def _architecture_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
     """Cells of different architectures with the same presentation and training.
 
-    Hyperparameters that only one of them has are part of the architecture; one that both have and
-    that a grid varies has to be the same.
+    A hyperparameter that only one of them has is part of the architecture. One that both have and
+    that a grid varies has to be equal.
     """
-    varying = _varying_hyperparameters(cells_results)
-    for group in _alike(cells_results, ("variant", "shift", "canvas", "training")):
-        for a, b in combinations(group, 2):
-            own, other = a.cell.hyperparameters, b.cell.hyperparameters
-            shared = own.keys() & other.keys() & varying
-            same = all(own[name] == other[name] for name in shared)
-            if a.cell.architecture != b.cell.architecture and same:
-                yield ARCHITECTURE, a, b
+    varying = varying_by_family(
+        (each.cell.architecture, each.cell.hyperparameters) for each in cells_results
+    )
+    names = {name for of_architecture in varying.values() for name in of_architecture}
+    for a, b in _alike(
+        cells_results, lambda each: [*_presentation(each), each.cell.training.to_data()]
+    ):
+        own, other = a.cell.hyperparameters, b.cell.hyperparameters
+        equal = all(own[name] == other[name] for name in own.keys() & other.keys() & names)
+        if a.cell.architecture != b.cell.architecture and equal:
+            yield ARCHITECTURE, a, b
 
 
-def _varying_hyperparameters(cells_results: Sequence[CellResults]) -> set[str]:
-    """The architectures' hyperparameters that vary within an architecture."""
-    seen: dict[tuple[str, str], set[str]] = {}
-    for cell_results in cells_results:
-        for name, value in cell_results.cell.hyperparameters.items():
-            seen.setdefault((cell_results.cell.architecture, name), set()).add(_text(value))
-    return {name for (_, name), values in seen.items() if len(values) > 1}
+def _search_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
+    """The winner of each search and the default, both measured afresh."""
+    chosen = [each for each in cells_results if each.selection]
+    for a, b in _alike(
+        chosen, lambda each: [each.sweep, each.cell.architecture, each.cell.variant]
+    ):
+        if {a.selection, b.selection} == {Selection.WINNER, Selection.DEFAULT}:
+            yield (
+                (WINNER_TO_DEFAULT, a, b)
+                if a.selection is Selection.WINNER
+                else (WINNER_TO_DEFAULT, b, a)
+            )
 
 
 def _hyperparameter_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
     """Cells of one architecture that differ in one hyperparameter of model or training."""
-    names = dict.fromkeys(
-        name for cell_results in cells_results for name in _settings(cell_results)
-    )
-    for name in names:
-        having = [cell_results for cell_results in cells_results if name in _settings(cell_results)]
-        for group in _alike(having, ("architecture", "variant", "shift", "canvas"), but=name):
-            for a, b in combinations(group, 2):
-                if _settings(a)[name] != _settings(b)[name]:
-                    yield name, a, b
+    for name in dict.fromkeys(name for each in cells_results for name in _settings(each)):
+        having = [each for each in cells_results if name in _settings(each)]
+        for a, b in _alike(having, _all_but(name)):
+            if _settings(a)[name] != _settings(b)[name]:
+                yield name, a, b
+
+
+def _all_but(name: str) -> "_Likeness":
+    def likeness(each: CellResults) -> list[object]:
+        others = {key: value for key, value in _settings(each).items() if key != name}
+        return [*_architecture(each), *_presentation(each), others]
+
+    return likeness
+
+
+_Likeness = Callable[[CellResults], list[object]]
+
+
+def _alike(
+    cells_results: Iterable[CellResults], likeness: _Likeness
+) -> Iterator[tuple[CellResults, CellResults]]:
+    """All pairs of equal likeness, data and kind of device."""
+    groups: dict[str, list[CellResults]] = {}
+    for each in cells_results:
+        identity = each.finished[0].identity
+        place = [each.device, identity["data"], identity["protocol"], *likeness(each)]
+        groups.setdefault(canonical(place), []).append(each)
+    for group in groups.values():
+        yield from combinations(group, 2)
+
+
+def _finished(cells_results: Iterable[CellResults]) -> list[CellResults]:
+    return [each for each in cells_results if each.finished]
+
+
+def _architecture(cell_results: CellResults) -> list[object]:
+    cell = cell_results.cell
+    return [cell.architecture, cell.builder, cell_results.finished[0].identity["source"]]
+
+
+def _presentation(cell_results: CellResults) -> list[object]:
+    return [cell_results.cell.variant, cell_results.cell.shift, cell_results.cell.canvas]
 
 
 def _settings(cell_results: CellResults) -> Mapping[str, object]:
     return cell_results.cell.hyperparameters | cell_results.cell.training.to_data()
 
 
-def _alike(
-    cells_results: Iterable[CellResults], parts: Sequence[str], *, but: str | None = None
-) -> list[list[CellResults]]:
-    """Groups, in order, of equal device and `parts`; where given, equal settings save `but`."""
-    groups: dict[str, list[CellResults]] = {}
-    for cell_results in cells_results:
-        cell = cell_results.cell
-        known = {
-            **vars(cell),
-            "training": cell.training.to_data(),
-        }
-        place: list[object] = [cell_results.device, *(known[part] for part in parts)]
-        if but is not None:
-            place.append(
-                {key: value for key, value in _settings(cell_results).items() if key != but}
-            )
-        groups.setdefault(_text(place), []).append(cell_results)
-    return [group for group in groups.values() if len(group) > 1]
+def _cell_key(cell_results: CellResults) -> str:
+    return cell_results.finished[0].cell_key
 
 
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True)
+def _same_test_digits(a: CellResults, b: CellResults) -> bool:
+    """Whether no shifted test digits of theirs were placed by different seeds."""
+    seeds = {each.finished[0].identity["seed"] for each in (a, b) if each.cell.shift}
+    return len(seeds) < 2
+
+
+# How
 
 
 def _compare(a: CellResults, b: CellResults, space: Space | None) -> Comparison:
-    """Paired by trial where both cells have the same trials."""
-    accuracies_a, accuracies_b = _accuracies(a), _accuracies(b)
-    paired = accuracies_a.keys() == accuracies_b.keys()
-    values_a, values_b = [*accuracies_a.values()], [*accuracies_b.values()]
-    comparison = compare(values_a, values_b, paired=paired)
-    if paired and space and _is_goal(a, b, space):
-        return _by_rule(comparison, [*differences(values_a, values_b)], space)
-    return comparison
+    """Over all trials that finished, paired where both cells have the same."""
+    return _compare_by_rule(a, b, space) or _compare_trials(_accuracies(a), _accuracies(b))
 
 
-def _is_goal(a: CellResults, b: CellResults, space: Space) -> bool:
-    """Whether replication goes on until the difference of `a` and `b` is precise enough."""
-    names = {a.cell.architecture, b.cell.architecture}
-    return space.until is not None and names == set(space.until.difference)
+def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Comparison | None:
+    """Over the pairs that the stopping rule decided by; None where none decides about a and b.
+
+    The rule takes trials in the order of their index: where some ran on another kind of device, the
+    others say nothing about where it stopped.
+    """
+    if space is None or space.until is None or not isinstance(space.trials, StoppingRule):
+        return None
+    series = [recorded_accuracies(each.records) for each in (a, b)]
+    gaps = any(len(known) < len(each.records) for known, each in zip(series, (a, b), strict=True))
+    if {a.cell.architecture, b.cell.architecture} != set(space.until.difference) or gaps:
+        return None
+    seen = look(space.trials, space.until.ci95, series)
+    if not seen.trials:
+        return None
+    # Each of these trials finished in both.
+    values_a, values_b = ([float(known[i] or 0) for i in seen.trials] for known in series)
+    comparison = compare(values_a, values_b, pairs=len(seen.trials))
+    interval = seen.interval
+    return replace(comparison, ci95_low=interval.ci95_low, ci95_high=interval.ci95_high)
 
 
-def _by_rule(comparison: Comparison, of_pairs: Sequence[float], space: Space) -> Comparison:
-    if not isinstance(space.trials, StoppingRule) or space.until is None:
-        return comparison
-    known = precision(of_pairs, goal=space.until.ci95, at_most=space.trials.at_most)
-    low, high = known.around(comparison.difference)
-    return replace(comparison, ci95_low=low, ci95_high=high)
+_Trials = Mapping[tuple[int, int], float]
+"""Test accuracies by the sweep's seed and the trial's index, which the random streams follow."""
 
 
-def _accuracies(cell_results: CellResults) -> dict[int, float]:
-    """By trial, in order."""
-    return {record.trial: record.test.accuracy for record in cell_results.finished if record.test}
+def _compare_trials(a: _Trials, b: _Trials) -> Comparison:
+    common = [trial for trial in a if trial in b]
+    return compare(
+        [a[trial] for trial in _first(common, a)],
+        [b[trial] for trial in _first(common, b)],
+        pairs=len(common),
+    )
+
+
+def _first(common: Sequence[tuple[int, int]], trials: _Trials) -> list[tuple[int, int]]:
+    return list(dict.fromkeys([*common, *trials]))
+
+
+def _accuracies(cell_results: CellResults) -> _Trials:
+    """In the order of trials."""
+    return {
+        (record.identity["seed"], record.trial): record.test.accuracy
+        for record in cell_results.finished
+        if record.test
+    }

@@ -76,7 +76,9 @@ class _Compared:
 
 def _rows(tables: Tables) -> Iterable[Row]:
     rows: list[Row] = tables.comparisons.to_pylist()
-    return (row for row in rows if row["kind"] in (DROP, ARCHITECTURE))
+    kinds = (DROP, ARCHITECTURE)
+    of_one_sweep = (row for row in rows if row.get(SWEEP.name, "") is not None)
+    return (row for row in of_one_sweep if row["kind"] in kinds)
 
 
 def _names_of(cell: Row) -> list[str]:
@@ -92,7 +94,7 @@ def _identifying(tables: Tables) -> list[str]:
 
 
 def _identity(row: Row, names: Sequence[str], suffix: str = "") -> str:
-    own = [row.get(SWEEP.name), row["device"], *(row[name + suffix] for name in names)]
+    own = [row["device"], *(row[name + suffix] for name in names)]
     return json.dumps(own)
 
 
@@ -297,6 +299,8 @@ def _device(cell: Row) -> str:
 
 
 def _mean(cell: Row) -> str:
+    if cell["std_test_accuracy"] == 0:
+        return f"{cell['mean_test_accuracy']:.3f} (no spread seen in n = {cell['trials']})"
     interval = _interval(cell["ci95_low"], cell["ci95_high"])
     return f"{cell['mean_test_accuracy']:.3f} ({interval}n = {cell['trials']})"
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from mnist_ray.analysis.agreement import predictions_of, variance_of_predictions
-from mnist_ray.analysis.comparisons import Compared, compare_cells
+from mnist_ray.analysis.comparisons import Compared, compare_across, compare_cells
 from mnist_ray.analysis.schema import schema
 from mnist_ray.analysis.sweep_results import SweepResults, search_key
 from mnist_ray.ledger.ledger import TestSet
@@ -73,8 +73,11 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
     given = set(_given(sweeps))
     references: dict[str, list[Row]] = {}
 
-    def table(name: str, rows_of: Callable[[SweepResults], Iterable[Row]]) -> pa.Table:
+    def table(
+        name: str, rows_of: Callable[[SweepResults], Iterable[Row]], more: Iterable[Row] = ()
+    ) -> pa.Table:
         rows = [{SWEEP.name: results.name, **row} for results in sweeps for row in rows_of(results)]
+        rows += more
         references[name] = [{key: row[key] for key in _REFERENCES if key in row} for row in rows]
         return pa.Table.from_pylist(rows, schema=schema(name, types, given=given))
 
@@ -91,7 +94,13 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         report=table("report", lambda results: _report_rows(results, identity)),
         trials=table("trials", lambda results: _trial_rows(results, identity)),
         epochs=table("epochs", lambda results: _epoch_rows(results, identity)),
-        comparisons=table("comparisons", lambda results: _comparison_rows(results, identity)),
+        comparisons=table(
+            "comparisons",
+            lambda results: _comparison_rows(
+                compare_cells(results.cells_results, results.space), identity
+            ),
+            more=_comparison_rows(compare_across(sweeps), identity),
+        ),
         robustness=table("robustness", lambda results: _robustness_rows(results, identity)),
         search=table("search", lambda results: _search_rows(results, identity)),
         references=references,
@@ -175,11 +184,13 @@ def _epoch_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
                 yield {**cell, **place, **vars(epoch)}
 
 
-def _comparison_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
-    for compared in compare_cells(results.cells_results, results.space):
+def _comparison_rows(comparisons: Iterable[Compared], identity: _Identity) -> Iterator[Row]:
+    for compared in comparisons:
         yield {
             CELL_A: compared.a.key,
             CELL_B: compared.b.key,
+            "sweep_a": compared.a.sweep,
+            "sweep_b": compared.b.sweep,
             "dataset": compared.a.dataset,
             "kind": compared.kind,
             **identity(compared.a.cell, "_a"),
@@ -312,6 +323,7 @@ def _comparison_columns(compared: Compared) -> Row:
     return {
         "trials_a": figures.n_a,
         "trials_b": figures.n_b,
+        "pairs": figures.pairs,
         "mean_difference": figures.difference,
         "ci95_low": figures.ci95_low,
         "ci95_high": figures.ci95_high,

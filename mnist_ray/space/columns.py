@@ -48,7 +48,12 @@ _REAL: ColumnType = "double"
 _TRUTH: ColumnType = "bool"
 _TIME: ColumnType = "timestamp[us, tz=UTC]"
 
-SWEEP = Column("sweep", _TEXT, "the sweep's name", Only.SIDE_BY_SIDE)
+SWEEP = Column(
+    "sweep",
+    _TEXT,
+    "the sweep's name; null in a comparison of cells of two sweeps",
+    Only.SIDE_BY_SIDE,
+)
 
 _CELL = (
     Column("dataset", _TEXT, "name of the data set"),
@@ -63,8 +68,9 @@ _DEVICE = Column(
     "null where none ran yet",
 )
 _INTERVAL_LOW = (
-    "lower end of the mean's 95 % interval, not clipped; null below two (Student's t; in the "
-    "report, under replication to a precision, that of its rule)"
+    "lower end of the mean's 95 % interval, not clipped (Student's t; in the report, under "
+    "replication to a precision, the one that its stopping rule decides by); null below two "
+    "trials, and where all accuracies are equal: no spread seen is no certainty"
 )
 _INTERVAL_HIGH = "its upper end"
 
@@ -72,7 +78,11 @@ _INTERVAL_HIGH = "its upper end"
 def _mean_columns(of: str) -> tuple[Column, ...]:
     return (
         Column("mean_test_accuracy", _REAL, f"mean test accuracy {of}, a share from 0 to 1"),
-        Column("std_test_accuracy", _REAL, "its standard deviation (ddof 1); null below two"),
+        Column(
+            "std_test_accuracy",
+            _REAL,
+            "its standard deviation (ddof 1); null below two; 0 means no spread seen",
+        ),
         Column("sem_test_accuracy", _REAL, "standard error of the mean; null below two"),
         Column("ci95_low", _REAL, _INTERVAL_LOW),
         Column("ci95_high", _REAL, _INTERVAL_HIGH),
@@ -81,6 +91,9 @@ def _mean_columns(of: str) -> tuple[Column, ...]:
 
 def _cell_of_two(suffix: str, which: str) -> tuple[Column | Hyperparameters, ...]:
     return (
+        Column(
+            f"sweep{suffix}", _TEXT, f"sweep of the {which} cell, {suffix[1:]}", Only.SIDE_BY_SIDE
+        ),
         Column(f"architecture{suffix}", _TEXT, f"architecture of the {which} cell, {suffix[1:]}"),
         Column(f"variant{suffix}", _TEXT, "its variant"),
         Hyperparameters(suffix),
@@ -121,13 +134,15 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
         Column(
             "fixed_trials",
             _WHOLE,
-            "trials that replication of a fixed size would have needed for the same half-width",
+            "trials that replication of a fixed size would have needed for the same half-width; "
+            "null where no spread was seen",
             Only.TO_A_PRECISION,
         ),
         Column(
             "plain_half_width",
             _REAL,
-            "half-width of Student's t interval, which takes no account of the looking",
+            "half-width of Student's t interval, which ignores optional stopping; null where no "
+            "spread was seen",
             Only.TO_A_PRECISION,
         ),
         Column(
@@ -190,34 +205,52 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
             "kind",
             _TEXT,
             "the one thing in which the cells differ: drop (a: digits in the centre, b: shifted), "
-            "architecture, or the name of a hyperparameter",
+            "architecture, or the name of a hyperparameter; search: a is the winner of a search "
+            "and b the default, both measured afresh",
         ),
         *_cell_of_two("_a", "first"),
         *_cell_of_two("_b", "second"),
-        Column("trials_a", _WHOLE, "number of finished trials of a"),
-        Column("trials_b", _WHOLE, "number of finished trials of b"),
+        Column(
+            "trials_a",
+            _WHOLE,
+            "number of finished trials of a that the comparison uses: all, except for the "
+            "difference that until names, which uses those that its stopping rule stopped at",
+        ),
+        Column("trials_b", _WHOLE, "the same for b"),
+        Column("pairs", _WHOLE, "number of these trials that a and b have in common"),
         Column("mean_difference", _REAL, "mean test accuracy of a minus that of b"),
         Column(
             "ci95_low",
             _REAL,
-            "lower end of its 95 % interval, by the test; for a difference that replication goes "
-            "on for, that of its rule",
+            "lower end of its 95 % interval, by the test; for the difference that until names, the "
+            "interval that its stopping rule decided by; null below two trials, and where all "
+            "differences (without pairs: all accuracies of each cell) are equal",
         ),
         Column("ci95_high", _REAL, _INTERVAL_HIGH),
         Column(
             "test",
             _TEXT,
-            "the primary test: paired t where both cells have the same trials, otherwise Welch",
+            "the primary test: paired t where all trials are pairs, partially overlapping t where "
+            "some are, Welch where fewer than two are",
         ),
-        Column("p_value", _REAL, "of the primary test, two-sided; null where nothing tells it"),
-        Column("p_value_holm", _REAL, "the same, corrected for all comparisons of the sweep"),
+        Column(
+            "p_value",
+            _REAL,
+            "of the primary test, two-sided; null without an interval, but 1 where no spread and "
+            "no difference was seen",
+        ),
+        Column(
+            "p_value_holm",
+            _REAL,
+            "the same, corrected for all comparisons of the sweep, or for all those across sweeps",
+        ),
         Column(
             "wilcoxon_p_value",
             _REAL,
-            "of the signed-rank test, which can't be below 0.05 with fewer than 6 pairs; null "
-            "unpaired",
+            "of the signed-rank test of the pairs, which cannot be below 0.05 with fewer than 6 "
+            "pairs; null without pairs",
         ),
-        Column("correlation", _REAL, "Pearson's, of the pairs; null unpaired or below three"),
+        Column("correlation", _REAL, "Pearson's, of the pairs; null below three"),
         Column(
             "probability_of_superiority",
             _REAL,
@@ -239,7 +272,7 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
         Column(
             "stage",
             _TEXT,
-            "complete, running, raced_out (worse than the best beyond doubt), cut_short (by early "
+            "complete, running, raced_out (significantly worse than the best), cut_short (by early "
             "stopping) or failed; null for the default",
         ),
         Column("is_winner", _TRUTH, "whether it had the highest score of all complete ones"),

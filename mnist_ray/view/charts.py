@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP
+from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.analysis.sweep_results import Selection
 from mnist_ray.ledger.record import Epoch
 from mnist_ray.plan.search import Configuration, Stage
@@ -184,6 +184,7 @@ def difference_charts(
 _KINDS = {
     DROP: "The drop from centered to shifted digits",
     ARCHITECTURE: "Between architectures",
+    WINNER_TO_DEFAULT: "Between the winner of a search and the default",
 }
 
 
