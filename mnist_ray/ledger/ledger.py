@@ -1,95 +1,48 @@
 """The folder of records: the only state of a sweep.
 
 A record is one row of a Parquet file. It is written alone, as `ledger/<key>.parquet`, when its
-trial ends; once there are more than a thousand such files, all but the failed ones are packed
-together. A pack is complete before the files in it are removed, so a crash at any moment loses
-nothing, and a key that is found twice (in two packs, say, of two sweeps at once) counts once.
+trial ends. Once there are more than a thousand such files, all but those of failed trials are
+packed together. A pack is complete before the files in it are removed, so a crash at any moment
+loses nothing. A key that is found twice, for example in the packs of two sweeps at once, counts
+once.
+
+Reading changes nothing in the folder. A damaged file is left out with a warning; only a sweep that
+runs sets it aside. What another version wrote and this one does not understand is an error.
 """
 
 import hashlib
 import io
 import json
 import logging
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mnist_ray.errors import InputError
-from mnist_ray.ledger.identity import JSON, PROTOCOL, digest
-from mnist_ray.ledger.record import (
-    Costs,
-    Epoch,
-    Evaluation,
-    Record,
-    RunEnvironment,
-    Status,
-    Versions,
+from mnist_ray.ledger.identity import JSON
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.ledger.record_file import (
+    DamagedFileError,
+    ForeignVersionError,
+    read_table,
+    to_parquet,
+    to_records,
+    write_table,
 )
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 
-T = TypeVar("T")
-
 _LOOSE_LIMIT = 1000
 _READERS = 16
+_NPZ_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 _LOG = logging.getLogger(__name__)
-
-_GRADING = pa.struct(
-    [
-        ("shift", pa.int32()),
-        ("accuracy", pa.float64()),
-        ("loss", pa.float64()),
-        ("size", pa.int64()),
-        ("packed_predictions", pa.binary()),
-    ]
-)
-_SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("identity", pa.string()),
-        ("dataset", pa.string()),
-        ("architecture", pa.string()),
-        ("variant", pa.string()),
-        ("trial_seed", pa.int64()),
-        ("status", pa.string()),
-        ("error", pa.string()),
-        ("traceback", pa.string()),
-        ("parameters", pa.int64()),
-        ("epochs", pa.list_(pa.struct([(name.name, pa.float64()) for name in fields(Epoch)]))),
-        ("test", _GRADING),
-        ("robustness", pa.list_(_GRADING)),
-        (
-            "setting",
-            pa.struct(
-                [
-                    ("started_at", pa.timestamp("us", tz="UTC")),
-                    ("node", pa.string()),
-                    ("device", pa.string()),
-                    ("threads", pa.int32()),
-                    ("versions", pa.struct([(v.name, pa.string()) for v in fields(Versions)])),
-                    ("git_commit", pa.string()),
-                ]
-            ),
-        ),
-        (
-            "costs",
-            pa.struct(
-                [
-                    ("setup_seconds", pa.float64()),
-                    ("train_seconds", pa.float64()),
-                    ("evaluate_seconds", pa.float64()),
-                    ("peak_memory_bytes", pa.int64()),
-                ]
-            ),
-        ),
-    ]
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +72,27 @@ class SweepManifest:
 
     fingerprint: str
     sources: dict[str, str]
-    """For each architecture of the user's own, the digest of its module's source."""
+    """For each custom architecture, the digest of its source."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a file of records holds."""
+
+    name: str
+    table: pa.Table | None = None
+    records: Sequence[Record] = ()
+    damage: str | None = None
+    is_gone: bool = False
+
+    @property
+    def is_pack(self) -> bool:
+        return self.name.startswith("pack-")
+
+    @property
+    def packable(self) -> int:
+        """How many of its records may be packed: a failed one is to be replaced."""
+        return sum(record.status is not Status.FAILED for record in self.records)
 
 
 class Ledger:
@@ -128,60 +101,61 @@ class Ledger:
     def __init__(self, folder: ResultsFolder) -> None:
         self._folder = folder
         self._loose = 0
+        self._damaged: list[str] = []
 
     def read(self) -> dict[str, Record]:
-        """All records by key; damaged files are set aside with a warning.
+        """All records by key. Damaged files are left out with a warning; nothing is changed.
 
         Raises:
-            InputError: a record was made by a newer protocol than this program's, or the folder
-                can't be reached at all.
-            StorageError: the folder can't be read any more.
+            InputError: the folder cannot be reached at all, or a record was written by another
+                version and is not understood.
+            StorageError: the folder cannot be read any more, or there is too little memory.
         """
-        names = self._names()
-        found = self._read_files(names)
-        while any(file is None for file in found) or not set(names) >= self._packs():
-            # Another sweep packed records in the meantime: they are in the listing of now.
-            names = self._names()
-            found = self._read_files(names)
-        loose = (file for name, file in zip(names, found, strict=True) if not _is_pack(name))
-        self._loose = sum(_is_packable(record) for file in loose for record in file or ())
-        records: dict[str, Record] = {}
-        for record in (record for file in found for record in file or ()):
-            known = records.get(record.key)
-            records[record.key] = record if known is None else known.joined(record)
-        return records
+        files = self._read_all()
+        self._damaged = [file.name for file in files if file.damage]
+        for file in files:
+            if file.damage:
+                self._warn(self._path(file.name), file.damage)
+        self._loose = sum(file.packable for file in files if not file.is_pack)
+        return _by_key(record for file in files for record in file.records)
 
     def find(self, key: str) -> Record | None:
         """The record of one trial, if it has a file of its own; another sweep may have made it."""
-        if not self._folder.exists(self._folder.record(key)):
-            return None
-        records = self._read_file(f"{key}.parquet")
+        records = self._find(key).records
         return records[0] if records else None
 
     def write(self, record: Record) -> None:
         """Keep a record, together with what another sweep may have recorded of the trial.
 
         Raises:
-            StorageError: it can't be written.
+            StorageError: it cannot be written.
         """
-        known = self.find(record.key)
+        file = self._find(record.key)
+        if file.damage:
+            self._set_aside(self._path(file.name))
+        known = file.records[0] if file.records else None
         joined = record if known is None else known.joined(record)
         if joined is known:
             return
-        self._folder.write(self._folder.record(record.key), _to_parquet([joined]))
-        self._loose += _is_packable(joined)
+        self._folder.write(self._folder.record(record.key), to_parquet([joined]))
+        self._loose += joined.status is not Status.FAILED
+
+    def set_aside_damaged(self) -> None:
+        """Rename the files that `read` found damaged, unless they have been replaced since then."""
+        for name in self._damaged:
+            if self._read_file(name).damage:
+                self._set_aside(self._path(name))
+        self._damaged = []
 
     def pack(self) -> None:
         """Put records into one file, if there are too many files of single ones.
 
-        Failed ones stay single: they are to be replaced.
-
         Raises:
-            StorageError: it can't be written.
+            StorageError: it cannot be written.
         """
         if self._loose <= _LOOSE_LIMIT:
             return
-        names = [name for name in self._names() if not _is_pack(name)]
+        names = [name for name in self._names() if not _File(name).is_pack]
         for start in range(0, len(names), _LOOSE_LIMIT):
             self._pack(names[start : start + _LOOSE_LIMIT])
         self._loose = 0
@@ -190,13 +164,15 @@ class Ledger:
         """Keep the test images, unless they are there already."""
         name = self._folder.test_set(test_set.fingerprint)
         if self._folder.exists(name):
-            return
-        buffer = io.BytesIO()
+            if self.read_test_set(test_set.fingerprint):
+                return
+            self._set_aside(name)
         description = {
             "dataset": test_set.dataset,
             "classes": test_set.classes,
             "fingerprint": test_set.fingerprint,
         }
+        buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
             images=test_set.images,
@@ -206,18 +182,23 @@ class Ledger:
         self._folder.write(name, buffer.getvalue())
 
     def read_test_set(self, fingerprint: str) -> TestSet | None:
-        """The test images with that fingerprint, if they are there and whole."""
+        """The test images with that fingerprint; None where there are none, or damaged ones.
+
+        Raises:
+            InputError: they were written by another version and are not understood.
+        """
+        name = self._folder.test_set(fingerprint)
         try:
-            content = self._folder.read(self._folder.test_set(fingerprint))
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                description = json.loads(str(file["facts"]))
-                return TestSet(images=file["images"], labels=file["labels"], **description)
+            content = self._folder.read(name)
         except FileNotFoundError:
             return None
-        except Exception as error:  # Whatever a damaged archive makes numpy raise.
-            name = self._folder.test_set(fingerprint)
-            self._set_aside(name, error)
+        try:
+            return _to_test_set(content)
+        except _NPZ_DAMAGE as error:
+            self._warn(name, _reason(error))
             return None
+        except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+            raise self._not_understood(name, error) from error
 
     def write_manifest(self, manifest: SweepManifest) -> None:
         """Keep what this sweep asks for."""
@@ -227,8 +208,9 @@ class Ledger:
     def read_manifest(self) -> SweepManifest | None:
         """What the last sweep asked for, if that is known."""
         try:
-            return SweepManifest(**json.loads(self._folder.read(self._folder.latest)))
-        except (FileNotFoundError, ValueError, TypeError):
+            document = json.loads(self._folder.read(self._folder.latest))
+            return SweepManifest(**_known_fields(SweepManifest, document))
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return None
 
     def _names(self) -> list[str]:
@@ -236,146 +218,103 @@ class Ledger:
         names = self._folder.names(self._folder.ledger)
         return [name for name in names if name.endswith(".parquet")]
 
-    def _packs(self) -> set[str]:
-        return set(filter(_is_pack, self._names()))
+    def _path(self, name: str) -> str:
+        return f"{self._folder.ledger}/{name}"
 
-    def _read_files(self, names: Sequence[str]) -> list[Sequence[Record] | None]:
+    def _read_all(self) -> list[_File]:
+        """All files, as of one moment: another sweep may pack records in the meantime."""
+        while True:
+            names = self._names()
+            files = self._read_files(names)
+            packs = {name for name in self._names() if _File(name).is_pack}
+            if packs <= set(names) and not any(file.is_gone for file in files):
+                return files
+
+    def _read_files(self, names: Sequence[str], *, with_table: bool = False) -> list[_File]:
         with ThreadPoolExecutor(_READERS) as pool:
-            return list(pool.map(self._read_file, names))
+            return list(pool.map(partial(self._read_file, with_table=with_table), names))
 
-    def _read_file(self, name: str) -> Sequence[Record] | None:
-        """The records in a file; none if it is damaged, None if it is gone."""
-        path = f"{self._folder.ledger}/{name}"
+    def _find(self, key: str) -> _File:
+        if not self._folder.exists(self._folder.record(key)):
+            return _File(f"{key}.parquet", is_gone=True)
+        return self._read_file(f"{key}.parquet")
+
+    def _read_file(self, name: str, *, with_table: bool = False) -> _File:
+        path = self._path(name)
         try:
-            content = self._folder.read(path)
+            table = read_table(self._folder.read(path))
+            file = _File(name, table if with_table else None, to_records(table))
+            if not file.is_pack and [f"{r.key}.parquet" for r in file.records] != [name]:
+                raise DamagedFileError("its record is of another trial than its name says")
         except FileNotFoundError:
-            return None
-        try:
-            rows = _rows_of(content)
-            _refuse_newer(rows, self._folder)
-            records = [_from_row(row) for row in rows]
-            if not _is_pack(name) and [f"{r.key}.parquet" for r in records] != [name]:
-                raise ValueError("its record is of another trial than its name says")
-        except InputError:
-            raise
-        except Exception as error:  # Whatever damage makes of a file, and pyarrow of that.
-            self._set_aside(path, error)
-            return []
-        return records
+            return _File(name, is_gone=True)
+        except DamagedFileError as error:
+            return _File(name, damage=_reason(error))
+        except ForeignVersionError as error:
+            raise self._not_understood(path, error) from error
+        except (MemoryError, NotImplementedError) as error:
+            raise StorageError(
+                f"{self._folder.uri}/{path} cannot be read on this machine: {_reason(error)}. It "
+                "is left as it is; read it with more memory, or with another build of pyarrow."
+            ) from error
+        return file
 
-    def _set_aside(self, path: str, error: Exception) -> None:
-        where = f"set aside as {path}.damaged"
+    def _not_understood(self, path: str, error: Exception) -> InputError:
+        return InputError(
+            f"results: {self._folder.uri}/{path} was written by another version of mnist_ray: "
+            f"{error}. It is left as it is. Install a newer mnist_ray, or name another folder with "
+            "--results."
+        )
+
+    def _warn(self, path: str, damage: str) -> None:
+        _LOG.warning(
+            "%s is damaged (%s): it is left out, and a sweep runs again what was in it",
+            path,
+            damage,
+        )
+
+    def _set_aside(self, path: str) -> None:
         try:
             self._folder.rename(path, f"{path}.damaged")
-        except StorageError as refusal:  # Someone else's folder can still be reported on.
-            where = f"left out where it is ({refusal})"
-        _LOG.warning(
-            "%s is damaged (%s): %s; what was in it runs again",
-            path,
-            str(error).splitlines()[0] if str(error) else type(error).__name__,
-            where,
-        )
+        except StorageError as refusal:
+            _LOG.warning("%s is damaged, but cannot be renamed: %s", path, refusal)
+        else:
+            _LOG.warning("%s is damaged: it was renamed to %s.damaged", path, path)
 
     def _pack(self, names: Sequence[str]) -> None:
         """Put what those files hold into one, then remove them."""
-        found = [record for file in self._read_files(names) for record in file or ()]
-        records = [record for record in found if _is_packable(record)]
-        if not records:
+        files = [file for file in self._read_files(names, with_table=True) if file.packable]
+        if not files:
             return
-        keys = "".join(record.key for record in records)
-        name = hashlib.sha256(keys.encode()).hexdigest()[:16]
-        self._folder.write(self._folder.pack(name), _to_parquet(records))
+        keys = [record.key for file in files for record in file.records]
+        name = hashlib.sha256("".join(keys).encode()).hexdigest()[:16]
+        # Columns that only some of them have, since a later version wrote those, are kept.
+        table = pa.concat_tables([file.table for file in files], promote_options="permissive")
+        self._folder.write(self._folder.pack(name), write_table(table))
         with ThreadPoolExecutor(_READERS) as pool:
-            list(pool.map(lambda r: self._folder.delete(self._folder.record(r.key)), records))
+            list(pool.map(lambda key: self._folder.delete(self._folder.record(key)), keys))
 
 
-def _is_pack(name: str) -> bool:
-    return name.startswith("pack-")
+def _reason(error: BaseException) -> str:
+    """The first line of what the error says, or what kind it is."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _is_packable(record: Record) -> bool:
-    return record.status is not Status.FAILED
+def _by_key(records: Iterable[Record]) -> dict[str, Record]:
+    found: dict[str, Record] = {}
+    for record in records:
+        known = found.get(record.key)
+        found[record.key] = record if known is None else known.joined(record)
+    return found
 
 
-def _refuse_newer(rows: Sequence[JSON], folder: ResultsFolder) -> None:
-    """Before anything else is made of a record: a newer one may look like a damaged one."""
-    newest = max((json.loads(row["identity"])["protocol"] for row in rows), default=PROTOCOL)
-    if newest > PROTOCOL:
-        raise InputError(
-            f"results: {folder.uri} holds records of protocol {newest}, and this mnist_ray knows "
-            f"protocol {PROTOCOL} and older. Install a newer mnist_ray, or name another folder "
-            "with --results."
-        )
+def _to_test_set(content: bytes) -> TestSet:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        description = _known_fields(TestSet, json.loads(str(file["facts"])))
+        return TestSet(images=file["images"], labels=file["labels"], **description)
 
 
-def _to_parquet(records: Sequence[Record]) -> bytes:
-    table = pa.Table.from_pylist([_to_row(record) for record in records], schema=_SCHEMA)
-    buffer = io.BytesIO()
-    # A file of one row is mostly metadata: leave out what nobody reads.
-    pq.write_table(
-        table,
-        buffer,
-        compression="zstd",
-        use_dictionary=False,
-        write_statistics=False,
-        write_page_checksum=True,
-        store_schema=False,
-    )
-    return buffer.getvalue()
-
-
-def _rows_of(content: bytes) -> list[JSON]:
-    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-    rows: list[JSON] = file.read().to_pylist()
-    return rows
-
-
-def _to_row(record: Record) -> JSON:
-    return {
-        **asdict(record),
-        "identity": json.dumps(record.identity, sort_keys=True),
-        "status": record.status.value,
-        "error": _encodable(record.error),
-        "traceback": _encodable(record.traceback),
-    }
-
-
-def _encodable(text: str | None) -> str | None:
-    """`text`, if need be with escapes: messages may hold file names that are no Unicode."""
-    return text and text.encode(errors="backslashreplace").decode()
-
-
-def _from_row(row: JSON) -> Record:
-    identity = json.loads(row["identity"])
-    if digest(identity) != row["key"]:
-        raise ValueError("its key is not the hash of its identity")
-    setting = row["setting"]
-    if setting:
-        setting = _made(
-            RunEnvironment, {**setting, "versions": _made(Versions, setting["versions"])}
-        )
-    return _made(
-        Record,
-        {
-            **row,
-            "identity": identity,
-            "status": Status(row["status"]),
-            "epochs": tuple(_made(Epoch, epoch) for epoch in row["epochs"]),
-            "test": _made(Evaluation, row["test"]) if row["test"] else None,
-            "robustness": tuple(_made(Evaluation, evaluation) for evaluation in row["robustness"]),
-            "setting": setting,
-            "costs": _made(Costs, row["costs"]),
-        },
-    )
-
-
-def _made(kind: type[T], values: JSON) -> T:
-    """A `kind` of those `values` that it has fields for; a later program may record more."""
-    names = _FIELDS[kind]
-    return kind(**{name: value for name, value in values.items() if name in names})
-
-
-_FIELDS: dict[type, frozenset[str]] = {
-    kind: frozenset(field.name for field in fields(kind))
-    for kind in (Record, RunEnvironment, Versions, Epoch, Evaluation, Costs)
-}
+def _known_fields(kind: type, document: JSON) -> JSON:
+    """Those of the values that `kind` has fields for; a later version may keep more."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in document.items() if name in names}

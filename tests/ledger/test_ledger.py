@@ -4,7 +4,7 @@ import logging
 import shutil
 import threading
 import tracemalloc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from object_storage import ObjectStorage
 
 from mnist_ray.errors import InputError
 from mnist_ray.ledger import ledger as ledger_room
+from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.ledger import Ledger, SweepManifest
 from mnist_ray.ledger.record import (
     Costs,
@@ -31,7 +32,8 @@ from mnist_ray.ledger.record import (
     Status,
     Versions,
 )
-from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.record_file import from_parquet, to_parquet
+from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 from mnist_ray.plan import trial as trial_room
 from mnist_ray.plan.planner import trials_of
 
@@ -120,15 +122,14 @@ ANY_RECORD = st.builds(
 @settings(max_examples=50)
 @given(ANY_RECORD)
 def test_every_field_of_a_record_comes_back_as_it_was(record: Record) -> None:
-    content = ledger_room._to_parquet([record])
-    (row,) = ledger_room._rows_of(content)
-    assert asdict(ledger_room._from_row(row)) == asdict(record)
+    (read,) = from_parquet(to_parquet([record]))
+    assert asdict(read) == asdict(record)
 
 
 def test_a_loss_that_is_no_number_comes_back_as_none() -> None:
     record = replace(as_failed(RECORD), epochs=(Epoch(float("nan"), 0.1, float("inf"), None),))
-    (row,) = ledger_room._rows_of(ledger_room._to_parquet([record]))
-    (epoch,) = ledger_room._from_row(row).epochs
+    (read,) = from_parquet(to_parquet([record]))
+    (epoch,) = read.epochs
     assert repr(epoch) == repr(record.epochs[0])
 
 
@@ -233,36 +234,62 @@ def damage_to_an_empty_table(path: Path) -> None:
 
 
 def damage_by_another_trials_record(path: Path) -> None:
-    path.write_bytes(ledger_room._to_parquet([RECORDS[1]]))
+    path.write_bytes(to_parquet([RECORDS[1]]))
 
 
 def damage_to_the_identity(path: Path) -> None:
     changed = replace(RECORD, identity={**RECORD.identity, "trial": 77})
-    path.write_bytes(ledger_room._to_parquet([changed]))
+    path.write_bytes(to_parquet([changed]))
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        damage_by_truncation,
-        damage_to_nothing,
-        damage_by_a_flipped_bit,
-        damage_to_text,
-        damage_to_a_foreign_table,
-        damage_to_an_empty_table,
-        damage_by_another_trials_record,
-        damage_to_the_identity,
-    ],
-)
-def test_a_damaged_file_is_set_aside_and_named_and_the_rest_used(
+DAMAGES = [
+    damage_by_truncation,
+    damage_to_nothing,
+    damage_by_a_flipped_bit,
+    damage_to_text,
+    damage_to_a_foreign_table,
+    damage_to_an_empty_table,
+    damage_by_another_trials_record,
+    damage_to_the_identity,
+]
+
+
+def snapshot(folder: ResultsFolder) -> dict[str, tuple[bytes, int]]:
+    """Each file's content and time of change."""
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in Path(folder.path, "ledger").iterdir()
+    }
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_reading_leaves_a_damaged_file_out_and_changes_nothing(
     folder: ResultsFolder, damage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_all(folder, RECORDS)
     damage(path_of(folder, RECORD))
+    before = snapshot(folder)
+    ledger = Ledger(folder)
     left = {key: record for key, record in by_key(RECORDS).items() if key != RECORD.key}
-    assert plain(Ledger(folder).read()) == left
+    assert plain(ledger.read()) == left
     assert f"{folder.record(RECORD.key)} is damaged" in caplog.text
-    assert f"{RECORD.key}.parquet.damaged" in files_in(folder)
+    assert ledger.find(RECORD.key) is None
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_sweep_that_runs_sets_a_damaged_file_aside_and_uses_the_rest(
+    folder: ResultsFolder, damage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_all(folder, RECORDS)
+    damage(path_of(folder, RECORD))
+    damaged = path_of(folder, RECORD).read_bytes()
+    left = {key: record for key, record in by_key(RECORDS).items() if key != RECORD.key}
+    ledger = Ledger(folder)
+    assert plain(ledger.read()) == left
+    ledger.set_aside_damaged()
+    assert f"{folder.record(RECORD.key)} is damaged" in caplog.text
+    assert snapshot(folder)[f"{RECORD.key}.parquet.damaged"][0] == damaged
     caplog.clear()
     ledger = Ledger(folder)
     assert plain(ledger.read()) == left
@@ -271,8 +298,22 @@ def test_a_damaged_file_is_set_aside_and_named_and_the_rest_used(
     assert plain(Ledger(folder).read()) == by_key(RECORDS)
 
 
+def test_what_another_sweep_has_written_anew_meanwhile_is_not_set_aside(
+    folder: ResultsFolder,
+) -> None:
+    write_all(folder, RECORDS)
+    damage_by_truncation(path_of(folder, RECORD))
+    ledger = Ledger(folder)
+    ledger.read()
+    write_all(folder, [RECORD])
+    before = files_in(folder)
+    ledger.set_aside_damaged()
+    assert files_in(folder) == before
+    assert plain(Ledger(folder).read()) == by_key(RECORDS)
+
+
 def test_any_flipped_bit_in_a_value_is_noticed(folder: ResultsFolder) -> None:
-    content = ledger_room._to_parquet([RECORD])
+    content = to_parquet([RECORD])
     expected = asdict(RECORD)
     footer = int.from_bytes(content[-8:-4], "little") + 8
     noticed = 0
@@ -286,11 +327,119 @@ def test_any_flipped_bit_in_a_value_is_noticed(folder: ResultsFolder) -> None:
     assert noticed > 10
 
 
-def test_a_damaged_record_that_is_looked_up_is_set_aside_too(folder: ResultsFolder) -> None:
+def test_a_damaged_record_is_kept_beside_the_one_that_takes_its_place(
+    folder: ResultsFolder,
+) -> None:
     write_all(folder, [RECORD])
     damage_by_truncation(path_of(folder, RECORD))
-    assert Ledger(folder).find(RECORD.key) is None
-    assert files_in(folder) == [f"{RECORD.key}.parquet.damaged"]
+    ledger = Ledger(folder)
+    assert ledger.find(RECORD.key) is None
+    ledger.write(RECORD)
+    assert files_in(folder) == [f"{RECORD.key}.parquet", f"{RECORD.key}.parquet.damaged"]
+    assert plain(ledger.read()) == by_key([RECORD])
+
+
+# What is whole, and yet not read
+
+
+def with_columns(content: bytes, **columns: Any) -> bytes:
+    """A file in which those columns of one row are added or replaced."""
+    table = pq.read_table(pa.BufferReader(content))
+    for name, value in columns.items():
+        place = table.column_names.index(name) if name in table.column_names else -1
+        values = pa.array([value])
+        if place >= 0:
+            table = table.set_column(place, name, values)
+        else:
+            table = table.append_column(name, values)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def with_an_unknown_status(content: bytes) -> bytes:
+    return with_columns(content, status="paused")
+
+
+def with_a_column_of_another_kind(content: bytes) -> bytes:
+    return with_columns(content, costs="12 s")
+
+
+def without_a_column(content: bytes) -> bytes:
+    table = pq.read_table(pa.BufferReader(content)).drop_columns(["epochs"])
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def with_a_missing_codec(content: bytes) -> bytes:
+    """A file whose description says that its first column is compressed with LZO."""
+    path_in_schema = b"\x19\x18\x03key"
+    codec = content.index(path_in_schema, len(content) // 2) + len(path_in_schema) + 1
+    zstd, lzo = b"\x0c", b"\x06"
+    assert content[codec : codec + 1] == zstd
+    return content[:codec] + lzo + content[codec + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (with_an_unknown_status, "paused"),
+        (with_a_column_of_another_kind, "another version"),
+        (without_a_column, "epochs"),
+        (with_a_missing_codec, "LZO"),
+    ],
+)
+def test_what_another_version_wrote_is_an_error_that_says_so_and_stays(
+    folder: ResultsFolder, change: Any, reason: str
+) -> None:
+    write_all(folder, RECORDS[:2])
+    path = path_of(folder, RECORD)
+    path.write_bytes(change(path.read_bytes()))
+    before = snapshot(folder)
+    ledger = Ledger(folder)
+    uses: list[Callable[[], object]] = [
+        ledger.read,
+        lambda: ledger.find(RECORD.key),
+        lambda: ledger.write(RECORD),
+    ]
+    for use in uses:
+        with pytest.raises(InputError, match=reason) as raised:
+            use()
+        assert folder.record(RECORD.key) in str(raised.value)
+    ledger.set_aside_damaged()
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (MemoryError("malloc of size 8 failed"), StorageError),
+        (MemoryError(), StorageError),
+        (NotImplementedError("not in this build"), StorageError),
+        (ZeroDivisionError(), ZeroDivisionError),
+    ],
+)
+def test_an_error_of_the_machine_or_the_program_is_no_damage(
+    folder: ResultsFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    raised: type[Exception],
+) -> None:
+    write_all(folder, RECORDS[:2])
+    before = snapshot(folder)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pq.ParquetFile, "read", fail)
+    ledger = Ledger(folder)
+    with pytest.raises(raised):
+        ledger.read()
+    ledger.set_aside_damaged()
+    monkeypatch.undo()
+    assert snapshot(folder) == before
+    assert plain(ledger.read()) == by_key(RECORDS[:2])
 
 
 def newer(record: Record, monkeypatch: pytest.MonkeyPatch, **more: Any) -> bytes:
@@ -300,12 +449,7 @@ def newer(record: Record, monkeypatch: pytest.MonkeyPatch, **more: Any) -> bytes
         space, dataset_info = made_up_space(), made_up_sweep().dataset_info
         trial = trials_of(space, space.cells(dataset_info.image_size)[0], dataset_info, 1)[0]
         changed = replace(record, key=trial.key, identity=trial.identity)
-    table = pq.read_table(pa.BufferReader(ledger_room._to_parquet([changed])))
-    for name, value in more.items():
-        table = table.append_column(name, pa.array([value]))
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()
+    return with_columns(to_parquet([changed]), **more)
 
 
 @pytest.mark.parametrize("more", [{}, {"energy_joules": 12.5}])
@@ -319,16 +463,14 @@ def test_a_ledger_of_a_newer_protocol_is_refused_and_left_as_it_is(
 
 
 def test_columns_that_a_later_version_adds_are_passed_over(folder: ResultsFolder) -> None:
-    table = pq.read_table(pa.BufferReader(ledger_room._to_parquet([RECORD])))
-    buffer = io.BytesIO()
-    pq.write_table(table.append_column("energy_joules", pa.array([12.5])), buffer)
-    folder.write(folder.record(RECORD.key), buffer.getvalue())
+    content = with_columns(to_parquet([RECORD]), energy_joules=12.5)
+    folder.write(folder.record(RECORD.key), content)
     assert plain(Ledger(folder).read()) == by_key([RECORD])
 
 
 def test_records_of_an_older_protocol_are_read(folder: ResultsFolder) -> None:
     identity = {**RECORD.identity, "protocol": 0}
-    older = replace(RECORD, identity=identity, key=ledger_room.digest(identity))
+    older = replace(RECORD, identity=identity, key=digest(identity))
     write_all(folder, [older])
     assert plain(Ledger(folder).read()) == by_key([older])
 
@@ -349,7 +491,7 @@ def test_a_thousand_and_one_records_become_two_packs(folder: ResultsFolder) -> N
     ]
     path_of(folder, RECORD).parent.mkdir(parents=True)
     for record in records[:1000]:
-        path_of(folder, record).write_bytes(ledger_room._to_parquet([record]))
+        path_of(folder, record).write_bytes(to_parquet([record]))
     ledger = Ledger(folder)
     assert len(ledger.read()) == 1000
     ledger.pack()
@@ -449,10 +591,31 @@ def test_a_damaged_pack_is_set_aside_and_the_rest_used(
 ) -> None:
     write_all(folder, RECORDS[:6]).pack()
     write_all(folder, RECORDS[6:8])
-    for name in packs_in(folder):
+    packs = packs_in(folder)
+    for name in packs:
         damage_by_truncation(Path(folder.path) / "ledger" / name)
-    assert plain(Ledger(folder).read()) == by_key(RECORDS[6:8])
+    ledger = Ledger(folder)
+    assert plain(ledger.read()) == by_key(RECORDS[6:8])
     assert "pack-" in caplog.text
+    assert packs_in(folder) == packs
+    ledger.set_aside_damaged()
+    assert packs_in(folder) == [f"{name}.damaged" for name in packs]
+
+
+@pytest.mark.usefixtures("few_loose_files")
+def test_columns_that_a_later_version_adds_stay_in_a_pack(folder: ResultsFolder) -> None:
+    write_all(folder, RECORDS[:6])
+    path = path_of(folder, RECORDS[3])
+    path.write_bytes(with_columns(path.read_bytes(), energy_joules=12.5))
+    ledger = Ledger(folder)
+    ledger.read()
+    ledger.pack()
+    packs = [pq.read_table(Path(folder.path, "ledger", name)) for name in packs_in(folder)]
+    rows = [row for pack in packs for row in pack.to_pylist()]
+    assert {row["key"]: row.get("energy_joules") for row in rows} == {
+        record.key: 12.5 if record is RECORDS[3] else None for record in RECORDS[:6]
+    }
+    assert plain(Ledger(folder).read()) == by_key(RECORDS[:6])
 
 
 # Size and place
@@ -467,7 +630,7 @@ def test_ten_thousand_records_fit_in_memory(folder: ResultsFolder) -> None:
         replace(usual, key=trial.key, identity=trial.identity)
         for trial in trials_of(sweep.space, cell, sweep.dataset_info, 1000)
     ]
-    folder.write(folder.pack("0"), ledger_room._to_parquet(records))
+    folder.write(folder.pack("0"), to_parquet(records))
     tracemalloc.start()
     read = Ledger(folder).read()
     held, peak = tracemalloc.get_traced_memory()
@@ -484,7 +647,8 @@ def test_records_on_object_storage_are_written_packed_and_read_alike(
     folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
     ledger = write_all(folder, [as_failed(RECORD), *RECORDS])
     folder.write("ledger/foreign.parquet", b"not a record")
-    assert plain(Ledger(folder).read()) == by_key(RECORDS)
+    assert plain(ledger.read()) == by_key(RECORDS)
+    ledger.set_aside_damaged()
     ledger.pack()
     names = folder.names("ledger")
     assert [name for name in names if not name.startswith("pack-")] == ["foreign.parquet.damaged"]
@@ -519,16 +683,56 @@ def test_the_test_images_come_back_as_they_were(folder: ResultsFolder) -> None:
         assert mine.tolist() == theirs.tolist()
 
 
-def test_damaged_test_images_are_set_aside_and_written_again(
+def test_damaged_test_images_stay_until_a_sweep_writes_them_again(
     folder: ResultsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     test_set = made_up_test_set()
     ledger = Ledger(folder)
-    folder.write(folder.test_set(test_set.fingerprint), b"PK\x03\x04 and then nothing")
+    name = folder.test_set(test_set.fingerprint)
+    folder.write(name, b"PK\x03\x04 and then nothing")
+    before = snapshot(folder)
     assert ledger.read_test_set(test_set.fingerprint) is None
-    assert "is damaged" in caplog.text
+    assert f"{name} is damaged" in caplog.text
+    assert snapshot(folder) == before
     ledger.write_test_set(test_set)
     assert ledger.read_test_set(test_set.fingerprint) is not None
+    assert folder.exists(f"{name}.damaged")
+
+
+def npz(**changes: Any) -> bytes:
+    test_set = made_up_test_set()
+    facts = {
+        "dataset": test_set.dataset,
+        "classes": test_set.classes,
+        "fingerprint": test_set.fingerprint,
+        **changes,
+    }
+    kept = {name: value for name, value in facts.items() if value is not None}
+    buffer = io.BytesIO()
+    np.savez(
+        buffer, images=test_set.images, labels=test_set.labels, facts=np.array(json.dumps(kept))
+    )
+    return buffer.getvalue()
+
+
+def test_test_images_of_another_version_are_read_or_an_error_that_says_so(
+    folder: ResultsFolder,
+) -> None:
+    test_set = made_up_test_set()
+    ledger, name = Ledger(folder), folder.test_set(test_set.fingerprint)
+    folder.write(name, npz(licence="CC0"))
+    read = ledger.read_test_set(test_set.fingerprint)
+    assert read is not None
+    assert read.images.tolist() == test_set.images.tolist()
+    folder.write(name, npz(classes=None))
+    before = snapshot(folder)
+    for use in (
+        lambda: ledger.read_test_set(test_set.fingerprint),
+        lambda: ledger.write_test_set(test_set),
+    ):
+        with pytest.raises(InputError, match="another version"):
+            use()
+    assert snapshot(folder) == before
 
 
 def test_what_the_last_sweep_asked_for_is_known_until_it_is_damaged(folder: ResultsFolder) -> None:
@@ -536,6 +740,9 @@ def test_what_the_last_sweep_asked_for_is_known_until_it_is_damaged(folder: Resu
     assert ledger.read_manifest() is None
     latest = SweepManifest("f" * 64, {"mine:build": "a" * 64})
     ledger.write_manifest(latest)
+    assert ledger.read_manifest() == latest
+    newer = {**asdict(latest), "python": "3.15"}
+    folder.write(folder.latest, json.dumps(newer).encode())
     assert ledger.read_manifest() == latest
     for damage in (b"", b"[1]", json.dumps({"other": 1}).encode()):
         folder.write(folder.latest, damage)

@@ -1,0 +1,214 @@
+"""Records as rows of a Parquet file."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mnist_ray.ledger.identity import JSON, PROTOCOL, digest
+from mnist_ray.ledger.record import (
+    Costs,
+    Epoch,
+    Evaluation,
+    Record,
+    RunEnvironment,
+    Status,
+    Versions,
+)
+
+T = TypeVar("T")
+
+_UNKNOWN_CODEC = re.compile("unsupported compression|compression is supported", re.IGNORECASE)
+
+_EVALUATION = pa.struct(
+    [
+        ("shift", pa.int32()),
+        ("accuracy", pa.float64()),
+        ("loss", pa.float64()),
+        ("size", pa.int64()),
+        ("packed_predictions", pa.binary()),
+    ]
+)
+_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("identity", pa.string()),
+        ("dataset", pa.string()),
+        ("architecture", pa.string()),
+        ("variant", pa.string()),
+        ("trial_seed", pa.int64()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("traceback", pa.string()),
+        ("parameters", pa.int64()),
+        ("epochs", pa.list_(pa.struct([(name.name, pa.float64()) for name in fields(Epoch)]))),
+        ("test", _EVALUATION),
+        ("robustness", pa.list_(_EVALUATION)),
+        (
+            "setting",
+            pa.struct(
+                [
+                    ("started_at", pa.timestamp("us", tz="UTC")),
+                    ("node", pa.string()),
+                    ("device", pa.string()),
+                    ("threads", pa.int32()),
+                    ("versions", pa.struct([(v.name, pa.string()) for v in fields(Versions)])),
+                    ("git_commit", pa.string()),
+                ]
+            ),
+        ),
+        (
+            "costs",
+            pa.struct(
+                [
+                    ("setup_seconds", pa.float64()),
+                    ("train_seconds", pa.float64()),
+                    ("evaluate_seconds", pa.float64()),
+                    ("peak_memory_bytes", pa.int64()),
+                ]
+            ),
+        ),
+    ]
+)
+
+
+class DamagedFileError(Exception):
+    """The bytes are not those that were written."""
+
+
+class ForeignVersionError(Exception):
+    """The file is whole, but written by a version that this one does not understand."""
+
+
+def to_parquet(records: Sequence[Record]) -> bytes:
+    """The content of a file of `records`."""
+    return write_table(pa.Table.from_pylist([_to_row(r) for r in records], schema=_SCHEMA))
+
+
+def from_parquet(content: bytes) -> list[Record]:
+    """The records in a file.
+
+    Columns and fields that a later version adds are ignored.
+
+    Raises:
+        DamagedFileError: it is no Parquet file, or it does not hold what was written.
+        ForeignVersionError: it holds what only another version understands.
+    """
+    return to_records(read_table(content))
+
+
+def write_table(table: pa.Table) -> bytes:
+    """The content of a file of that table."""
+    buffer = pa.BufferOutputStream()
+    # A file of one row is mostly metadata: leave out what is never read.
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+        store_schema=False,
+    )
+    return bytes(buffer.getvalue())
+
+
+def read_table(content: bytes) -> pa.Table:
+    """All columns of a file, those of other versions included.
+
+    Raises:
+        DamagedFileError: it is no Parquet file, or a checksum is wrong.
+        ForeignVersionError: it is compressed by a method that is not known here.
+    """
+    try:
+        return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
+    except (OSError, ValueError) as error:
+        # By the message alone: asking a damaged file for its codecs can end the process.
+        if _UNKNOWN_CODEC.search(str(error)):
+            raise ForeignVersionError(str(error)) from error
+        raise DamagedFileError(str(error)) from error
+
+
+def to_records(table: pa.Table) -> list[Record]:
+    """The records of a table.
+
+    Raises:
+        DamagedFileError: a key is not the hash of its identity.
+        ForeignVersionError: a record is whole, but not understood.
+    """
+    if not {"key", "identity"} <= set(table.column_names):
+        raise DamagedFileError("it holds no records")
+    rows: list[JSON] = table.to_pylist()
+    identities = [_identity(row) for row in rows]
+    return [_to_record(row, identity) for row, identity in zip(rows, identities, strict=True)]
+
+
+def _identity(row: JSON) -> JSON:
+    """The identity in a row, checked before anything else is made of the row."""
+    try:
+        identity: JSON = json.loads(row["identity"])
+        protocol = int(identity["protocol"])
+        is_of_its_key = protocol > PROTOCOL or digest(identity) == row["key"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(f"its identity is not readable: {error}") from error
+    if protocol > PROTOCOL:
+        raise ForeignVersionError(
+            f"it holds records of protocol {protocol}, and this mnist_ray knows protocol "
+            f"{PROTOCOL} and older"
+        )
+    if not is_of_its_key:
+        raise DamagedFileError("its key is not the hash of its identity")
+    return identity
+
+
+def _to_row(record: Record) -> JSON:
+    return {
+        **asdict(record),
+        "identity": json.dumps(record.identity, sort_keys=True),
+        "status": record.status.value,
+        "error": _encodable(record.error),
+        "traceback": _encodable(record.traceback),
+    }
+
+
+def _encodable(text: str | None) -> str | None:
+    """`text`, with escapes where needed: messages may hold file names that are not Unicode."""
+    return text and text.encode(errors="backslashreplace").decode()
+
+
+def _to_record(row: JSON, identity: JSON) -> Record:
+    """The record of a row whose key and identity are right: what is amiss is another version's."""
+    try:
+        environment = row["setting"]
+        if environment:
+            versions = _made(Versions, environment["versions"])
+            environment = _made(RunEnvironment, {**environment, "versions": versions})
+        changed = {
+            "identity": identity,
+            "status": Status(row["status"]),
+            "epochs": tuple(_made(Epoch, epoch) for epoch in row["epochs"]),
+            "test": _made(Evaluation, row["test"]) if row["test"] else None,
+            "robustness": tuple(_made(Evaluation, values) for values in row["robustness"]),
+            "setting": environment,
+            "costs": _made(Costs, row["costs"]),
+        }
+        return _made(Record, {**row, **changed})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ForeignVersionError(f"it holds a record that is not understood ({reason})") from error
+
+
+def _made(kind: type[T], values: JSON) -> T:
+    """A `kind` of those `values` that it has fields for; a later version may record more."""
+    names = _FIELDS[kind]
+    return kind(**{name: value for name, value in values.items() if name in names})
+
+
+_FIELDS: dict[type, frozenset[str]] = {
+    kind: frozenset(field.name for field in fields(kind))
+    for kind in (Record, RunEnvironment, Versions, Epoch, Evaluation, Costs)
+}
