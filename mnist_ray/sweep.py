@@ -361,6 +361,7 @@ class _Sweep:
         from mnist_ray.ledger.ledger import SweepManifest
         from mnist_ray.plan.dataset_info import test_set_of
 
+        self.ledger.set_aside_damaged()
         self.ledger.write_test_set(test_set_of(self.sources.dataset))
         self.ledger.write_manifest(
             SweepManifest(self.dataset_info.fingerprint, dict(self.dataset_info.sources))

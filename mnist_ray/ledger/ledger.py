@@ -263,7 +263,7 @@ class Ledger:
         return InputError(
             f"results: {self._folder.uri}/{path} was written by another version of mnist_ray: "
             f"{error}. It is left as it is. Install a newer mnist_ray, or name another folder with "
-            "--results."
+            "--results; if you know that the file is damaged, move it away."
         )
 
     def _warn(self, path: str, damage: str) -> None:

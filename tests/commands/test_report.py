@@ -107,6 +107,22 @@ def test_the_same_records_make_the_same_files_byte_for_byte(left_behind: LeftBeh
     assert {name: (path / name).read_bytes() for name in FILES} == first
 
 
+def test_a_report_changes_nothing_in_a_ledger_with_damaged_files(
+    left_behind: LeftBehind, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep, path = left_behind()
+    ledger = path / "ledger"
+    first = next(iter(sweep.records))
+    (ledger / f"{first}.parquet").write_bytes(b"PAR1, and then nothing")
+    next(ledger.glob("test-*.npz")).write_bytes(b"PK, and then nothing")
+    before = {file.name: file.read_bytes() for file in ledger.iterdir()}
+    assert main([str(path)]) == 0
+    assert f"{first}.parquet is damaged" in caplog.text
+    assert ".npz is damaged" in caplog.text
+    assert {file.name: file.read_bytes() for file in ledger.iterdir()} == before
+    assert int(load_report(path)["trials"].sum()) == len(sweep.records) - 1
+
+
 def test_a_report_needs_neither_ray_nor_tensorflow(left_behind: LeftBehind) -> None:
     _, path = left_behind()
     code = (

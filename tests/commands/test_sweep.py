@@ -11,14 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import made_up_sweep
+from made_up import made_up_record, made_up_sweep, made_up_test_set
 from running import Place, opened, write_images, write_space
 
 import mnist_ray
+from mnist_ray.data.dataset import load_dataset
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.plan.planner import plan
+from mnist_ray.space.space import load_space
 
 SPACE = {
     "name": "small",
@@ -332,6 +336,39 @@ def test_a_ledger_of_a_newer_protocol_is_refused_and_left_alone(place: Place) ->
     message = refusal(place, "small.yaml")
     assert "protocol 1000" in message
     assert "newer mnist_ray" in message
+
+
+def recorded(place: Place) -> Path:
+    """The ledger of the small space with all its trials recorded, and one file that is damaged."""
+    space = load_space(place.folder / "small.yaml")
+    dataset = load_dataset(space.dataset, base=place.folder)
+    dataset_info = DatasetInfo.of(dataset, sources={})
+    folder = ResultsFolder.open(place.folder / "results", space.name)
+    ledger = Ledger(folder)
+    for trial in plan(space, dataset_info, {}).missing:
+        rng = np.random.default_rng(trial.index)
+        test_set = made_up_test_set(len(dataset.test_labels))
+        ledger.write(made_up_record(trial, 0.9, test_set=test_set, rng=rng))
+    folder.write("ledger/broken.parquet", b"PAR1, and then nothing")
+    return Path(folder.path) / "ledger"
+
+
+def test_a_dry_run_changes_nothing_in_a_ledger_with_a_damaged_file(place: Place) -> None:
+    recorded(place)
+    before = contents(place.folder)
+    ended = place.run("small.yaml", "--dry-run")
+    assert ended.code == 0, ended
+    assert "ledger/broken.parquet is damaged" in ended.errors
+    assert contents(place.folder) == before
+
+
+def test_a_sweep_sets_a_damaged_file_aside(place: Place) -> None:
+    ledger = recorded(place)
+    ended = place.run("small.yaml")
+    assert ended.code == 0, ended
+    assert "broken.parquet.damaged" in ended.errors
+    assert (ledger / "broken.parquet.damaged").read_bytes() == b"PAR1, and then nothing"
+    assert not (ledger / "broken.parquet").exists()
 
 
 # --- From Python -----------------------------------------------------------------------------
