@@ -4,9 +4,8 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from mnist_ray.errors import InputError
 
@@ -36,29 +35,10 @@ class ErrorCollector:
         self.add(place, message)
         self._unreadable.add(place)
 
-    def add_errors(
-        self, error: ValidationError, model: type[BaseModel], *, place: Place, known: Iterable[str]
-    ) -> None:
-        """Notes what pydantic found; a field's `description` says what is allowed there.
-
-        `known` are the keys that may stand at `place`.
-        """
-        details = error.errors(include_url=False, include_context=False)
-        inner = {detail["loc"][:end] for detail in details for end in range(len(detail["loc"]))}
-        for detail in details:
-            if detail["loc"] in inner:
-                continue  # a list whose items are wrong is not also too short
-            key = str(detail["loc"][0])
-            where = place + detail["loc"]
-            field = model.model_fields.get(key)
-            if detail["type"] == "extra_forbidden":
-                self.add(where, unknown("key", key, known))
-            elif detail["type"] == "missing":
-                self.add(where, f"is missing; allowed: {field.description if field else 'a value'}")
-            else:
-                allowed = (field and field.description) or detail["msg"]
-                names = _literals(field.annotation) if field else []
-                self.add(where, refusal(detail["input"], allowed, names))
+    def add_all(self, error: ValidationError) -> None:
+        """Notes what pydantic found in `mnist_ray.space.settings.Settings`."""
+        for detail in error.errors(include_url=False):
+            self.add(place_of(detail["loc"]), detail["msg"])
 
     def within(self, keys: Iterable[str]) -> bool:
         """Whether there is a fault under one of the document's top `keys`."""
@@ -69,17 +49,24 @@ class ErrorCollector:
         if not self._found:
             return
         count = "1 fault" if len(self._found) == 1 else f"{len(self._found)} faults"
-        ordered = sorted(self._found, key=lambda fault: self._line(fault[0]) or 0)
+        order = {place: number for number, place in enumerate(self.lines)}
+        ordered = sorted(self._found, key=lambda fault: order.get(self._known(fault[0]), -1))
         lines = [f"  {self._where(place)}: {message}" for place, message in ordered]
         raise InputError("\n".join([f"{heading} has {count}:", *lines]))
 
-    def _line(self, place: Place) -> int | None:
-        known = (place[:end] for end in range(len(place), 0, -1))
-        return next((self.lines[part] for part in known if part in self.lines), None)
+    def _known(self, place: Place) -> Place:
+        """The innermost place around `place` that has a line; the whole file where none has."""
+        around = (place[:end] for end in range(len(place), 0, -1))
+        return next((each for each in around if each in self.lines), ())
 
     def _where(self, place: Place) -> str:
-        line = self._line(place)
-        return dotted(place) if line is None else f"line {line}, {dotted(place)}"
+        known = self._known(place)
+        return f"line {self.lines[known]}, {dotted(place)}" if known else dotted(place)
+
+
+def place_of(location: Place) -> Place:
+    """A place by pydantic's location of an error, which marks those of keys."""
+    return location[:-1] if location[-1:] == ("[key]",) else location
 
 
 def refusal(given: object, allowed: str, names: Iterable[str] = ()) -> str:
@@ -118,11 +105,3 @@ def dotted(place: Place) -> str:
             name = part if re.fullmatch(r"[\w-]+", part) else shown(part)
             text += f".{name}" if text else name
     return text or "the whole file"
-
-
-def _literals(annotation: Any) -> list[str]:
-    """The names in an annotation such as `Literal["random", "optuna"] | None`."""
-    found: list[str] = []
-    for argument in get_args(annotation):
-        found += [argument] if isinstance(argument, str) else _literals(argument)
-    return found

@@ -1,52 +1,26 @@
-"""The hyperparameters of architectures, variants and training: types, ranges and defaults.
+"""The hyperparameters of architectures, variants and training: types, ranges and defaults."""
 
-A field's `description` is what a message says is allowed there.
-"""
-
+import keyword
 import math
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainValidator,
-    ValidationError,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from mnist_ray.space.distributions import Distribution, parse_distribution
-from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
+from mnist_ray.space.columns import RESERVED_COLUMNS
+from mnist_ray.space.error_collector import refusal, shown
+from mnist_ray.space.settings import Searchable, Settings, explained
 
 LARGEST_INTEGER = 2**31 - 1
 """The largest size or count that TensorFlow takes everywhere."""
 
 _AT_LEAST_1 = f"an integer from 1 to {LARGEST_INTEGER}"
 _AT_LEAST_0 = f"an integer from 0 to {LARGEST_INTEGER}"
+_SHARE = "a number from 0 to below 1"
 
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 NotNegative = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Settings(BaseModel):
-    """A mapping of a search space: no unknown keys, no conversion of types, never changed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    def to_data(self) -> dict[str, JsonValue]:
-        """As plain data, in a file's order, with the defaults filled in."""
-        return self.model_dump(mode="json")
-
-    def replace(self, values: Mapping[str, JsonValue]) -> Self:
-        """With some of the values replaced; these are checked."""
-        return type(self).model_validate(self.to_data() | dict(values))
-
-
-SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 class FeedForward(Settings):
@@ -55,23 +29,27 @@ class FeedForward(Settings):
     Without hidden units it is softmax regression.
     """
 
-    hidden_units: Annotated[tuple[Positive, ...], Field(strict=False)] = Field(
+    keys_beside = ("build",)
+
+    hidden_units: Searchable[Annotated[tuple[Positive, ...], Field(strict=False)]] = Field(
         (512, 256), description="a list of integers of at least 1, one a hidden layer"
     )
-    dropout: Share = Field(0.0, description="a number from 0 to below 1")
+    dropout: Searchable[Share] = Field(0.0, description=_SHARE)
 
 
 class Cnn(Settings):
     """A built-in architecture: blocks of a convolution and a pooling, then a dense layer."""
 
-    filters: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = Field(
+    keys_beside = ("build",)
+
+    filters: Searchable[Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]] = Field(
         (32, 64), description="a list of at least one integer of at least 1, one a block"
     )
-    kernel_size: Positive = Field(3, description=_AT_LEAST_1)
-    pool_size: Positive = Field(2, description=_AT_LEAST_1)
-    pool_stride: Positive = Field(1, description=_AT_LEAST_1)
-    dense_units: Positive = Field(128, description=_AT_LEAST_1)
-    dropout: Share = Field(0.5, description="a number from 0 to below 1")
+    kernel_size: Searchable[Positive] = Field(3, description=_AT_LEAST_1)
+    pool_size: Searchable[Positive] = Field(2, description=_AT_LEAST_1)
+    pool_stride: Searchable[Positive] = Field(1, description=_AT_LEAST_1)
+    dense_units: Searchable[Positive] = Field(128, description=_AT_LEAST_1)
+    dropout: Searchable[Share] = Field(0.5, description=_SHARE)
 
     def misfit(self, canvas: int) -> tuple[str, str] | None:
         """The hyperparameter that is too large for square images of side `canvas`, and why.
@@ -91,37 +69,11 @@ class Cnn(Settings):
         return None
 
 
-def _free_value(value: Any) -> JsonValue:
-    """A value that a function of the user's own may be given: plain, or a list of plain ones."""
-    items = value if isinstance(value, list) else [value]
-    kinds = {kind_of(item) for item in items} - {None}
-    if len(kinds) > 1 or not all(_is_plain(item) for item in items):
-        allowed = "a number, text, true, false or null, or a list of such of one kind"
-        raise PydanticCustomError("free_value", allowed)
-    return value  # type: ignore[no-any-return]
-
-
-FreeValue = Annotated[Any, PlainValidator(_free_value)]
-
-
-class Custom(Settings):
-    """The hyperparameters of an architecture of the user's own: whatever its function takes."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, FreeValue] = Field(init=False)
-
-
-ArchitectureSettings = FeedForward | Cnn | Custom
-
-BUILT_IN: dict[str, type[FeedForward] | type[Cnn]] = {"feed_forward": FeedForward, "cnn": Cnn}
-"""The architectures that need no code of the user's, by the name that `build` has for them."""
-
-
 class Variant(Settings):
     """How images are presented: on one of the (shift + 1)² central placements on a canvas."""
 
-    shift: NotNegative = Field(0, description=_AT_LEAST_0)
-    canvas: Positive | None = Field(
+    shift: Searchable[NotNegative] = Field(0, description=_AT_LEAST_0)
+    canvas: Searchable[Positive | None] = Field(
         None, description=f"{_AT_LEAST_1}, or null for the image's size + shift"
     )
 
@@ -143,15 +95,19 @@ JitCompile = Annotated[Literal["auto", True, False], BeforeValidator(_is_no_numb
 class Training(Settings):
     """How one model is trained."""
 
-    epochs: Positive = Field(1, description=_AT_LEAST_1)
-    batch_size: Positive = Field(32, description=_AT_LEAST_1)
-    validation_split: Share = Field(0.1, description="a number from 0 to below 1")
-    optimizer: Optimizer = Field(
+    epochs: Searchable[Positive] = Field(1, description=_AT_LEAST_1)
+    batch_size: Searchable[Positive] = Field(32, description=_AT_LEAST_1)
+    validation_split: Searchable[Share] = Field(0.1, description=_SHARE)
+    optimizer: Searchable[Optimizer] = Field(
         "adam", description="adam, sgd, rmsprop, adagrad, adadelta or adamax"
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.001, description="a number above 0")
-    precision: Precision = Field("float32", description="float32, mixed_float16 or mixed_bfloat16")
-    jit_compile: JitCompile = Field("auto", description="auto, true or false")
+    learning_rate: Searchable[Annotated[float, Field(gt=0)]] = Field(
+        0.001, description="a number above 0"
+    )
+    precision: Searchable[Precision] = Field(
+        "float32", description="float32, mixed_float16 or mixed_bfloat16"
+    )
+    jit_compile: Searchable[JitCompile] = Field("auto", description="auto, true or false")
 
     def identity(self) -> dict[str, JsonValue]:
         """What identifies a cell: all, except `jit_compile` where the device decides on it.
@@ -162,9 +118,53 @@ class Training(Settings):
         return {key: data[key] for key in data if (key, data[key]) != ("jit_compile", "auto")}
 
 
-def kind_of(value: JsonValue) -> str | None:
+def _free_value(value: Any) -> JsonValue:
+    """A value that a function of the user's own may be given: plain, or a list of plain ones."""
+    items = value if isinstance(value, list) else [value]
+    kinds = {kind_of(item) for item in items} - {None}
+    if len(kinds) > 1 or not all(_is_plain(item) for item in items):
+        allowed = "a number, text, true, false or null, or a list of such of one kind"
+        raise PydanticCustomError("free_value", allowed)
+    return value  # type: ignore[no-any-return]
+
+
+FreeValue = Annotated[Any, PlainValidator(_free_value)]
+
+
+class Custom(Settings):
+    """The hyperparameters of an architecture of the user's own: whatever its function takes."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Searchable[FreeValue]] = Field(init=False)
+
+    def defaults(self) -> dict[str, JsonValue]:
+        """The first option or the middle of each distribution."""
+        return {key: each.middle() for key, each in self.varied().items()}
+
+    @classmethod
+    def misnamed(cls, data: object) -> list[InitErrorDetails]:
+        """Keys that no function can take, or that are other columns of the tables."""
+        taken = RESERVED_COLUMNS | Training.model_fields.keys() | Variant.model_fields.keys()
+        errors = []
+        for key in data if isinstance(data, dict) else ():
+            if not key.isidentifier() or keyword.iskeyword(key):
+                allowed = "the name of an argument of your function"
+                errors.append(explained(refusal(key, allowed), key))
+            elif key in taken:
+                message = f"{shown(key)} is another column of the report; call the hyperparameter"
+                errors.append(explained(f"{message} something else, in your function too", key))
+        return errors
+
+
+ArchitectureSettings = FeedForward | Cnn | Custom
+
+BUILT_IN: dict[str, type[FeedForward] | type[Cnn]] = {"feed_forward": FeedForward, "cnn": Cnn}
+"""The architectures that need no code of the user's, by the name that `build` has for them."""
+
+
+def kind_of(value: Any) -> str | None:
     """The kind of column that holds a value; None for null, which fits into any."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         kinds = {kind_of(item) for item in value} - {None}
         return f"list of {kinds.pop()}" if kinds else "list"
     if value is None:
@@ -172,99 +172,6 @@ def kind_of(value: JsonValue) -> str | None:
     if isinstance(value, bool):
         return "true or false"
     return "text" if isinstance(value, str) else "number"
-
-
-def read_settings(
-    model: type[SettingsT],
-    data: object,
-    *,
-    place: Place,
-    errors: ErrorCollector,
-    known: Iterable[str] | None = None,
-) -> SettingsT:
-    """One mapping of a file that has no distributions in it.
-
-    Faults are noted, and what is right is given back with defaults for the rest. `known` are the
-    keys for messages, where they are more than the model's own.
-    """
-    given = read_mapping(data, place, errors)
-    if given is None:
-        return model.model_construct()
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        errors.add_errors(error, model, place=place, known=known or model.model_fields)
-        wrong = {detail["loc"][0] for detail in error.errors()}
-        right: dict[str, Any] = {
-            key: given[key] for key in model.model_fields if key in given.keys() - wrong
-        }
-        return model.model_construct(**right)
-
-
-def read_searchable(
-    model: type[SettingsT],
-    data: object,
-    *,
-    place: Place,
-    errors: ErrorCollector,
-    known: Iterable[str] | None = None,
-) -> tuple[SettingsT, dict[str, Distribution]]:
-    """One mapping of a file in which any value may be a distribution instead.
-
-    Gives the values, where a distribution stands the default, and the distributions by key. Each
-    value that a distribution may take is held to the same type and range as a fixed one. `known`
-    as in `read_settings`.
-    """
-    distributions: dict[str, Distribution] = {}
-    fixed: dict[str, JsonValue] = {}
-    given = read_mapping(data, place, errors)
-    if given is None:
-        return model.model_construct(), {}
-    for key, value in given.items():
-        known_key = model is Custom or key in model.model_fields
-        if not (isinstance(value, dict) and known_key):
-            fixed[key] = value
-        elif distribution := _read_distribution(model, key, value, (*place, key), errors):
-            distributions[key] = distribution
-    if model is Custom:
-        fixed |= {key: distribution.middle() for key, distribution in distributions.items()}
-    return read_settings(model, fixed, place=place, errors=errors, known=known), distributions
-
-
-def read_mapping(data: object, place: Place, errors: ErrorCollector) -> dict[str, JsonValue] | None:
-    """`data` if it is a mapping, else None; nothing at all, as in `centered:`, is an empty one."""
-    if data is None or isinstance(data, dict):
-        return data or {}
-    errors.add(place, refusal(data, "a mapping such as {key: value}"))
-    return None
-
-
-def _read_distribution(
-    model: type[Settings],
-    key: str,
-    data: dict[str, JsonValue],
-    place: Place,
-    errors: ErrorCollector,
-) -> Distribution | None:
-    try:
-        distribution = parse_distribution(data)
-    except ValueError as error:
-        errors.add(place, str(error))
-        return None
-    field = model.model_fields.get(key)
-    checked: list[JsonValue] = []
-    for index, value in distribution.candidates().items():
-        try:
-            checked.append(model.model_validate({key: value}).to_data()[key])
-        except ValidationError as error:
-            allowed = (field and field.description) or error.errors()[0]["msg"]
-            errors.add((*place, distribution.kind, index), refusal(value, allowed))
-    if not distribution.has_options or len(checked) < len(distribution.parameters):
-        return distribution
-    distribution = Distribution(distribution.kind, tuple(checked))  # 1 is 1.0 where a float belongs
-    for index, value in distribution.doubles().items():
-        errors.add((*place, distribution.kind, index), f"{shown(value)} is given twice")
-    return distribution
 
 
 def _is_plain(value: object) -> bool:

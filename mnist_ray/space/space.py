@@ -4,29 +4,34 @@ A space is checked once, where it is read; it is typed data afterwards.
 """
 
 import itertools
-import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any, Self
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from mnist_ray.errors import InputError
+from mnist_ray.space.cell import Cell
 from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import ErrorCollector, nearest, refusal, shown
+from mnist_ray.space.error_collector import ErrorCollector, Place, nearest, refusal, shown
 from mnist_ray.space.hyperparameters import Cnn, Training, Variant
+from mnist_ray.space.settings import Settings, SettingsT
 from mnist_ray.space.space_file import (
+    DEFAULT_CONFIRM,
     Architecture,
     Evaluate,
     Search,
     SpaceFile,
     StoppingRule,
     Until,
+    read_file,
 )
 from mnist_ray.space.space_rules import check_rules
-from mnist_ray.space.yaml_text import LARGEST, read_yaml
+from mnist_ray.space.yaml_text import LARGEST, read_yaml, write_yaml
 
 __all__ = [
     "Architecture",
@@ -48,41 +53,90 @@ _SHIPPED = (
 )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What a mean and a standard deviation are taken over."""
-
-    architecture: str
-    """Its name in the space."""
-    builder: str
-    """`feed_forward`, `cnn` or `module:function`."""
-    hyperparameters: dict[str, JsonValue]
-    """The architecture's own, with the defaults filled in."""
-    variant: str
-    """Its name in the space."""
-    shift: int
-    canvas: int
-    """Side of the square canvas in pixels."""
-    training: Training
-
-    @cached_property
-    def name(self) -> str:
-        """A text that two cells of a space share if and only if they are the same."""
-        return json.dumps([self.architecture, self.variant, self.columns()], sort_keys=True)
-
-    def columns(self) -> dict[str, JsonValue]:
-        """All hyperparameters by the names of their columns, in the tables' order."""
-        presentation: dict[str, JsonValue] = {"shift": self.shift, "canvas": self.canvas}
-        return self.hyperparameters | self.training.identity() | presentation
-
-
-@dataclass(frozen=True)
 class Space(SpaceFile):
     """A checked search space: what its file says, and the cells that follow from it.
 
-    Grids give cells at once; the other distributions are sampled by a search. A space has either
-    the one or the other.
+    Where the file has a distribution, `architectures`, `variants` and `training` hold the default
+    configuration: the hyperparameter's own default or, where the architecture is the user's own,
+    the distribution's first or middle value. Grids give cells at once; the other distributions are
+    sampled by a search. A space has either the one or the other.
     """
+
+    distributions: Mapping[Place, Distribution]
+    """By place in the file, such as `("training", "learning_rate")`."""
+    source: Path | None
+    """The file that it was read from; a user's own module is looked up beside it."""
+    lines: Mapping[Place, int] = Field(repr=False)
+    """Where each place stands in that file, for messages."""
+
+    @classmethod
+    def read(
+        cls,
+        data: Mapping[str, JsonValue],
+        errors: ErrorCollector,
+        *,
+        source: Path | None,
+        rules: bool = False,
+    ) -> Self:
+        """The space that the plain data of a file describes, also by the `rules` between sections.
+
+        Errors are noted; the space is only good for use where `errors` stays empty.
+        """
+        file, given = read_file(data, errors)
+        if rules:
+            check_rules(file, errors)
+        values = dict(file)
+        values["architectures"] = {
+            name: replace(each, hyperparameters=_with_defaults(each.hyperparameters))
+            for name, each in file.architectures.items()
+        }
+        values["variants"] = {name: _with_defaults(each) for name, each in file.variants.items()}
+        values["training"] = _with_defaults(file.training)
+        if file.search and "confirm" not in given:
+            values["confirm"] = DEFAULT_CONFIRM
+        values["distributions"] = _distributions_in_order(file, given)
+        return cls.model_construct(**values, source=source, lines=errors.lines)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, wherever they were read from."""
+        return isinstance(other, Space) and self.to_data() == other.to_data()
+
+    @property
+    def sampled(self) -> bool:
+        """Whether anything is left to a search."""
+        return any(distribution.sampled for distribution in self.distributions.values())
+
+    def to_data(self) -> dict[str, JsonValue]:
+        """As plain data, in the order of the documentation, with all defaults written out."""
+
+        def section(settings: Settings, *place: str) -> dict[str, JsonValue]:
+            searched: dict[str, JsonValue] = {
+                str(key): distribution.to_data()
+                for (*above, key), distribution in self.distributions.items()
+                if tuple(above) == place
+            }  # first, so that grids keep their order
+            return searched | {k: v for k, v in settings.to_data().items() if k not in searched}
+
+        sections: dict[str, JsonValue] = {
+            "architectures": {
+                name: {
+                    "build": each.builder,
+                    **section(each.hyperparameters, "architectures", name),
+                }
+                for name, each in self.architectures.items()
+            },
+            "variants": {
+                name: section(variant, "variants", name) for name, variant in self.variants.items()
+            },
+            "training": section(self.training, "training"),
+        }
+        values = {key: getattr(self, key) for key in SpaceFile.model_fields if key not in sections}
+        others = {k: v.to_data() if isinstance(v, Settings) else v for k, v in values.items()}
+        return {key: (sections | others)[key] for key in SpaceFile.model_fields}
+
+    def to_yaml(self) -> str:
+        """As YAML text that `load_space` reads back to an equal space."""
+        return write_yaml(self.to_data())
 
     @property
     def code_folder(self) -> Path | None:
@@ -139,20 +193,20 @@ class Space(SpaceFile):
         distributions = self._distributions(architecture, variant)
         drawn = {column: distributions[column].cast(value) for column, value in values.items()}
 
-        def at(*place: str) -> dict[str, JsonValue]:
-            return {key: drawn[key] for key in drawn if (*place, key) in self.distributions}
+        def bound(settings: SettingsT) -> SettingsT:
+            # No two sections have a column of one name.
+            return settings.replace({key: drawn[key] for key, _ in settings if key in drawn})
 
-        builder = self.architectures[architecture]
-        hyperparameters = builder.hyperparameters.replace(at("architectures", architecture))
-        presentation = self.variants[variant].replace(at("variants", variant))
+        built = self.architectures[architecture]
+        presentation = bound(self.variants[variant])
         return Cell(
             architecture=architecture,
-            builder=builder.builder,
-            hyperparameters=hyperparameters.to_data(),
+            builder=built.builder,
+            hyperparameters=bound(built.hyperparameters).to_data(),
             variant=variant,
             shift=presentation.shift,
             canvas=presentation.canvas or max(image_size) + presentation.shift,
-            training=self.training.replace(at("training")),
+            training=bound(self.training),
         )
 
     def default_configuration(
@@ -175,9 +229,9 @@ class Space(SpaceFile):
         if seed is not None:
             data["seed"] = seed
         errors = ErrorCollector()
-        space = _read(data, errors, source=self.source)
+        space = Space.read(data, errors, source=self.source, rules=True)
         errors.raise_any(f"the search space {self.name}, as changed by the command,")
-        return replace(space, lines=self.lines)
+        return space.model_copy(update={"lines": self.lines})
 
     def check_images(self, image_size: tuple[int, int], classes: int) -> None:
         """Checks that images of (height, width) fit every cell, searched ones at their extremes.
@@ -243,6 +297,22 @@ class Space(SpaceFile):
             yield self.bind(architecture, variant, bound, image_size)
 
 
+def _with_defaults(settings: SettingsT) -> SettingsT:
+    searched = settings.varied()
+    fixed = {key: value for key, value in settings if key not in searched}
+    return type(settings).model_validate(fixed | settings.defaults())
+
+
+def _distributions_in_order(file: SpaceFile, given: Mapping[str, Any]) -> dict[Place, Distribution]:
+    """The distributions of a file by place, in the order in which they are written in it."""
+    found: dict[Place, Distribution] = {}
+    for place, settings in file.sections().items():
+        distributions = settings.varied()
+        written = reduce(getitem, place, given) if distributions else {}
+        found |= {(*place, key): distributions[key] for key in written if key in distributions}
+    return found
+
+
 _GEOMETRY = {"shift", "canvas", *Cnn.model_fields} - {"dense_units", "dropout"}
 
 
@@ -288,14 +358,8 @@ def load_space(name_or_path: str) -> Space:
     except OSError as error:
         raise InputError(f"{heading} can't be read: {error.strerror}") from error
     document = read_yaml(content, heading)
-    space = _read(document.data, document.errors, source=path.absolute())
+    space = Space.read(document.data, document.errors, source=path.absolute(), rules=True)
     document.errors.raise_any(heading)
-    return space
-
-
-def _read(data: Mapping[str, JsonValue], errors: ErrorCollector, *, source: Path | None) -> Space:
-    space = Space.read(data, errors, source=source)
-    check_rules(space, errors)
     return space
 
 

@@ -1,31 +1,37 @@
-"""What the file of a search space may say: its keys and their types."""
+"""What the file of a search space may say: its keys and their types, as one nested model."""
 
+import copy
 import keyword
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from mnist_ray.space.columns import RESERVED_COLUMNS
-from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
+from mnist_ray.space.error_collector import ErrorCollector, Place, place_of, refusal
 from mnist_ray.space.hyperparameters import (
     BUILT_IN,
     ArchitectureSettings,
     Custom,
-    Settings,
-    SettingsT,
     Training,
     Variant,
-    read_mapping,
-    read_searchable,
-    read_settings,
 )
-from mnist_ray.space.yaml_text import write_yaml
+from mnist_ray.space.settings import Settings, explained, refuse
 
 DEFAULT_CONFIRM = 10
 
@@ -33,22 +39,37 @@ _MOST_TRIALS = 1_000_000
 _LONGEST_NAME = 100
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's categories of what breaks lines, terminals and files."""
+_FROM_1 = f"an integer from 1 to {_MOST_TRIALS}"
+_FROM_2 = f"an integer from 2 to {_MOST_TRIALS}"
+_HALF_WIDTH = "a half-width in accuracy, above 0 and below 1, such as 0.002"
+_NAMED = "a mapping of at least one name to its hyperparameters"
+
 Count = Annotated[int, Field(le=_MOST_TRIALS)]
+HalfWidth = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _printable(name: str) -> str:
+    blank = not name.strip() or len(name) > _LONGEST_NAME
+    if blank or any(unicodedata.category(character) in _CONTROLS for character in name):
+        allowed = f"a name of 1 to {_LONGEST_NAME} characters, no control characters in it"
+        raise refuse(explained(refusal(name, allowed)))
+    return name
+
+
+Name = Annotated[str, AfterValidator(_printable)]
 
 
 class StoppingRule(Settings):
     """Trials until the answer is precise enough, instead of a fixed number."""
 
     at_least: Annotated[Count, Field(ge=2)] = Field(
-        description=f"an integer from 2 to {_MOST_TRIALS}: one trial has no spread"
+        description=f"{_FROM_2}: one trial has no spread"
     )
     at_most: Annotated[Count, Field(ge=2)] = Field(
         description=f"an integer from at_least to {_MOST_TRIALS}"
     )
-    until_ci95: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="a half-width in accuracy, above 0 and below 1, such as 0.002"
-    )
+    until_ci95: HalfWidth | None = Field(None, description=_HALF_WIDTH)
 
     @field_validator("at_most")
     @classmethod
@@ -62,12 +83,8 @@ class Search(Settings):
     """A search over the sampled distributions, scored by means over trials."""
 
     algorithm: Literal["random", "optuna"] = Field("random", description="random or optuna")
-    configurations: Annotated[Count, Field(ge=1)] = Field(
-        20, description=f"an integer from 1 to {_MOST_TRIALS}"
-    )
-    trials_each: Annotated[Count, Field(ge=1)] = Field(
-        3, description=f"an integer from 1 to {_MOST_TRIALS}"
-    )
+    configurations: Annotated[Count, Field(ge=1)] = Field(20, description=_FROM_1)
+    trials_each: Annotated[Count, Field(ge=1)] = Field(3, description=_FROM_1)
 
 
 class Until(Settings):
@@ -76,9 +93,7 @@ class Until(Settings):
     difference: Annotated[tuple[Text, Text], Field(strict=False)] = Field(
         description="a list of the names of two architectures of this space"
     )
-    ci95: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="a half-width in accuracy, above 0 and below 1, such as 0.002"
-    )
+    ci95: HalfWidth = Field(description=_HALF_WIDTH)
 
 
 class Evaluate(Settings):
@@ -97,33 +112,6 @@ class Evaluate(Settings):
         return shifts
 
 
-class _Scalars(Settings):
-    """The top keys of a file whose values are neither mappings nor lists."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100)] = Field(
-        description="text of at most 100 letters A-Z a-z, digits, '.', '_' and '-', no dot first"
-    )
-    dataset: Annotated[str, Field(pattern=r"^[^\x00]+$")] = Field(
-        "mnist", description="mnist, digits or a path"
-    )
-    trials: Annotated[Count, Field(ge=1)] = Field(
-        3,
-        description=f"an integer from 1 to {_MOST_TRIALS}, or "
-        "{at_least: 5, at_most: 100, until_ci95: 0.002}",
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
-        0, description="an integer from 0 to 2**63 - 1"
-    )
-    confirm: Annotated[Count, Field(ge=2)] | None = Field(
-        None, description=f"an integer from 2 to {_MOST_TRIALS}, or null"
-    )
-    race: bool = Field(False, description="true or false")
-    early_stopping: Literal["asha"] | None = Field(None, description="asha or null")
-    checkpoint_every: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="a number of minutes above 0"
-    )
-
-
 @dataclass(frozen=True)
 class Architecture:
     """A named builder with its hyperparameters; a searched one holds its default."""
@@ -133,235 +121,133 @@ class Architecture:
     hyperparameters: ArchitectureSettings
 
 
-@dataclass(frozen=True)
-class SpaceFile:
-    """What a checked file says, with all defaults filled in.
-
-    Where the file has a distribution, `architectures`, `variants` and `training` hold the default
-    configuration: the hyperparameter's own default or, where the architecture is the user's own,
-    the distribution's first or middle value.
-    """
-
-    name: str
-    dataset: str
-    """`mnist`, `digits` or a path."""
-    architectures: Mapping[str, Architecture]
-    variants: Mapping[str, Variant]
-    training: Training
-    trials: int | StoppingRule
-    """Trials a cell; a searched pair of architecture and variant follows `search` instead."""
-    seed: int
-    search: Search | None
-    confirm: int | None
-    """Fresh trials of a search's winner and of the default beside it."""
-    race: bool
-    early_stopping: Literal["asha"] | None
-    until: Until | None
-    evaluate: Evaluate | None
-    checkpoint_every: float
-    """Minutes between the checkpoints of a long trial, at least."""
-    distributions: Mapping[Place, Distribution]
-    """By place in the file, such as `("training", "learning_rate")`."""
-    source: Path | None = field(default=None, compare=False)
-    """The file that it was read from; a user's own module is looked up beside it."""
-    lines: Mapping[Place, int] = field(default_factory=dict, compare=False, repr=False)
-    """Where each place stands in that file, for messages."""
-
-    @property
-    def sampled(self) -> bool:
-        """Whether anything is left to a search."""
-        return any(distribution.sampled for distribution in self.distributions.values())
-
-    @classmethod
-    def read(
-        cls, data: Mapping[str, JsonValue], errors: ErrorCollector, *, source: Path | None
-    ) -> Self:
-        """Checks the plain data of a file.
-
-        Faults are noted, and reading goes on with what is right, so that all can be told at once:
-        what this gives back is only good for use where `errors` stays empty. The rules between
-        the sections are those of `mnist_ray.space.space_rules`.
-        """
-        distributions: dict[Place, Distribution] = {}
-        architectures = _read_architectures(data, distributions, errors)
-        variants = _read_variants(data, distributions, errors)
-        training, searched = read_searchable(
-            Training, data.get("training"), place=("training",), errors=errors
-        )
-        distributions |= {("training", key): value for key, value in searched.items()}
-        varied = isinstance(data.get("trials"), dict)
-        replication = _optional(StoppingRule, "trials", data, errors) if varied else None
-        apart = _MAPPINGS | ({"trials"} if varied else set())
-        scalars = read_settings(
-            _Scalars,
-            {key: value for key, value in data.items() if key not in apart},
-            place=(),
-            errors=errors,
-            known=_KEYS,
-        )
-        search = _optional(Search, "search", data, errors)
-        confirm = DEFAULT_CONFIRM if search and "confirm" not in data else scalars.confirm
-        return cls(
-            name=getattr(scalars, "name", ""),
-            dataset=scalars.dataset,
-            architectures=architectures,
-            variants=variants,
-            training=training,
-            trials=replication or scalars.trials,
-            seed=scalars.seed,
-            search=search,
-            confirm=confirm,
-            race=scalars.race,
-            early_stopping=scalars.early_stopping,
-            until=_optional(Until, "until", data, errors),
-            evaluate=_optional(Evaluate, "evaluate", data, errors),
-            checkpoint_every=scalars.checkpoint_every,
-            distributions=distributions,
-            source=source,
-            lines=errors.lines,
-        )
-
-    def to_data(self) -> dict[str, JsonValue]:
-        """As plain data, in the order of the documentation, with all defaults written out."""
-
-        def section(settings: Settings, *place: str) -> dict[str, JsonValue]:
-            searched: dict[str, JsonValue] = {
-                str(key): distribution.to_data()
-                for (*above, key), distribution in self.distributions.items()
-                if tuple(above) == place
-            }  # first, so that grids keep their order
-            return searched | {k: v for k, v in settings.to_data().items() if k not in searched}
-
-        def plain(settings: Settings | None) -> JsonValue:
-            return settings.to_data() if settings else None
-
-        return {
-            "name": self.name,
-            "dataset": self.dataset,
-            "architectures": {
-                name: {
-                    "build": architecture.builder,
-                    **section(architecture.hyperparameters, "architectures", name),
-                }
-                for name, architecture in self.architectures.items()
-            },
-            "variants": {
-                name: section(variant, "variants", name) for name, variant in self.variants.items()
-            },
-            "training": section(self.training, "training"),
-            "trials": self.trials if isinstance(self.trials, int) else self.trials.to_data(),
-            "seed": self.seed,
-            "search": plain(self.search),
-            "confirm": self.confirm,
-            "race": self.race,
-            "early_stopping": self.early_stopping,
-            "until": plain(self.until),
-            "evaluate": plain(self.evaluate),
-            "checkpoint_every": self.checkpoint_every,
-        }
-
-    def to_yaml(self) -> str:
-        """As YAML text that `load_space` reads back to an equal space."""
-        return write_yaml(self.to_data())
-
-
-SEARCHABLE = {"architectures", "variants", "training"}
-"""The top keys under which a value may be a distribution."""
-_NOT_IN_THE_FILE = {"distributions", "source", "lines"}
-_MAPPINGS = SEARCHABLE | {"search", "until", "evaluate"}
-_KEYS = [key for key in SpaceFile.__dataclass_fields__ if key not in _NOT_IN_THE_FILE]
-
-# The sections.
-
-
-def _optional(
-    model: type[SettingsT], key: str, data: Mapping[str, JsonValue], errors: ErrorCollector
-) -> SettingsT | None:
-    given = data.get(key)
-    return None if given is None else read_settings(model, given, place=(key,), errors=errors)
-
-
-def _read_architectures(
-    data: Mapping[str, JsonValue], distributions: dict[Place, Distribution], errors: ErrorCollector
-) -> dict[str, Architecture]:
-    architectures: dict[str, Architecture] = {}
-    for name, body in _named(data, "architectures", errors).items():
-        place = ("architectures", name)
-        given = read_mapping(body, place, errors)
-        if given is None:
-            continue
-        model = _builder_model(given.get("build", name), "build" in given, place, errors)
-        if model is None:
-            continue
-        own = {key: value for key, value in given.items() if key != "build"}
-        known = ["build", *model.model_fields]
-        settings, searched = read_searchable(model, own, place=place, errors=errors, known=known)
-        if model is Custom:
-            _check_names_of_columns(own, place, errors)
-        architectures[name] = Architecture(str(given.get("build", name)), settings)
-        distributions |= {(*place, key): value for key, value in searched.items()}
-    return architectures
-
-
-def _builder_model(
-    build: JsonValue, named: bool, place: Place, errors: ErrorCollector
-) -> type[ArchitectureSettings] | None:
-    """What checks the hyperparameters of an architecture; None, and a fault, if nothing does."""
-    if isinstance(build, str) and build in BUILT_IN:
-        return BUILT_IN[build]
-    if named and isinstance(build, str) and _is_function(build):
-        return Custom
+def _read_architecture(given: tuple[str, Any]) -> Architecture:
+    """An architecture by its name and the mapping under that name."""
+    name, body = given
+    if not isinstance(body, dict | None):
+        raise refuse(explained(refusal(body, "a mapping such as {key: value}")))
+    own = dict(body or {})
+    is_named = "build" in own
+    builder = own.pop("build", name)
+    model = _model_of(builder, is_named=is_named)
+    if model is not None:
+        return Architecture(builder, model.model_validate(own))
     allowed = f'{", ".join(BUILT_IN)} or "module:function" of your own'
-    if named:
-        errors.add((*place, "build"), refusal(build, allowed, BUILT_IN))
-    else:
-        message = refusal(
-            build, f"{', '.join(BUILT_IN)}, or any name with build: {allowed}", BUILT_IN
-        )
-        errors.add(place, message)
-    return None
+    if is_named:
+        raise refuse(explained(refusal(builder, allowed, BUILT_IN), "build"))
+    allowed = f"{', '.join(BUILT_IN)}, or any name with build: {allowed}"
+    raise refuse(explained(refusal(builder, allowed, BUILT_IN)))
 
 
-def _is_function(build: str) -> bool:
-    module, colon, function = build.partition(":")
+def _model_of(builder: object, *, is_named: bool) -> type[ArchitectureSettings] | None:
+    """What checks the hyperparameters of a builder; None where it is no builder."""
+    if not isinstance(builder, str) or builder in BUILT_IN:
+        return BUILT_IN[builder] if isinstance(builder, str) else None
+    module, colon, function = builder.partition(":")
     names = [*module.split("."), function]
-    return bool(colon) and all(
-        name.isidentifier() and not keyword.iskeyword(name) for name in names
+    are_names = all(name.isidentifier() and not keyword.iskeyword(name) for name in names)
+    return Custom if is_named and colon and are_names else None
+
+
+def _beside_their_names(bodies: Any) -> Any:
+    return {k: (k, body) for k, body in bodies.items()} if isinstance(bodies, dict) else bodies
+
+
+_number_of_trials = TypeAdapter(Annotated[int, Field(ge=1, le=_MOST_TRIALS, strict=True)])
+
+
+def _read_trials(given: Any, _: object) -> int | StoppingRule:
+    # Of a union, pydantic reports what is wrong by each of its members.
+    if isinstance(given, dict):
+        return StoppingRule.model_validate(given)
+    return _number_of_trials.validate_python(given)
+
+
+class SpaceFile(Settings):
+    """What a search space's file says. Distributions stand where the file has them."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100)] = Field(
+        description="text of at most 100 letters A-Z a-z, digits, '.', '_' and '-', no dot first"
     )
+    dataset: Annotated[str, Field(pattern=r"^[^\x00]+$")] = Field(
+        "mnist", description="mnist, digits or a path"
+    )
+    """`mnist`, `digits` or a path."""
+    architectures: Annotated[
+        dict[Name, Annotated[Architecture, PlainValidator(_read_architecture)]],
+        BeforeValidator(_beside_their_names),
+        Field(min_length=1),
+    ] = Field(description=_NAMED)
+    variants: Annotated[dict[Name, Variant], Field(min_length=1)] = Field(description=_NAMED)
+    training: Training = Training.model_validate({})
+    trials: Annotated[int | StoppingRule, WrapValidator(_read_trials)] = Field(
+        3, description=f"{_FROM_1}, or {{at_least: 5, at_most: 100, until_ci95: 0.002}}"
+    )
+    """Trials a cell; a searched pair of architecture and variant follows `search` instead."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="an integer from 0 to 2**63 - 1"
+    )
+    search: Search | None = None
+    confirm: Annotated[Count, Field(ge=2)] | None = Field(None, description=f"{_FROM_2}, or null")
+    """Fresh trials of a search's winner and of the default beside it."""
+    race: bool = Field(False, description="true or false")
+    early_stopping: Literal["asha"] | None = Field(None, description="asha or null")
+    until: Until | None = None
+    evaluate: Evaluate | None = None
+    checkpoint_every: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="a number of minutes above 0"
+    )
+    """Minutes between the checkpoints of a long trial, at least."""
+
+    def sections(self) -> dict[tuple[str, ...], Settings]:
+        """The mappings in which a value may be a distribution, by their place."""
+        found: dict[tuple[str, ...], Settings] = {("training",): self.training}
+        for name, architecture in self.architectures.items():
+            found["architectures", name] = architecture.hyperparameters
+        return found | {("variants", name): variant for name, variant in self.variants.items()}
 
 
-def _check_names_of_columns(keys: Iterable[str], place: Place, errors: ErrorCollector) -> None:
-    taken = RESERVED_COLUMNS | Training.model_fields.keys() | Variant.model_fields.keys()
-    for key in keys:
-        if not key.isidentifier() or keyword.iskeyword(key):
-            errors.add((*place, key), refusal(key, "the name of an argument of your function"))
-        elif key in taken:
-            message = f"{shown(key)} is another column of the report; call the hyperparameter"
-            errors.add((*place, key), f"{message} something else, in your function too")
+_IN_PLACE_OF_MISSING: dict[str, JsonValue] = {
+    "name": "unnamed",
+    "architectures": {"feed_forward": {}},
+    "variants": {"unnamed": {}},
+}
 
 
-def _read_variants(
-    data: Mapping[str, JsonValue], distributions: dict[Place, Distribution], errors: ErrorCollector
-) -> dict[str, Variant]:
-    variants: dict[str, Variant] = {}
-    for name, body in _named(data, "variants", errors).items():
-        place = ("variants", name)
-        variants[name], searched = read_searchable(Variant, body, place=place, errors=errors)
-        distributions |= {(*place, key): value for key, value in searched.items()}
-    return variants
+def read_file(
+    data: Mapping[str, JsonValue], errors: ErrorCollector
+) -> tuple[SpaceFile, dict[str, JsonValue]]:
+    """Checks the plain data of a file; gives what it says, and the data that this was read from.
+
+    Errors are noted, and reading goes on with what is right, so that all can be reported at once:
+    what this gives back is only good for use where `errors` stays empty. The rules between the
+    sections are those of `mnist_ray.space.space_rules`.
+    """
+    kept: dict[str, JsonValue] = copy.deepcopy(dict(data))
+    is_first = True
+    while True:
+        try:
+            return SpaceFile.model_validate(kept), kept
+        except ValidationError as error:
+            if is_first:
+                errors.add_all(error)
+            is_first = False
+            places = [place_of(each["loc"]) for each in error.errors(include_url=False)]
+            for place in dict.fromkeys(reversed(places)):
+                _remove(kept, place)
 
 
-def _named(data: Mapping[str, JsonValue], key: str, errors: ErrorCollector) -> dict[str, JsonValue]:
-    """A section of at least one name, each with its mapping."""
-    allowed = "a mapping of at least one name to its hyperparameters"
-    given = data.get(key)
-    if not isinstance(given, dict) or not given:
-        missing = f"is missing; allowed: {allowed}"
-        errors.add((key,), refusal(given, allowed) if key in data else missing)
-        return {}
-    for name in given:
-        blank = not name.strip() or len(name) > _LONGEST_NAME
-        if blank or any(unicodedata.category(c) in _CONTROLS for c in name):
-            allowed = f"a name of 1 to {_LONGEST_NAME} characters, no control characters in it"
-            errors.add((key, name), refusal(name, allowed))
-    return given
+def _remove(data: dict[str, JsonValue], place: Place) -> None:
+    """Removes what is wrong at a place, or, where something is missing there, what lacks it."""
+    *above, last = place
+    try:
+        parent: Any = reduce(getitem, above, data)  # type: ignore[arg-type]
+    except (LookupError, TypeError):
+        return  # It is removed already.
+    keys: Any = range(len(parent)) if isinstance(parent, list) else parent
+    if isinstance(parent, dict | list) and last in keys:
+        parent.pop(last)  # type: ignore[arg-type]
+    elif above:
+        _remove(data, tuple(above))
+    else:
+        data[str(last)] = _IN_PLACE_OF_MISSING[str(last)]

@@ -1,7 +1,6 @@
 import pickle
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,8 @@ from mnist_ray.space.space import Space
 def space_at(folder: Path, *builders: str) -> Space:
     """A space whose file lies in `folder`, with an architecture for each builder."""
     architectures = {f"mine{i}": {"build": name, "width": 3} for i, name in enumerate(builders)}
-    space = made_up_space({"architectures": {"feed_forward": {}, **architectures}})
-    return replace(space, source=folder / "space.yaml")
+    changes = {"architectures": {"feed_forward": {}, **architectures}}
+    return made_up_space(changes, source=folder / "space.yaml")
 
 
 def test_modules_are_found_beside_the_space_before_the_path(

@@ -78,10 +78,12 @@ class MadeUp:
             ledger.write(record)
 
 
-def made_up_space(changes: Mapping[str, object] | None = None) -> Space:
-    """The usual space, some of its keys replaced."""
+def made_up_space(
+    changes: Mapping[str, object] | None = None, *, source: Path | None = None
+) -> Space:
+    """The usual space, some of its keys replaced, as if read from the file `source`."""
     errors = ErrorCollector()
-    space = Space.read({**NOTEBOOK, **(changes or {})}, errors, source=None)
+    space = Space.read({**NOTEBOOK, **(changes or {})}, errors, source=source)
     errors.raise_any("the made-up space")
     return space
 

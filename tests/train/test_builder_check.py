@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,8 +37,8 @@ def without_softmax(shape, classes, width):
 def cells_of(folder: Path, *builders: str) -> list[Cell]:
     """The cells of a space whose file lies in `folder`, with an architecture for each builder."""
     architectures = {f"mine{i}": {"build": name, "width": 3} for i, name in enumerate(builders)}
-    space = made_up_space({"architectures": {"feed_forward": {}, **architectures}})
-    return replace(space, source=folder / "space.yaml").cells((8, 8))
+    changes = {"architectures": {"feed_forward": {}, **architectures}}
+    return made_up_space(changes, source=folder / "space.yaml").cells((8, 8))
 
 
 def test_built_in_architectures_need_no_check(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""What the mappings of a search space have in common: strict types, and errors in plain words.
+
+A field's `description` is what a message says is allowed there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import no_info_wrap_validator_function
+
+from mnist_ray.space.distributions import Distribution, parse_distribution
+from mnist_ray.space.error_collector import place_of, refusal, shown, unknown
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
+
+_EXPLAINED = "explained"
+"""The type of errors whose message is what a person will read."""
+
+
+class Settings(BaseModel):
+    """A mapping of a search space: no unknown keys, no conversion of types, never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    keys_beside: ClassVar[tuple[str, ...]] = ()
+    """What may stand in the mapping beside the fields, for messages."""
+
+    def to_data(self) -> dict[str, JsonValue]:
+        """As plain data, in a file's order, with the defaults filled in."""
+        return self.model_dump(mode="json")
+
+    def replace(self, values: Mapping[str, JsonValue]) -> Self:
+        """With some of the values replaced; these are checked."""
+        return type(self).model_validate(self.to_data() | dict(values))
+
+    def varied(self) -> dict[str, Distribution]:
+        """The distributions that stand in place of values."""
+        return {key: value for key, value in self if isinstance(value, Distribution)}
+
+    def defaults(self) -> dict[str, JsonValue]:
+        """The values that take the place of distributions which have no default of their own."""
+        return {}
+
+    @classmethod
+    def misnamed(cls, data: object) -> list[InitErrorDetails]:
+        """Further errors of the keys of a mapping, beyond those that are unknown."""
+        return []
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Puts pydantic's errors in words; those of mappings inside are in words already."""
+        data = {} if data is None else data  # as in `centered:`
+        errors = cls.misnamed(data)
+        try:
+            settings = handler(data)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+            places = [place_of(each["loc"]) for each in details]
+            around = {place[:end] for place in places for end in range(1, len(place))}
+            # A list whose items are wrong is not also too short.
+            errors += [
+                explained(cls._in_words(each), *place)
+                for each, place in zip(details, places, strict=True)
+                if place not in around or each["loc"] != place
+            ]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return settings
+
+    @classmethod
+    def _in_words(cls, error: ErrorDetails) -> str:
+        if error["type"] == _EXPLAINED:
+            return error["msg"]
+        if not error["loc"]:
+            return refusal(error["input"], "a mapping such as {key: value}")
+        key = str(error["loc"][0])
+        field = cls.model_fields.get(key)
+        if error["type"] == "extra_forbidden":
+            return unknown("key", key, [*cls.keys_beside, *cls.model_fields])
+        allowed = (field and field.description) or error["msg"]
+        if error["type"] == "missing":
+            return f"is missing; allowed: {allowed}"
+        return refusal(error["input"], allowed, _literals(field.annotation) if field else [])
+
+
+def explained(message: str, *place: str | int) -> InitErrorDetails:
+    """An error in words, at a place within what is validated."""
+    error = PydanticCustomError(_EXPLAINED, message)  # type: ignore[arg-type]
+    return InitErrorDetails(type=error, loc=place, input=None)
+
+
+def refuse(*errors: InitErrorDetails) -> ValidationError:
+    """What a validator raises to report errors."""
+    return ValidationError.from_exception_data("value", list(errors))
+
+
+@dataclass(frozen=True)
+class OrMapping:
+    """In an annotation: the value, or a mapping in its place, which `read` makes something of.
+
+    `read` takes the mapping and the validator of the value.
+    """
+
+    read: Callable[[dict[str, JsonValue], Callable[[object], Any]], object]
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        def validate(value: object, check: Callable[[object], Any]) -> object:
+            return self.read(value, check) if isinstance(value, dict) else check(value)
+
+        return no_info_wrap_validator_function(validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [handler(schema["schema"]), {"type": "object"}]}  # type: ignore[typeddict-item]
+
+
+def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any]) -> Distribution:
+    """Each value that a distribution may take is held to the same rules as a fixed one."""
+    try:
+        distribution = parse_distribution(given)
+    except ValueError as error:
+        raise refuse(explained(str(error))) from None
+    checked, errors = [], []
+    for index, value in distribution.candidates().items():
+        try:
+            checked.append(check(value))
+        except ValidationError as error:
+            errors += [
+                InitErrorDetails(
+                    type=PydanticCustomError(each["type"], each["msg"]),  # type: ignore[arg-type]
+                    loc=(distribution.kind, index, *each["loc"]),
+                    input=each["input"],
+                )
+                for each in error.errors(include_url=False)
+            ]
+    if distribution.has_options and not errors:
+        # 1 is 1.0 where a float belongs.
+        plain = [list(value) if isinstance(value, tuple) else value for value in checked]
+        distribution = Distribution(distribution.kind, tuple(plain))
+        errors = [
+            explained(f"{shown(value)} is given twice", distribution.kind, index)
+            for index, value in distribution.doubles().items()
+        ]
+    if errors:
+        raise refuse(*errors)
+    return distribution
+
+
+ValueT = TypeVar("ValueT")
+Searchable = Annotated[ValueT, OrMapping(_read_distribution)]
+"""A hyperparameter: a value, or a distribution in its place."""
+
+
+def _literals(annotation: Any) -> list[str]:
+    """The names in an annotation such as `Literal["random", "optuna"] | None`."""
+    found: list[str] = []
+    for argument in get_args(annotation):
+        found += [argument] if isinstance(argument, str) else _literals(argument)
+    return found
