@@ -16,6 +16,7 @@ Row = Mapping[str, Any]
 
 _MOST_ARCHITECTURE_PAIRS = 3
 """In one variant; more are read in the table and the figure."""
+_MOST_SKEWED = 4
 
 
 def findings(tables: Tables) -> list[str]:
@@ -39,6 +40,7 @@ def findings(tables: Tables) -> list[str]:
         *_means_without_drop(cells, drops),
         *_architecture_sentences(compared),
         *_single_trials(cells),
+        *_skewed(cells),
         *_failures(tables),
         *mixture_sentences(tables),
     ]
@@ -262,6 +264,22 @@ def _single_trials(cells: Sequence[Row]) -> list[str]:
     if max(cell["trials"] for cell in cells) > 1:
         return []
     return ["One trial tells nothing of its uncertainty: give --trials 2 or more."]
+
+
+def _skewed(cells: Sequence[Row]) -> list[str]:
+    skewed = [cell for cell in cells if cell["left_skewed"]]
+    lowest: dict[str, float] = {}
+    for cell in sorted(skewed, key=lambda each: -each["min_test_accuracy"]):
+        lowest[f"{_start(cell)} on {cell['variant']} digits"] = cell["min_test_accuracy"]
+    if not lowest:
+        return []
+    named = [f"{name} (lowest {accuracy:.3f})" for name, accuracy in lowest.items()]
+    more = len(named) - _MOST_SKEWED
+    shown = ", ".join(named[-_MOST_SKEWED:]) + (f" and {more} more" if more > 0 else "")
+    return [
+        f"Some trials are far below the others: {shown}. Intervals cover such means less often "
+        "than 95 %: run more trials, and look at the minimum."
+    ]
 
 
 def _failures(tables: Tables) -> list[str]:

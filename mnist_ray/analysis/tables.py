@@ -20,6 +20,7 @@ from mnist_ray.space.columns import SWEEP, TABLES, Only
 from mnist_ray.space.hyperparameters import kind_of
 from mnist_ray.space.space import Cell, Space, StoppingRule
 from mnist_ray.stats.sequential import precision
+from mnist_ray.stats.skewness import FEWEST_WITH_A_SHAPE, looks_left_skewed
 from mnist_ray.stats.summary import summarize
 
 Row = dict[str, Any]
@@ -146,6 +147,7 @@ def _report_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
             "mean_train_seconds": _mean(r.costs.train_seconds for r in finished),
             "parameters": parameters[0] if parameters else None,
             **_spread_columns(finished, results.test_set),
+            "left_skewed": _left_skewed(finished),
             "selection": cell_results.selection,
             "device": cell_results.device,
         }
@@ -309,6 +311,13 @@ def _spread_columns(finished: Sequence[Record], test_set: TestSet | None) -> Row
         "excess_variance": spread.excess_variance,
         "test_set_sem": spread.test_set_sem,
     }
+
+
+def _left_skewed(finished: Sequence[Record]) -> bool | None:
+    graded = [record.test for record in finished if record.test]
+    if len(graded) < FEWEST_WITH_A_SHAPE:
+        return None
+    return looks_left_skewed([test.accuracy for test in graded], step=1 / graded[0].size)
 
 
 def _setting_columns(setting: RunEnvironment | None) -> Row:

@@ -132,6 +132,13 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
             "trials never shrink; null below two trials",
         ),
         Column(
+            "left_skewed",
+            _TRUTH,
+            "whether the accuracies look left-skewed, or some trials are far below the others, so "
+            "that the interval covers the mean less often than 95 % (see statistics.md); true for "
+            "1 % of normal samples too; null below four trials",
+        ),
+        Column(
             "fixed_trials",
             _WHOLE,
             "trials that replication of a fixed size would have needed for the same half-width; "

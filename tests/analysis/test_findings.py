@@ -130,3 +130,22 @@ def test_a_drop_of_defaults_is_not_taken_for_one_of_winners() -> None:
     both = {"variants": {"centered": {}, "shifted": {"shift": 4}}}
     sentences = sentences_of(made_up_search(SCORES, both))
     assert [s.split(":")[0] for s in sentences if "dropped" in s] == ["feed_forward (default)"]
+
+
+def test_trials_far_below_the_others_are_reported_with_the_lowest() -> None:
+    accuracies = {
+        ("feed_forward", "centered"): [0.96, 0.97, 0.965, 0.96, 0.62],
+        ("feed_forward", "shifted"): [0.87, 0.88, 0.86, 0.89, 0.875],
+        ("cnn", "centered"): [0.98, 0.985, 0.975, 0.98, 0.99],
+        ("cnn", "shifted"): [0.95, 0.96, 0.945, 0.955, 0.95],
+    }
+    sweep = made_up_sweep({"trials": 5}, accuracies=accuracies)
+    assert sweep.tables().report["left_skewed"].to_pylist() == [True, False, False, False]
+    (sentence,) = (each for each in sentences_of(sweep) if "far below" in each)
+    assert "feed_forward on centered digits (lowest 0.620)" in sentence
+    assert "cnn" not in sentence
+
+
+def test_below_four_trials_there_is_no_telling_whether_some_are_far_below() -> None:
+    sweep = made_up_sweep({"trials": 3}, accuracies=0.9)
+    assert sweep.tables().report["left_skewed"].to_pylist() == [None] * 4

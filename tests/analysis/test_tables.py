@@ -41,7 +41,7 @@ def test_report_columns_come_in_the_documented_order() -> None:
         *("trials", "failed", "mean_test_accuracy", "std_test_accuracy", "sem_test_accuracy"),
         *("ci95_low", "ci95_high", "min_test_accuracy", "max_test_accuracy"),
         *("mean_validation_accuracy", "mean_test_loss", "mean_train_seconds", "parameters"),
-        *("independent_error_std", "excess_variance", "test_set_sem", "device"),
+        *("independent_error_std", "excess_variance", "test_set_sem", "left_skewed", "device"),
     ]
 
 
