@@ -48,7 +48,7 @@ def find_inputs(name: str | None, *, data: str | None) -> SweepInputs:
     Raises:
         InputError: the space or the images can't be used.
     """
-    from mnist_ray.data.dataset import DatasetUnavailable
+    from mnist_ray.data.mnist import DatasetUnavailable
     from mnist_ray.space.space import load_space
 
     space = load_space(name or "notebook")

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from mnist_ray.data import dataset as data
+from mnist_ray.data.dataset import load_dataset
+from mnist_ray.data.mnist import find_cached_mnist
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.run import cluster, packages
@@ -160,12 +161,12 @@ def mnist(path: str | None) -> str:
     if given:
         source = "--data" if path else "MNIST_RAY_DATA"
         try:
-            dataset = data.load_dataset("mnist", data=given)
+            dataset = load_dataset("mnist", data=given)
         except InputError as error:
             raise Unfit(f"{source}: {error}") from error
         images = len(dataset.train_images) + len(dataset.test_images)
         return f"{given} ({source}): {images} images"
-    cached = data.find_cached_mnist()
+    cached = find_cached_mnist()
     if cached is not None:
         return f"MNIST in Keras' cache: {cached}"
     raise NotApplicable(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.data.dataset import place
+from mnist_ray.data.placement import place
 
 _CHUNK_BYTES = 8 << 20
 """Bytes of images in one chunk: enough that the cost of a call is negligible, and so few that the

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.data.dataset import Dataset, draw_offsets
+from mnist_ray.data.dataset import Dataset
+from mnist_ray.data.placement import draw_offsets
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Costs, Epoch, Evaluation
 from mnist_ray.plan.seeds import evaluation_generator, trial_seeds

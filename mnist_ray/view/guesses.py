@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ray.analysis.sweep_results import CellResults
-from mnist_ray.data.dataset import draw_offsets, place
+from mnist_ray.data.placement import draw_offsets, place
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.plan.seeds import evaluation_generator
 from mnist_ray.view.labels import Parts, label

@@ -17,8 +17,9 @@ from running import (
 )
 
 import mnist_ray
-from mnist_ray.data.dataset import draw_offsets, load_dataset
-from mnist_ray.data.dataset import place as place_images
+from mnist_ray.data.dataset import load_dataset
+from mnist_ray.data.placement import draw_offsets
+from mnist_ray.data.placement import place as place_images
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Status
 from mnist_ray.ledger.results_folder import ResultsFolder

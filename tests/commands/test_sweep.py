@@ -1,11 +1,10 @@
 """The command before anything runs: help, what it refuses, and what a dry run says."""
 
-import pickle
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -263,42 +262,14 @@ def without_network(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 # --- Images ----------------------------------------------------------------------------------
 
 
-def save(path: Path, **changes: object) -> None:
-    """Sound arrays with Keras' keys, but for the changes; None leaves a key away."""
-    images, labels = np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 0, 1])
-    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels, **changes}
-    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
-
-
-def save_truncated(path: Path) -> None:
-    save(path)
-    path.write_bytes(path.read_bytes()[:2000])
-
-
-BAD_IMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "missing": (lambda path: None, ["no "]),
-    "truncated": (save_truncated, ["damaged"]),
-    "no_npz": (lambda path: path.write_text("hello"), [".npz"]),
-    "lacks_a_key": (lambda path: save(path, y_test=None), ["y_test"]),
-    "of_different_length": (
-        lambda path: save(path, y_train=np.array([0, 1])),
-        ["2 labels for 4 images"],
-    ),
-    "pickled": (lambda path: path.write_bytes(pickle.dumps({"x_train": 1})), ["pickle"]),
-    "with_pickled_objects": (
-        lambda path: save(path, x_train=np.array([{}, {}, {}, {}], dtype=object)),
-        ["x_train"],
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD_IMAGES)
-def test_images_that_can_not_be_read_are_refused(place: Place, case: str) -> None:
-    make, parts = BAD_IMAGES[case]
-    make(place.folder / "bad.npz")
+# What else can be amiss with images is tested in tests/data.
+def test_images_that_can_not_be_read_are_refused(place: Place) -> None:
+    whole = (place.folder / "small.npz").read_bytes()
+    (place.folder / "bad.npz").write_bytes(whole[: len(whole) // 2])
     message = refusal(place, "notebook", "--data", "bad.npz")
-    for part in ["bad.npz", *parts]:
-        assert part in message
+    assert (
+        "bad.npz: not an .npz file; it begins as one, but its end is missing or damaged" in message
+    )
 
 
 def test_images_that_a_variable_names_are_looked_at_likewise(place: Place) -> None:

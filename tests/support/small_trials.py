@@ -10,7 +10,8 @@ import numpy as np
 from made_up import made_up_space
 from numpy.typing import NDArray
 
-from mnist_ray.data.dataset import Dataset, draw_offsets, place
+from mnist_ray.data.dataset import Dataset
+from mnist_ray.data.placement import draw_offsets, place
 from mnist_ray.ledger.record import Epoch
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import trials_of

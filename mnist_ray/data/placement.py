@@ -1,0 +1,67 @@
+"""How an image lies on its canvas."""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from mnist_ray.data.array_files import Images
+from mnist_ray.errors import InputError
+
+
+def default_canvas(image_size: tuple[int, int], shift: int) -> int:
+    """Side, in pixels, of the smallest square on which an image can be shifted by `shift`."""
+    return max(image_size) + shift
+
+
+def draw_offsets(
+    image_size: tuple[int, int], count: int, *, shift: int, canvas: int, generator: Generator
+) -> NDArray[np.int64]:
+    """Draw for each image one of its (shift + 1)² places around the centre, all equally likely.
+
+    Along each axis the first offset is `(canvas - size - shift) // 2` and the last is `shift` more.
+    The draws depend on `generator`, `count` and `shift` alone: images of another size, or on
+    another canvas, are shifted by the same amounts.
+
+    Args:
+        image_size: Height and width of an image, in pixels.
+        count: Number of images, n.
+        shift: Distance in pixels from the first place to the last, along each axis; 0 centres.
+        canvas: Side of the square that the images are placed on, in pixels.
+        generator: Source of the draws.
+
+    Returns:
+        int64 [n, 2]: the pixels above and to the left of each image.
+
+    Raises:
+        InputError: The canvas cannot hold the shifted images, or `shift` is negative.
+    """
+    smallest = default_canvas(image_size, shift)
+    if shift < 0 or canvas < smallest:
+        height, width = image_size
+        raise InputError(
+            f"shift {shift} on canvas {canvas}: images of {height}x{width} pixels need a shift of "
+            f"at least 0 and a canvas of at least {smallest}. Leave `canvas` out to have that."
+        )
+    first = [(canvas - size - shift) // 2 for size in image_size]
+    return generator.integers(0, shift + 1, size=(count, 2)) + first
+
+
+def place(images: Images, offsets: NDArray[np.int64], *, canvas: int) -> Images:
+    """Put each image on a black square canvas.
+
+    Args:
+        images: uint8 [n, height, width].
+        offsets: int64 [n, 2], as `draw_offsets` gives them.
+        canvas: Side of the canvas, in pixels.
+
+    Returns:
+        uint8 [n, canvas, canvas]; `images` itself where they fill the canvas.
+    """
+    count, height, width = images.shape
+    if height == width == canvas:
+        return images
+    placed = np.zeros((count, canvas, canvas), np.uint8)
+    windows = sliding_window_view(placed, (height, width), axis=(1, 2), writeable=True)
+    windows[np.arange(count), *offsets.T] = images
+    return placed
