@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib
 import os
 import sys
 import tempfile
@@ -143,10 +142,14 @@ def _load_model(folder: ResultsFolder, file: str, cell: "Cell") -> Any:
     with _silent_stderr():
         import keras
 
+    from mnist_ray.space.custom_code import modules_of
+    from mnist_ray.train import custom_modules
+
     if ":" in cell.builder:
         # Layers of the user's own are known to Keras once their module is imported.
-        with contextlib.suppress(ImportError):
-            importlib.import_module(cell.builder.partition(":")[0])
+        with contextlib.suppress(ImportError, InputError):
+            modules = modules_of(cell.builder, Path.cwd())
+            custom_modules.execute(cell.builder.partition(":")[0], modules)
     with tempfile.TemporaryDirectory() as copy:
         path = Path(copy) / "model.keras"
         path.write_bytes(folder.read(file))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mnist_ray.plan.resources import Limits
     from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.trackers import Tracker
+    from mnist_ray.space.custom_code import Code
     from mnist_ray.space.space import Space
     from mnist_ray.view.sweep_result import SweepResult
     from mnist_ray.view.terminal import Terminal
@@ -232,12 +233,13 @@ def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
     from mnist_ray.plan.planner import Planner
     from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.cluster import find_address
-    from mnist_ray.space.custom_code import source_digests
+    from mnist_ray.space.custom_code import source_digests, user_code
     from mnist_ray.view.terminal import Terminal
 
     address = find_address(options.address)
     space = sources.space
-    dataset_info = DatasetInfo.of(sources.dataset, sources=source_digests(space))
+    code = user_code(space)
+    dataset_info = DatasetInfo.of(sources.dataset, sources=source_digests(code))
     folder = ResultsFolder.open(options.results, space.name)
     ledger, installed = Ledger(folder), Versions.installed()
     queue = TrialQueue(
@@ -248,7 +250,18 @@ def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
         is_outdated=lambda record: options.fresh and record.has_other_versions(installed),
     )
     terminal = Terminal(quiet=options.quiet)
-    return _Sweep(options, address, sources, space, dataset_info, folder, ledger, queue, terminal)
+    return _Sweep(
+        options=options,
+        address=address,
+        sources=sources,
+        space=space,
+        code=code,
+        dataset_info=dataset_info,
+        folder=folder,
+        ledger=ledger,
+        queue=queue,
+        terminal=terminal,
+    )
 
 
 def _import_what_follows() -> None:
@@ -266,6 +279,7 @@ class _Sweep:
     address: str | None
     sources: "SweepInputs"
     space: "Space"
+    code: "Code"
     dataset_info: "DatasetInfo"
     folder: "ResultsFolder"
     ledger: "Ledger"
@@ -319,7 +333,7 @@ class _Sweep:
                     calibrate,
                     dataset_info=self.dataset_info,
                     threads=1,
-                    folder=self.space.code_folder,
+                    code=self.code,
                 ),
             )
         )
@@ -349,6 +363,7 @@ class _Sweep:
         check_missing(
             self.queue.plan.missing,
             space=self.space,
+            code=self.code,
             dataset_info=self.dataset_info,
             address=self.address,
             limits=self._limits(),
@@ -399,6 +414,7 @@ class _Sweep:
                     space=self.space,
                     dataset_info=self.dataset_info,
                     dataset=self.sources.dataset,
+                    code=self.code,
                     folder=self.folder,
                     ledger=self.ledger,
                     listener=progress,

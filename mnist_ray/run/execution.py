@@ -19,6 +19,7 @@ from mnist_ray.run import connection, runner
 from mnist_ray.run.early_stopping import StopEarly
 from mnist_ray.run.trackers import Tracker
 from mnist_ray.run.worker import SharedInputs
+from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Space
 
 _DOUBT = 10.0
@@ -35,6 +36,7 @@ def execute(
     space: Space,
     dataset_info: DatasetInfo,
     dataset: Dataset,
+    code: Code,
     folder: ResultsFolder,
     ledger: Ledger,
     listener: runner.Listener,
@@ -53,8 +55,7 @@ def execute(
     check_fit(allocator.requests(), nodes, is_cluster=is_cluster)
     context = SharedInputs(
         dataset=dataset,
-        # On a cluster the modules come with the code; what lies there may be another version.
-        folder=None if is_cluster else space.code_folder,
+        code=code,
         shifts=asked_shifts(space),
         checkpoint_seconds=_checkpoint_seconds(space, dataset_info, queue, folder, nodes),
         checkpoints=None if folder.is_local else folder.checkpoints(secrets.token_hex(4)),

@@ -11,6 +11,7 @@ from mnist_ray.plan.resources import Limits
 from mnist_ray.plan.trial import Trial
 from mnist_ray.run import connection
 from mnist_ray.run.cluster import check_reachable, check_same_versions
+from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Space
 from mnist_ray.train.builder_check import check_builders
 
@@ -19,6 +20,7 @@ def check_missing(
     missing: Sequence[Trial],
     *,
     space: Space,
+    code: Code,
     dataset_info: DatasetInfo,
     address: str | None,
     limits: Limits,
@@ -35,7 +37,7 @@ def check_missing(
     else:
         check_same_versions(check_reachable(address))
     cells = {trial.cell_key: trial.cell for trial in missing}
-    check_builders(list(cells.values()), classes=dataset_info.classes, folder=space.code_folder)
+    check_builders(list(cells.values()), classes=dataset_info.classes, code=code)
 
 
 def expected_concurrency(

@@ -24,6 +24,7 @@ from mnist_ray.ledger.record import Record, RunEnvironment, Status, Versions
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
+from mnist_ray.space.custom_code import Code
 
 if TYPE_CHECKING:
     from mnist_ray.train.trial_run import TrialRun
@@ -37,7 +38,7 @@ class SharedInputs:
 
     Attributes:
         dataset: the images.
-        folder: where a user's own architecture is looked up.
+        code: the modules of the user's own architectures.
         shifts: test sets that every model is graded on, beside its variant's own.
         checkpoint_seconds: time between the checkpoints of a long trial; None for no checkpoints.
         checkpoints: where they go, if there are other nodes that must reach them.
@@ -45,7 +46,7 @@ class SharedInputs:
     """
 
     dataset: Dataset
-    folder: Path | None
+    code: Code
     shifts: tuple[int, ...]
     checkpoint_seconds: float | None
     checkpoints: ResultsFolder | None
@@ -151,7 +152,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             self._job.trial,
             self._context.dataset,
             compiled_models=self._compiled_models,
-            folder=self._context.folder,
+            code=self._context.code,
         )
         return self._run
 

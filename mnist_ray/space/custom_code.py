@@ -24,6 +24,9 @@ from mnist_ray.errors import InputError
 from mnist_ray.space.hyperparameters import BUILT_IN
 from mnist_ray.space.space import Space
 
+Code = Mapping[str, Mapping[str, "UserModule"]]
+"""For each of the user's own builders, the modules that it brings, by their dotted names."""
+
 _INSTALLED = {"site-packages", "dist-packages"}
 """Folders that hold installed packages, whichever environment they belong to."""
 _PROJECT = {"keras", "mnist_ray", "numpy", "ray", "tensorflow"}
@@ -63,15 +66,15 @@ def own_builders(space: Space) -> list[str]:
     return [builder for builder in builders if builder not in BUILT_IN]
 
 
-def user_code(space: Space) -> dict[str, dict[str, UserModule]]:
-    """For each of the user's own builders, the modules that it brings, by their dotted names.
+def user_code(space: Space) -> Code:
+    """The modules of all the user's own builders.
 
     A package without an `__init__.py` is not among them, only the modules in it that are imported.
 
     Raises:
         InputError: a builder's module is not found.
     """
-    return {builder: _modules(builder, space.code_folder) for builder in own_builders(space)}
+    return {builder: modules_of(builder, space.code_folder) for builder in own_builders(space)}
 
 
 def source_digest(modules: Mapping[str, UserModule]) -> str:
@@ -80,13 +83,9 @@ def source_digest(modules: Mapping[str, UserModule]) -> str:
     return hashlib.sha256(json.dumps(meanings, sort_keys=True).encode()).hexdigest()
 
 
-def source_digests(space: Space) -> dict[str, str]:
-    """For each of the user's own builders, the digest of all modules that it brings.
-
-    Raises:
-        InputError: a builder's module is not found.
-    """
-    return {builder: source_digest(modules) for builder, modules in user_code(space).items()}
+def source_digests(code: Code) -> dict[str, str]:
+    """For each of the user's own builders, the digest of all modules that it brings."""
+    return {builder: source_digest(modules) for builder, modules in code.items()}
 
 
 def modules_to_ship(space: Space) -> list[Path]:
@@ -116,8 +115,13 @@ def module_file(builder: str, folder: Path | None) -> Path:
     return file
 
 
-def _modules(builder: str, folder: Path | None) -> dict[str, UserModule]:
-    module_file(builder, folder)  # refuses a module that is not there
+def modules_of(builder: str, folder: Path | None) -> dict[str, UserModule]:
+    """The modules that a builder brings, by their dotted names, looked up in `folder` first.
+
+    Raises:
+        InputError: the builder's module is not found.
+    """
+    module_file(builder, folder)
     own_top = builder.partition(":")[0].partition(".")[0]
     found: dict[str, UserModule] = {}
     wanted = [builder.partition(":")[0]]
@@ -128,13 +132,17 @@ def _modules(builder: str, folder: Path | None) -> dict[str, UserModule]:
             continue
         seen.add(name)
         for inner, file in _files(name, folder).items():
-            if inner not in found and _is_users(inner, file, own_top):
+            if inner not in found and is_users(inner, file, own_top):
                 found[inner] = UserModule(file, file.read_bytes())
                 wanted += _imported_names(inner, found[inner])
     return found
 
 
-def _is_users(name: str, file: Path, own_top: str) -> bool:
+def is_users(name: str, file: Path, own_top: str = "") -> bool:
+    """Whether a module is the user's: not Python's, an installed package's, or this project's.
+
+    The builder's own package, `own_top`, is the user's wherever it lies.
+    """
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in _PROJECT:
         return False  # One of that name would hide the real one from all that a worker imports.

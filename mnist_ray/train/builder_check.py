@@ -1,18 +1,18 @@
 """Architectures of the user's own, checked in a child process before a sweep starts."""
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from mnist_ray.errors import InputError
+from mnist_ray.space.custom_code import Code
 from mnist_ray.space.hyperparameters import BUILT_IN
 from mnist_ray.space.space import Cell
 
 
-def check_builders(cells: Sequence[Cell], *, classes: int, folder: Path | None) -> None:
+def check_builders(cells: Sequence[Cell], *, classes: int, code: Code) -> None:
     """Build the model of each cell with an architecture of the user's own, in a child process.
 
     Raises:
@@ -21,23 +21,15 @@ def check_builders(cells: Sequence[Cell], *, classes: int, folder: Path | None) 
     own = [cell for cell in cells if cell.builder not in BUILT_IN]
     if not own:
         return
-    request = {
-        "folder": str(folder) if folder else None,
-        "classes": classes,
-        "models": [
-            {"builder": c.builder, "hyperparameters": c.hyperparameters, "canvas": c.canvas}
-            for c in own
-        ],
-    }
     done = subprocess.run(
         [sys.executable, "-m", "mnist_ray.train.builder_check"],
-        input=json.dumps(request),
+        input=pickle.dumps((own, classes, code)),
         capture_output=True,
-        text=True,
         check=False,
     )
     if done.returncode or not done.stdout:
-        last_words = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        errors = done.stderr.decode(errors="replace")
+        last_words = errors.strip().splitlines()[-1:] or ["no message"]
         raise InputError(
             f"build: {own[0].builder}: the process that checked it ended with code "
             f"{done.returncode}: {last_words[0]}"
@@ -47,35 +39,33 @@ def check_builders(cells: Sequence[Cell], *, classes: int, folder: Path | None) 
         raise InputError(fault)
 
 
-def _first_fault(request: dict[str, Any]) -> str | None:
+def _first_fault(cells: Sequence[Cell], classes: int, code: Code) -> str | None:
     import numpy as np
 
     from mnist_ray.train import models
 
-    folder = Path(request["folder"]) if request["folder"] else None
-    for model in request["models"]:
-        canvas = model["canvas"]
-        images = np.zeros((2, canvas, canvas, 1), np.float32)
+    for cell in cells:
+        images = np.zeros((2, cell.canvas, cell.canvas, 1), np.float32)
         try:
             built = models.build(
-                model["builder"],
-                model["hyperparameters"],
+                cell.builder,
+                cell.hyperparameters,
                 input_shape=images.shape[1:],
-                classes=request["classes"],
-                folder=folder,
+                classes=classes,
+                modules=code.get(cell.builder),
             )
             output = np.asarray(built(images, training=False), np.float32)
         except InputError as error:
             return str(error)
         except Exception as error:
-            given = json.dumps(model["hyperparameters"])
+            given = json.dumps(cell.hyperparameters)
             return (
-                f"build: {model['builder']} failed with {type(error).__name__}: {error}. It was "
-                f"called as function(({canvas}, {canvas}, 1), {request['classes']}, **{given})."
+                f"build: {cell.builder} failed with {type(error).__name__}: {error}. It was "
+                f"called as function(({cell.canvas}, {cell.canvas}, 1), {classes}, **{given})."
             )
         if not (np.all(output >= 0) and np.allclose(output.sum(axis=-1), 1, atol=0.02)):
             return (
-                f"build: {model['builder']} gave a model whose outputs are no probabilities: for a "
+                f"build: {cell.builder} gave a model whose outputs are no probabilities: for a "
                 f"black image they are {output[0].tolist()}. They must be at least 0 and sum to 1: "
                 'end it with activation="softmax".'
             )
@@ -85,4 +75,4 @@ def _first_fault(request: dict[str, Any]) -> str | None:
 if __name__ == "__main__":
     # What the user's module prints, be it at the end, must not be taken for the answer.
     answer, sys.stdout = sys.stdout, sys.stderr
-    json.dump(_first_fault(json.load(sys.stdin)), answer)
+    json.dump(_first_fault(*pickle.load(sys.stdin.buffer)), answer)  # noqa: S301 (of our own parent)

@@ -7,10 +7,10 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Cell
 from mnist_ray.train.environment import WORKER_ENVIRONMENT
 
@@ -21,14 +21,14 @@ _BATCHES = 16
 
 
 def calibrate(
-    cells: Mapping[str, Cell], dataset_info: DatasetInfo, *, threads: int, folder: Path | None
+    cells: Mapping[str, Cell], dataset_info: DatasetInfo, *, threads: int, code: Code
 ) -> dict[str, float]:
     """What a trial of each cell would take here, in seconds, by the same keys.
 
     A child process trains each for a few batches, with as many threads as a trial has. Cells that
     it fails on are left out.
     """
-    request = pickle.dumps((dict(cells), dataset_info, threads, folder))
+    request = pickle.dumps((dict(cells), dataset_info, threads, code))
     done = subprocess.run(
         [sys.executable, "-m", "mnist_ray.train.calibration"],
         input=request,
@@ -43,7 +43,7 @@ def calibrate(
     return answer
 
 
-def _measure(cell: Cell, dataset_info: DatasetInfo, folder: Path | None) -> float:
+def _measure(cell: Cell, dataset_info: DatasetInfo, code: Code) -> float:
     """Seconds of a whole trial, from a few batches of noise."""
     from mnist_ray.plan.trial import Trial
     from mnist_ray.train.compiled_model import CompiledModelCache
@@ -53,10 +53,10 @@ def _measure(cell: Cell, dataset_info: DatasetInfo, folder: Path | None) -> floa
     compiled_models = CompiledModelCache()
     dataset = _noise(dataset_info, min(batch * _BATCHES, dataset_info.train_images))
     trial = Trial(cell, 0, 0, dataset.fingerprint)
-    warm = TrialRun(trial, dataset, compiled_models=compiled_models, folder=folder)
+    warm = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
     warm.train_epoch()
     warm.evaluate(cell.shift)
-    run = TrialRun(trial, dataset, compiled_models=compiled_models, folder=folder)
+    run = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
     run.train_epoch()
     validated = run.costs.evaluate_seconds or 0.0
     run.evaluate(cell.shift)
@@ -89,7 +89,7 @@ def _noise(dataset_info: DatasetInfo, count: int) -> "Dataset":
 
 
 def _main() -> None:
-    cells, dataset_info, threads, folder = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
+    cells, dataset_info, threads, code = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
     # What a user's own code prints must not get into the answer.
     answer, sys.stdout = sys.stdout.buffer, sys.stderr
     from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
@@ -99,7 +99,7 @@ def _main() -> None:
     for key, cell in cells.items():
         # What is wrong with a cell is told when its trials run.
         with contextlib.suppress(Exception):
-            measured[key] = _measure(cell, dataset_info, folder)
+            measured[key] = _measure(cell, dataset_info, code)
     pickle.dump(measured, answer)
     answer.flush()
 

@@ -16,7 +16,6 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -25,8 +24,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Classes
+from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Cell
-from mnist_ray.train import graph_state, models
+from mnist_ray.train import graph_state, keras_settings, models
 from mnist_ray.train.memory import give_back_memory
 from mnist_ray.train.optimizers import LossScale, optimizer_for
 from mnist_ray.train.placed_images import PlacedImages
@@ -46,8 +46,8 @@ class CompiledModel:
         model: the Keras model that is trained.
     """
 
-    def __init__(self, cell: Cell, *, classes: int, seed: int, folder: Path | None) -> None:
-        self._cell, self._classes, self._folder = cell, classes, folder
+    def __init__(self, cell: Cell, *, classes: int, seed: int, code: Code) -> None:
+        self._cell, self._classes, self._code = cell, classes, code
         self._seed(seed)
         self.model = self._build()
         self._optimizer = optimizer_for(cell.training.optimizer, self.model)
@@ -145,6 +145,7 @@ class CompiledModel:
         compiled: half of a short trial.
         """
         if self._is_custom:
+            keras.utils.clear_session(free_memory=False)
             keras.utils.set_random_seed(seed)
         else:
             random.seed(seed)
@@ -163,7 +164,7 @@ class CompiledModel:
                 self._cell.hyperparameters,
                 input_shape=(self._cell.canvas, self._cell.canvas, 1),
                 classes=self._classes,
-                folder=self._folder,
+                modules=self._code.get(self._cell.builder),
             )
 
     def _probabilities(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
@@ -237,15 +238,16 @@ class CompiledModelCache:
     def __init__(self) -> None:
         self._kept: dict[str, CompiledModel] = {}
 
-    def start(self, cell: Cell, *, classes: int, seed: int, folder: Path | None) -> CompiledModel:
+    def start(self, cell: Cell, *, classes: int, seed: int, code: Code) -> CompiledModel:
         """A compiled model of `cell` with new weights, drawn with `seed`."""
+        keras_settings.reset()
         name = self._name(cell, classes)
         compiled_model = self._kept.pop(name, None)
         if compiled_model:
             compiled_model.restart(seed)
         else:
             self._make_room()
-            compiled_model = CompiledModel(cell, classes=classes, seed=seed, folder=folder)
+            compiled_model = CompiledModel(cell, classes=classes, seed=seed, code=code)
         if cell.builder in models.BUILT_IN:  # A custom one may give another graph each time.
             self._kept[name] = compiled_model
         return compiled_model

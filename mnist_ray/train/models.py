@@ -4,16 +4,15 @@ Every model takes float32 images in [0, 1], of shape (batch, height, width, 1), 
 probabilities, of shape (batch, classes).
 """
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers
 
 from mnist_ray.errors import InputError
+from mnist_ray.space.custom_code import UserModule
+from mnist_ray.train import custom_modules
 
 InputShape = tuple[int, int, int]
 
@@ -74,7 +73,7 @@ def build(
     *,
     input_shape: InputShape,
     classes: int,
-    folder: Path | None = None,
+    modules: Mapping[str, UserModule] | None = None,
 ) -> keras.Model:
     """A fresh model of the architecture `builder`.
 
@@ -84,7 +83,7 @@ def build(
         hyperparameters: keyword arguments of the builder.
         input_shape: height, width and 1.
         classes: number of classes.
-        folder: where a user's module is looked up before `sys.path`.
+        modules: for a user's own, the modules that it brings, which are executed anew.
 
     Raises:
         InputError: a user's own architecture can't be imported or built, or does not give
@@ -92,22 +91,21 @@ def build(
     """
     if builder in BUILT_IN:
         return BUILT_IN[builder](input_shape, classes, **hyperparameters)
-    function = _own_builder(builder, folder)
+    function = _own_builder(builder, modules or {})
     model = function(input_shape, classes, **hyperparameters)
     _check_own_model(builder, model, input_shape=input_shape, classes=classes)
     return model
 
 
-def _own_builder(builder: str, folder: Path | None) -> Callable[..., keras.Model]:
+def _own_builder(builder: str, modules: Mapping[str, UserModule]) -> Callable[..., keras.Model]:
     module_name, _, function_name = builder.partition(":")
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
     try:
-        module = importlib.import_module(module_name)
+        module = custom_modules.execute(module_name, modules)
     except Exception as error:
+        place = modules[module_name].file if module_name in modules else "sys.path"
         raise InputError(
-            f"build: {builder}: the module {module_name!r} can't be imported "
-            f"({type(error).__name__}: {error}). It is looked up in {folder}, then on sys.path."
+            f"build: {builder}: the module {module_name!r} can't be imported from {place} "
+            f"({type(error).__name__}: {error})."
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -18,6 +18,7 @@ from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Costs, Epoch, Evaluation
 from mnist_ray.plan.seeds import evaluation_generator, trial_seeds
 from mnist_ray.plan.trial import Trial
+from mnist_ray.space.custom_code import Code
 from mnist_ray.train.compiled_model import CompiledModelCache
 from mnist_ray.train.memory import give_back_memory, peak_memory, reset_peak_memory
 from mnist_ray.train.placed_images import PlacedImages
@@ -52,7 +53,7 @@ class TrialRun:
         dataset: Dataset,
         *,
         compiled_models: CompiledModelCache,
-        folder: Path | None = None,
+        code: Code | None = None,
     ) -> None:
         """Draw placements and weights.
 
@@ -60,7 +61,7 @@ class TrialRun:
             trial: what to run.
             dataset: the images.
             compiled_models: this process' compiled models.
-            folder: where a user's own architecture is looked up.
+            code: the modules of the user's own architectures.
         """
         reset_peak_memory()
         begin = time.perf_counter()
@@ -70,7 +71,7 @@ class TrialRun:
         self._dataset = dataset
         self._placed_images = self._train_images()
         self._compiled_model = compiled_models.start(
-            trial.cell, classes=dataset.classes, seed=self._seeds.weights, folder=folder
+            trial.cell, classes=dataset.classes, seed=self._seeds.weights, code=code or {}
         )
         self._train_seconds = self._evaluate_seconds = 0.0
         self._setup_seconds = time.perf_counter() - begin

@@ -15,6 +15,7 @@ from mnist_ray.plan.costs import memory_bytes
 from mnist_ray.plan.forecast import START_UP_SECONDS, Forecast, forecast
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
+from mnist_ray.space.custom_code import modules_of
 from mnist_ray.space.space import Cell, Space
 from mnist_ray.train.calibration import calibrate
 
@@ -41,7 +42,7 @@ def expected(
         records=records,
         concurrency=concurrency,
         hourly_cost=hourly_cost,
-        calibrate=partial(calibrate, dataset_info=DATASET_INFO, threads=1, folder=None),
+        calibrate=partial(calibrate, dataset_info=DATASET_INFO, threads=1, code={}),
     )
 
 
@@ -179,7 +180,9 @@ def test_a_few_batches_tell_what_a_trial_takes(tmp_path: Path) -> None:
     cells: dict[str, Cell] = {
         cell.architecture: cell for cell in space.cells(DATASET_INFO.image_size)
     }
-    measured = calibrate(cells, DATASET_INFO, threads=1, folder=tmp_path)
+    builders = [cell.builder for cell in cells.values() if ":" in cell.builder]
+    code = {builder: modules_of(builder, tmp_path) for builder in builders}
+    measured = calibrate(cells, DATASET_INFO, threads=1, code=code)
     assert set(measured) == {"feed_forward", "mine"}  # what fails is left out
     assert all(0 < seconds < 60 for seconds in measured.values())
 

@@ -15,6 +15,7 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.run.worker import SharedInputs, TrialJob, TrialWorker
+from mnist_ray.space.custom_code import modules_of
 from mnist_ray.space.hyperparameters import Training
 from mnist_ray.space.space import Cell
 
@@ -49,7 +50,7 @@ def context(dataset: Dataset) -> SharedInputs:
     """Of a trial that is never checkpointed."""
     return SharedInputs(
         dataset=dataset,
-        folder=None,
+        code={},
         shifts=(),
         checkpoint_seconds=None,
         checkpoints=None,
@@ -160,8 +161,9 @@ def test_a_trial_whose_random_state_no_checkpoint_can_hold_is_never_checkpointed
     context: SharedInputs, tmp_path: Path
 ) -> None:
     (tmp_path / "noisy_worker.py").write_text(NOISY)
+    code = {"noisy_worker:build": modules_of("noisy_worker:build", tmp_path)}
     noisy = replace(CELL, builder="noisy_worker:build", hyperparameters={})
-    there = replace(context, folder=tmp_path, checkpoint_seconds=0.0)
+    there = replace(context, code=code, checkpoint_seconds=0.0)
     assert worker_for(there, cell=noisy).train()[DONE]
 
 

@@ -68,7 +68,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def digest_at(folder: Path, builder: str = "mine:build") -> str:
-    return source_digests(space_at(folder, builder))[builder]
+    return source_digests(user_code(space_at(folder, builder)))[builder]
 
 
 MINE = {
@@ -94,11 +94,11 @@ def test_sources_of_own_architectures_are_hashed_and_others_not(tmp_path: Path) 
     space = space_at(tmp_path, "mine:build")
     assert own_builders(space) == ["mine:build"]
     assert space.code_folder == tmp_path
-    expected = source_digests(space)
+    expected = source_digests(user_code(space))
     assert list(expected) == ["mine:build"]
-    assert source_digests(space) == expected
+    assert source_digests(user_code(space)) == expected
     (tmp_path / "mine.py").write_text(MINE["mine.py"] + "x = 1")
-    assert source_digests(space) != expected
+    assert source_digests(user_code(space)) != expected
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_an_edit_of_any_other_module_changes_nothing(tmp_path: Path, edited: str
     write(tmp_path, MINE)
     builders = ["importing:build", "package.nets:build", "open_package.net:build"]
     space = space_at(tmp_path, *builders)
-    before = source_digests(space)
+    before = source_digests(user_code(space))
     (tmp_path / edited).write_text(MINE[edited] + "EDITED = True\n")
-    assert source_digests(space) == before
+    assert source_digests(user_code(space)) == before
 
 
 def test_comments_layout_and_docstrings_change_nothing_and_all_else_does(tmp_path: Path) -> None:
@@ -239,4 +239,4 @@ def test_what_is_sent_to_other_machines_is_all_that_the_builders_need(tmp_path: 
 
 def test_built_in_architectures_need_nothing_sent() -> None:
     assert modules_to_ship(made_up_space()) == []
-    assert source_digests(made_up_space()) == {}
+    assert source_digests(user_code(made_up_space())) == {}

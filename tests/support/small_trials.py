@@ -17,7 +17,9 @@ from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import trials_of
 from mnist_ray.plan.seeds import trial_seeds
 from mnist_ray.plan.trial import Trial
+from mnist_ray.space.custom_code import modules_of
 from mnist_ray.space.space import Cell
+from mnist_ray.train import models
 from mnist_ray.train.compiled_model import CompiledModelCache
 from mnist_ray.train.trial_run import TrialRun
 
@@ -70,6 +72,20 @@ def trial_of(
     return trials_of(space, cell, DatasetInfo.of(dataset, sources={}), index + 1)[index]
 
 
+def started(
+    trial: Trial,
+    compiled_models: CompiledModelCache | None = None,
+    *,
+    dataset: Dataset = IMAGES,
+    folder: Path | None = None,
+) -> TrialRun:
+    """The trial as it begins; a custom architecture's modules lie in `folder`."""
+    builder = trial.cell.builder
+    code = {} if builder in models.BUILT_IN else {builder: modules_of(builder, folder)}
+    cache = compiled_models or CompiledModelCache()
+    return TrialRun(trial, dataset, compiled_models=cache, code=code)
+
+
 def run(
     trial: Trial,
     compiled_models: CompiledModelCache | None = None,
@@ -78,9 +94,7 @@ def run(
     folder: Path | None = None,
 ) -> TrialRun:
     """The trial, trained to its end."""
-    under_way = TrialRun(
-        trial, dataset, compiled_models=compiled_models or CompiledModelCache(), folder=folder
-    )
+    under_way = started(trial, compiled_models, dataset=dataset, folder=folder)
     while not under_way.is_trained:
         under_way.train_epoch()
     return under_way

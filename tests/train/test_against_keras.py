@@ -24,6 +24,7 @@ from mnist_ray.data.dataset import Dataset
 from mnist_ray.ledger.record import Epoch
 from mnist_ray.plan.seeds import trial_seeds
 from mnist_ray.plan.trial import Trial
+from mnist_ray.space.custom_code import modules_of
 from mnist_ray.train import models
 from mnist_ray.train.compiled_model import CompiledModelCache
 from mnist_ray.train.trial_run import TrialRun
@@ -43,7 +44,7 @@ def plain_keras(
         cell.hyperparameters,
         input_shape=(cell.canvas, cell.canvas, 1),
         classes=dataset.classes,
-        folder=folder,
+        modules=modules_of(cell.builder, folder) if folder else None,
     )
     optimizer = keras.optimizers.get(training.optimizer)
     optimizer.learning_rate = training.learning_rate

@@ -4,6 +4,7 @@ import pytest
 from made_up import made_up_space
 
 from mnist_ray.errors import InputError
+from mnist_ray.space.custom_code import modules_of
 from mnist_ray.space.space import Cell
 from mnist_ray.train.builder_check import check_builders
 
@@ -42,13 +43,15 @@ def cells_of(folder: Path, *builders: str) -> list[Cell]:
 
 
 def test_built_in_architectures_need_no_check(tmp_path: Path) -> None:
-    check_builders(cells_of(tmp_path), classes=10, folder=tmp_path)
+    check_builders(cells_of(tmp_path), classes=10, code={})
 
 
 def test_a_model_that_talks_is_accepted_and_one_without_probabilities_refused(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "mine_talking.py").write_text(SUBCLASSED)
-    cells = cells_of(tmp_path, "mine_talking:build", "mine_talking:without_softmax")
+    builders = ["mine_talking:build", "mine_talking:without_softmax"]
+    cells = cells_of(tmp_path, *builders)
+    code = {builder: modules_of(builder, tmp_path) for builder in builders}
     with pytest.raises(InputError, match=r"without_softmax gave .* no probabilities.*softmax"):
-        check_builders(cells, classes=10, folder=tmp_path)
+        check_builders(cells, classes=10, code=code)
