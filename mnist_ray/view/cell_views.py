@@ -50,8 +50,12 @@ class CellView:
 
     @property
     def presentation(self) -> tuple[str, str, int, int]:
-        """Equal where the test digits are the same."""
-        return self.results.sweep, self.cell.variant, self.cell.shift, self.cell.canvas
+        """Equal where the test digits are the same, in several sweeps, too."""
+        first = next(iter(self.results.records), None)
+        digits = (
+            f"{first.identity['data']} {first.identity['seed']}" if first else self.results.sweep
+        )
+        return digits, self.cell.variant, self.cell.shift, self.cell.canvas
 
     def setting(self, name: str) -> str:
         """The value of a hyperparameter; empty where the cell has none."""
@@ -217,15 +221,15 @@ def by_presentation(views: Sequence[CellView]) -> list[list[CellView]]:
 
 def describe_presentation(view: CellView, views: Sequence[CellView]) -> str:
     """The presentation of `view` in words, which tell it from those of `views`."""
-    cell, sweep = view.cell, view.results.sweep
-    names = {each.presentation: (each.results.sweep, each.cell.variant) for each in views}
-    doubled = list(names.values()).count((sweep, cell.variant)) > 1
-    several = len({each.results.sweep for each in views}) > 1
-    return (
-        f"{cell.variant} digits"
-        + (f" (shift {cell.shift}, canvas {cell.canvas})" if doubled else "")
-        + (f", {sweep}" if several else "")
-    )
+    _, variant, shift, canvas = view.presentation
+    alike = {each.presentation for each in views if each.cell.variant == variant}
+    words = f"{variant} digits"
+    if len({(shift, canvas) for _, _, shift, canvas in alike}) > 1:
+        words += f" (shift {shift}, canvas {canvas})"
+    if len({digits for digits, *_ in alike}) > 1:
+        same = [each.results.sweep for each in views if each.presentation == view.presentation]
+        words += f", {' and '.join(dict.fromkeys(same))}"
+    return words
 
 
 def label_comparisons(tables: Tables, views: Sequence[CellView]) -> list[tuple[str, Row]]:

@@ -31,14 +31,18 @@ def counted(count: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the two largest units that matter: `48 s`, `12 min 03 s`, `3 h 05 min`."""
+    """In units that matter: `48 s`, `2 min 03 s`, `48 min`, `3 h 05 min`, `48 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    if whole < 3600:
+    if whole < 600:
         return f"{whole // 60} min {whole % 60:02} s"
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 600:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{round(seconds / 3600)} h"
 
 
 def first_letter(text: str) -> str:

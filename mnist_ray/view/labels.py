@@ -1,7 +1,7 @@
 """Short names that tell each cell of a report, and each comparison, from all others."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -41,12 +41,15 @@ def label(parts: Parts, *, variant: bool = True) -> str:
 
 def pair_label(a: Parts, b: Parts) -> str:
     """What two cells share, and what is subtracted from what: `cnn: centered - shifted`."""
-    shared = " · ".join(text for kind, text in a.items() if b.get(kind) == text)
-    return f"{shared}: {' · '.join(_without(a, b))} {MINUS} {' · '.join(_without(b, a))}"
-
-
-def _without(parts: Parts, other: Parts) -> Iterator[str]:
-    return (text for kind, text in parts.items() if other.get(kind) != text)
+    shared = [text for kind, text in a.items() if b.get(kind) == text]
+    of_a = [text for kind, text in a.items() if b.get(kind) != text]
+    of_b = [
+        # A hyperparameter is named once: `dropout=0.3 - 0.5`.
+        text.removeprefix(f"{kind}=") if kind in a else text
+        for kind, text in b.items()
+        if a.get(kind) != text
+    ]
+    return f"{' · '.join(shared)}: {' · '.join(of_a)} {MINUS} {' · '.join(of_b)}"
 
 
 def varying_hyperparameters(cells: Sequence[CellResults]) -> list[str]:

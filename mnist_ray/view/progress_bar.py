@@ -8,17 +8,20 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from mnist_ray.view.formats import duration
 
 
 class Bar(Protocol):
     """Shows how much is done, how long it took, and how long the rest will take."""
 
     def start(self, text: str) -> None:
-        """Show it; until the first step it is only known that something goes on."""
+        """Show it; until the first step all that is known is that work has begun."""
 
     def step(self, amount: float, *, total: float, text: str) -> None:
-        """`amount` more of `total` is done; `text` counts it for people."""
+        """`amount` more of `total` is done; `text` says how much, for people."""
 
     def stop(self) -> None:
         """Nothing more will come."""
@@ -47,10 +50,7 @@ class TerminalBar:
         self._bar = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            TextColumn("elapsed,"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            _TimesColumn(),
             console=console,
             transient=True,
             expand=True,
@@ -71,6 +71,12 @@ class TerminalBar:
     def stop(self) -> None:
         """Take it away."""
         self._bar.stop()
+
+
+class _TimesColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        left = None if task.finished else task.time_remaining
+        return Text(_times(task.elapsed or 0.0, left))
 
 
 class NotebookBar:
@@ -111,15 +117,13 @@ class NotebookBar:
         """What is shown where there is no HTML."""
         elapsed = self._clock() - self._begin
         share = self._share
-        left = f", {_duration(elapsed / share - elapsed)} left" if 0 < share < 1 else ""
-        return f"{self._text}, {_duration(elapsed)} elapsed{left}"
+        left = elapsed / share - elapsed if 0 < share < 1 else None
+        return f"{self._text}, {_times(elapsed, left)}"
 
     @property
     def _share(self) -> float:
         return min(self._done / self._total, 1.0) if self._total else 0.0
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+def _times(elapsed: float, left: float | None) -> str:
+    return f"{duration(elapsed)} elapsed" + ("" if left is None else f", {duration(left)} left")

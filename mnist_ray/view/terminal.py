@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mnist_ray.analysis.settings import varying_by_family
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import Forecast
@@ -17,6 +18,7 @@ from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
+from mnist_ray.view.formats import duration, has_no_spread
 from mnist_ray.view.progress_bar import bar_for, ignore_missing_widgets
 
 Row = Mapping[str, Any]
@@ -102,7 +104,7 @@ class Terminal:
         self.tell(sentences)
 
     def failures(self, records: Sequence[Record], *, folder: str) -> None:
-        """Every failed trial with its message, and how to see more; told even when quiet."""
+        """Every failed trial with its message, and how to see more; printed even when quiet."""
         for record in records:
             self._console.print(escape(_line(record)), style="red", soft_wrap=True)
         if records:
@@ -118,23 +120,16 @@ class Terminal:
 
 def _forecast_lines(expected: Forecast) -> list[str]:
     if not expected.concurrency:
-        return ["Nothing is missing: only the report would be made anew."]
+        return ["Nothing is missing: only the report would be made again."]
     at_least = "at least " if expected.is_open else ""
     lines = [
-        f"About {at_least}{_duration(expected.wall_seconds)}, {expected.concurrency} trials at a "
+        f"About {at_least}{duration(expected.wall_seconds)}, {expected.concurrency} trials at a "
         f"time, up to {expected.peak_memory_bytes / 1e9:.1f} GB of memory "
         f"(from {expected.basis})."
     ]
     if expected.price is not None:
         lines.append(f"About {at_least}{expected.price:.2f} at the given hourly cost.")
     return lines
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def means(cells: Sequence[Row]) -> Table:
@@ -160,23 +155,17 @@ def _varying(cells: Sequence[Row]) -> list[str]:
 
     After a search it is whether they are its winner or the default.
     """
-    if any(cell.get("selection") for cell in cells):
-        return ["selection", *_differing(cells, ["device"])]
+    columns = list(cells[0])
+    searched = any(cell.get("selection") for cell in cells)
+    settings = [] if searched else columns[: columns.index("trials")]
     fixed = {"dataset", "architecture", "variant"}
-    columns = list(cells[0])[: list(cells[0]).index("trials")] if cells else []
-    return _differing(cells, [name for name in [*columns, "device"] if name not in fixed])
-
-
-def _differing(cells: Sequence[Row], names: Iterable[str]) -> list[str]:
-    """Those of `names` that differ within an architecture and variant."""
-    families: dict[tuple[str, str], list[Row]] = {}
-    for cell in cells:
-        families.setdefault((cell["architecture"], cell["variant"]), []).append(cell)
-    return [
-        name
-        for name in names
-        if any(len({_text(c[name]) for c in family}) > 1 for family in families.values())
-    ]
+    names = [name for name in (*settings, "device") if name not in fixed]
+    families = varying_by_family(
+        ((cell["architecture"], cell["variant"]), {name: cell[name] for name in names})
+        for cell in cells
+    )
+    found = {name for varying in families.values() for name in varying}
+    return [*(["selection"] if searched else []), *(name for name in names if name in found)]
 
 
 def _text(value: object) -> str:
@@ -184,21 +173,22 @@ def _text(value: object) -> str:
 
 
 def _mean(cell: Row) -> str:
-    if not cell["trials"]:
-        mean = "-"
-    elif cell["std_test_accuracy"] is None:
-        mean = f"{cell['mean_test_accuracy']:.4f}"
-    else:
-        mean = f"{cell['mean_test_accuracy']:.4f} ± {cell['std_test_accuracy']:.4f}"
-    failed = f", {cell['failed']} failed" if cell["failed"] else ""
-    return f"{mean} ({cell['trials']}{failed})"
+    n, failed = cell["trials"], f", {cell['failed']} failed" if cell["failed"] else ""
+    if not n:
+        return f"- (0{failed})"
+    mean = f"{cell['mean_test_accuracy']:.4f}"
+    if has_no_spread(cell, n):
+        return f"{mean}, no spread seen in n = {n}{failed}"
+    if cell["std_test_accuracy"] is not None:
+        mean += f" ± {cell['std_test_accuracy']:.4f}"
+    return f"{mean} ({n}{failed})"
 
 
 class SweepProgress:
     """Shows how a sweep goes; a `mnist_ray.run.runner.Listener`.
 
-    The time left is reckoned by what trials cost, not by their number: a shifted CNN takes as long
-    as forty feed-forward networks.
+    The time left is estimated from what trials cost, not from their number: a shifted CNN takes as
+    long as forty feed-forward networks.
     """
 
     def __init__(
@@ -254,7 +244,7 @@ class SweepProgress:
         )
 
     def waiting(self, request: Request) -> None:
-        """No trial runs, for want of a node that has room for one."""
+        """No trial runs, because no node has room for one."""
         self._print(f"Waiting for a machine with {request} to spare")
 
     def _print(self, text: str) -> None:

@@ -56,9 +56,9 @@ def test_the_bar_shows_the_share_of_the_work_and_reckons_the_time_left() -> None
     now = 3600.0
     bar.step(10, total=40, text="1/4 trials")
     assert 'value="0.2500"' in bar._repr_html_()
-    assert str(bar) == "1/4 trials, 1:00:00 elapsed, 3:00:00 left"
+    assert str(bar) == "1/4 trials, 1 h 00 min elapsed, 3 h 00 min left"
     bar.step(30, total=40, text="4/4 trials, 1 failed")
-    assert str(bar) == "4/4 trials, 1 failed, 1:00:00 elapsed"
+    assert str(bar) == "4/4 trials, 1 failed, 1 h 00 min elapsed"
 
 
 def test_a_file_or_a_pipe_gets_no_bar() -> None:

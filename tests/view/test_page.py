@@ -1,7 +1,7 @@
 """Tests of the page: its text, and how it behaves in a real browser."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -155,6 +155,66 @@ def test_configurations_are_shown_by_score_and_what_can_not_win_last() -> None:
         ("0", "0.8200, n = 3"),
         ("2", "0.9500, n = 1, failed"),
     ]
+
+
+def test_the_search_figure_begins_with_winner_and_default_afresh() -> None:
+    figure = re.search(r'aria-label="([^"]*search for[^"]*)"', page_named("ended search"))
+    assert figure
+    # Fresh trials: 0.89 and 0.91, 0.90 and 0.92; t(1 degree of freedom) * 0.01 = 0.1271.
+    winner, default, *configurations = figure[1].split("; ")
+    assert winner.endswith("winner, afresh 0.9000 [0.7729, 1.0271], n = 2")
+    assert default == "default, afresh 0.9100 [0.7829, 1.0371], n = 2"
+    assert len(configurations) == 3
+    assert "afresh" not in page_named("unfinished search").split("aria-label")[2]
+
+
+def test_sweeps_side_by_side_show_what_differs_between_them() -> None:
+    page = page_of_sweeps({"monday": {"epochs": 1}, "tuesday": {"epochs": 3}})
+    differences = section(page, "findings").partition("What differs between the sweeps")[2]
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", differences)
+    assert cells == ["", "monday", "tuesday", "training.epochs", "1", "3"]
+    assert '<th scope="col">epochs</th>' in section(page, "table")
+    # The same test digits are in one figure, whatever sweep they are of.
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", section(page, "trials"))
+    assert captions == ["Centered digits", "Shifted digits"]
+    assert "monday · cnn · epochs=1" in section(page, "trials")
+
+
+def test_sweeps_of_other_seeds_have_other_test_digits() -> None:
+    page = page_of_sweeps({"monday": {}, "tuesday": {}}, seeds=[0, 1])
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", section(page, "trials"))
+    assert captions == [
+        f"{variant} digits, {sweep}"
+        for sweep in ("monday", "tuesday")
+        for variant in ("Centered", "Shifted")
+    ]
+
+
+def test_sweeps_side_by_side_that_do_not_differ_say_so() -> None:
+    findings = section(page_of_sweeps({"monday": {}, "tuesday": {}}), "findings")
+    assert "Neither their search spaces" in findings
+
+
+def page_of_sweeps(training: Mapping[str, Mapping[str, object]], seeds: Sequence[int] = ()) -> str:
+    """The page of sweeps side by side, by name with what they train with."""
+    sweeps = []
+    for position, (name, settings) in enumerate(training.items()):
+        seed = seeds[position] if seeds else 0
+        made = made_up_sweep({"training": settings, "seed": seed}, accuracies=ACCURACIES)
+        results = results_of_space(
+            made.space, made.dataset_info, made.records, made.test_set, name=name
+        )
+        sweeps.append(results)
+    return render(sweeps, tabulate(sweeps))
+
+
+def test_equal_accuracies_are_no_certainty() -> None:
+    page = page_of(
+        made_up_sweep({"trials": 2}, accuracies={pair: [0.9, 0.9] for pair in ACCURACIES})
+    )
+    assert "no spread seen in n = 2" in section(page, "table")
+    assert "0.9000 to 0.9000" not in page
+    assert "0.9000, no spread seen, n = 2" in section(page, "trials")
 
 
 def test_a_search_without_a_winner_says_why() -> None:
