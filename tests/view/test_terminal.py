@@ -32,8 +32,8 @@ def test_variants_stand_side_by_side() -> None:
 
 def test_winner_and_default_of_a_search_are_told_apart() -> None:
     assert lines_of(made_up_search(SCORES)) == [
-        "feed_forward winner 0.8500 ± 0.0000 (2)",
-        "feed_forward default 0.8000 ± 0.0000 (2)",
+        "feed_forward winner 0.8500, no spread seen in n = 2",
+        "feed_forward default 0.8000, no spread seen in n = 2",
     ]
 
 
