@@ -1,4 +1,4 @@
-"""What the recorded predictions of a cell's trials say, against the truth."""
+"""The recorded predictions of a cell's trials, compared with the truth."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ Predictions = NDArray[np.integer]
 def predictions_of(records: Sequence[Record], test_set: TestSet | None) -> Predictions | None:
     """The predicted class of every test image by every trial: integers [trials, N].
 
-    None without trials, or where a trial's predictions or the images that they are of are missing.
+    None without trials, and where the predictions of a trial or the test images are missing.
     """
     if test_set is None or not records:
         return None
     size = len(test_set.labels)
-    # One byte for each, where classes allow: ten thousand trials then take 100 MB.
+    # One byte for each, where the classes fit: ten thousand trials then take 100 MB.
     narrow = np.uint8 if test_set.classes <= 256 else np.uint16
     stacked = np.empty((len(records), size), narrow)
     for row, record in zip(stacked, records, strict=True):
@@ -36,7 +36,7 @@ def predictions_of(records: Sequence[Record], test_set: TestSet | None) -> Predi
 def variance_of_predictions(
     predictions: Predictions, labels: NDArray[np.int32]
 ) -> VarianceDecomposition:
-    """How much of the spread over trials is only the test set's.
+    """How much of the variance over trials comes from the test set alone.
 
     Args:
         predictions: integers [trials, N].
@@ -54,11 +54,11 @@ def variance_of_predictions(
 def all_right_rate(
     predictions: Predictions, labels: NDArray[np.int32], digits: int
 ) -> float | None:
-    """How often a whole group of `digits` test images is right, over all trials.
+    """How often all of `digits` test images are classified correctly, over all trials.
 
-    The test set is cut into such groups in its own order, the rest left out; None where there is
-    no whole group. Accuracy to the power of `digits` would be the same if errors were independent
-    of each other.
+    The test set is divided into groups of that size in its own order; the rest is left out. None
+    where there is no whole group. If errors were independent, the rate would be the accuracy to the
+    power of `digits`.
 
     Args:
         predictions: integers [trials, N].

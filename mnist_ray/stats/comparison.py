@@ -82,6 +82,10 @@ def compare(a: ArrayLike, b: ArrayLike, *, pairs: int) -> Comparison:
     - Welch's t test (Biometrika 34, 1947, with Satterthwaite's degrees of freedom) where fewer than
       two are: one pair shows no correlation.
 
+    The partially overlapping test was simulated with 5 and 5, and 5 and 40 normal values, of which
+    5 % were missing, and correlations of 0 to 0.9: its interval covers 94.1 to 96.6 % of the time
+    (docs/statistics.md has more).
+
     The interval is None where there are too few values, and where all differences (without pairs:
     all values of each side) are equal: that no spread was seen does not mean that there is none.
     The p-value is then None too, except that it is 1 where the difference is 0.
@@ -107,14 +111,15 @@ def compare(a: ArrayLike, b: ArrayLike, *, pairs: int) -> Comparison:
     if not 0 <= pairs <= min(sample_a.size, sample_b.size):
         raise ValueError(f"pairs={pairs}: must be 0 to {min(sample_a.size, sample_b.size)}")
     paired_a, paired_b = sample_a[:pairs], sample_b[:pairs]
-    of_pairs, correlation = differences(paired_a, paired_b), _correlation(paired_a, paired_b)
-    if 0 < pairs == sample_a.size == sample_b.size:
-        test, result = PAIRED_T, _paired_t(summarize(of_pairs))
+    test = _primary_test(sample_a.size, sample_b.size, pairs)
+    if test == PAIRED_T:
+        result = _paired_t(summarize(differences(paired_a, paired_b)))
     else:
-        used = pairs if pairs >= 2 else 0
-        test = PARTIALLY_OVERLAPPING_T if used else WELCH
         result = _partially_overlapping_t(
-            summarize(sample_a), summarize(sample_b), pairs=used, correlation=correlation or 0.0
+            summarize(sample_a),
+            summarize(sample_b),
+            pairs=0 if test == WELCH else pairs,
+            correlation=_correlation(paired_a, paired_b) or 0.0,
         )
     difference, low, high, p_value = result
     return Comparison(
@@ -123,8 +128,8 @@ def compare(a: ArrayLike, b: ArrayLike, *, pairs: int) -> Comparison:
         ci95_high=high,
         test=test,
         p_value=p_value,
-        wilcoxon_p=_signed_rank_p(of_pairs),
-        correlation=correlation if pairs >= 3 else None,
+        wilcoxon_p=_signed_rank_p(differences(paired_a, paired_b)),
+        correlation=_correlation(paired_a, paired_b) if pairs >= 3 else None,
         probability_of_superiority=_probability_of_superiority(sample_a, sample_b),
         n_a=sample_a.size,
         n_b=sample_b.size,
@@ -149,6 +154,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 _TestResult = tuple[float | None, float | None, float | None, float | None]
 """Difference, lower and upper end of its interval, p-value."""
+
+
+def _primary_test(n_a: int, n_b: int, pairs: int) -> str:
+    if 0 < pairs == n_a == n_b:
+        return PAIRED_T
+    return PARTIALLY_OVERLAPPING_T if pairs >= 2 else WELCH
 
 
 def _paired_t(differences: Summary) -> _TestResult:
@@ -215,5 +226,7 @@ def _correlation(a: FloatArray, b: FloatArray) -> float | None:
 def _probability_of_superiority(a: FloatArray, b: FloatArray) -> float | None:
     if a.size == 0 or b.size == 0:
         return None
-    u = scipy.stats.mannwhitneyu(a, b, method="asymptotic").statistic
-    return float(u) / (a.size * b.size)
+    # Mann & Whitney's U: scipy.stats.mannwhitneyu takes seven times as long, for a p-value too.
+    ranks = scipy.stats.rankdata(np.concatenate([a, b]))[: a.size]
+    u = float(ranks.sum()) - a.size * (a.size + 1) / 2
+    return u / (a.size * b.size)
