@@ -81,20 +81,20 @@ ON_GPUS: dict[str, Any] = {
     "trials": 3,
 }
 COUNTED = """
-import os, time
+import os
 import keras, tensorflow as tf
-
-def count():
-    with open(os.environ["EPOCHS_LOG"], "a") as log:
-        log.write(f"{os.getpid()}\\n")
-    time.sleep(1)
 
 @keras.saving.register_keras_serializable()
 class Counted(keras.layers.Layer):
     def call(self, inputs, training=False):
-        if training:
-            tf.py_function(count, [], [])
-        return inputs
+        if not training:
+            return inputs
+        # Not by Python functions, whose state no checkpoint holds.
+        tf.print("epoch", output_stream="file://" + os.environ["EPOCHS_LOG"])
+        busy = tf.fill((1000, 1000), inputs[0, 0, 0, 0])
+        for _ in range(20):
+            busy = tf.tanh(busy @ busy)
+        return inputs + 0 * busy[0, 0]
 
 def build(input_shape, classes):
     return keras.Sequential([
