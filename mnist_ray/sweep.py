@@ -353,7 +353,6 @@ class _Sweep:
             self.options.log,
             folder=self.folder,
             sweep=self.space.name,
-            dataset=self.sources.dataset.name,
         )
 
     def check(self) -> None:

@@ -28,40 +28,49 @@ _LOG = logging.getLogger(__name__)
 
 
 class ResourceAllocator:
-    """What a trial asks Ray for, whichever cell it is of."""
+    """What a trial asks Ray for; all trials of a cell ask for the same."""
 
     def __init__(
         self, space: Space, dataset_info: DatasetInfo, nodes: Sequence[Node], limits: Limits
     ) -> None:
-        # The head of a cluster may have no cores for trials.
+        """Decide for every cell.
+
+        Args:
+            space: whose trials.
+            dataset_info: of its images.
+            nodes: of the cluster, or this machine alone.
+            limits: what a person asked for.
+        """
         workers = [node for node in nodes if node.cpus] or list(nodes)
+        workloads = workloads_of(space, dataset_info)
+        workloads = _capped(workloads, min(node.memory_bytes for node in workers))
+        gpus = _gpus_per_trial(workloads, workers, limits)
+        able = [node for node in workers if node.gpus >= gpus] or workers
+        # By the smallest node that can take part, so that all of them do.
+        given = threads(workloads, min(max(1, int(node.cpus)) for node in able))
+        memory = memory_classes(workloads, min(able, key=lambda node: node.memory_bytes))
         self._classes = dataset_info.classes
-        self._work = _within(
-            workloads_of(space, dataset_info), min(node.memory_bytes for node in workers)
-        )
-        self._gpus = _gpus_per_trial(self._work, workers, limits)
-        able = [node for node in workers if node.gpus >= self._gpus] or workers
-        # By the smallest that can take part, so that all of them do.
-        given = threads(self._work, min(max(1, int(node.cpus)) for node in able))
-        self._cpus = {name: limits.cpus_per_trial or cpus for name, cpus in given.items()}
-        self._memory = memory_classes(self._work, min(able, key=lambda node: node.memory_bytes))
         self._most_memory = int(max(node.memory_bytes for node in able))
+        self._requests = {
+            name: Request(limits.cpus_per_trial or given[name], gpus, memory[name])
+            for name in workloads
+        }
 
     def request(self, trial: Trial) -> Request:
-        """What `trial` asks for; all trials of a cell ask for the same."""
+        """What `trial` asks for."""
         cell = trial.cell
-        name = cell.name if cell.name in self._work else _pair(cell)
-        memory = self._memory[name]
+        usual = self._requests[cell.name if cell.name in self._requests else _search_name(cell)]
         needed = memory_bytes(cell, self._classes)
-        if needed > memory and cell.builder in BUILT_IN:
-            # A search may draw larger models than the default that the classes were made for. What
-            # no machine has is not asked for: the trial would wait for ever.
-            memory = max(memory, min(memory_class(needed), self._most_memory))
-        return Request(self._cpus[name], self._gpus, memory)
+        if needed <= usual.memory_bytes or cell.builder not in BUILT_IN:
+            return usual
+        # A search may draw larger models than the default that the requests were made for. What no
+        # machine has is not asked for: the trial would wait for ever.
+        larger = min(memory_class(needed), self._most_memory)
+        return replace(usual, memory_bytes=max(usual.memory_bytes, larger))
 
     def requests(self) -> set[Request]:
         """The different requests of what the space asks for."""
-        return {Request(self._cpus[name], self._gpus, self._memory[name]) for name in self._work}
+        return set(self._requests.values())
 
 
 def workloads_of(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkload]:
@@ -70,19 +79,19 @@ def workloads_of(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkl
     A search stands for all its configurations, with the default as the size of each.
     """
     trials = space.trials if isinstance(space.trials, int) else space.trials.at_least
-    work = {
-        cell.name: _work(cell, dataset_info, trials)
+    workloads = {
+        cell.name: _workload(cell, dataset_info, trials)
         for cell in space.cells(dataset_info.image_size)
     }
     if space.search:
         count = space.search.configurations * space.search.trials_each
         for pair in space.search_spaces():
             default = space.default_configuration(*pair, dataset_info.image_size)
-            work[_pair(default)] = _work(default, dataset_info, count)
-    return work
+            workloads[_search_name(default)] = _workload(default, dataset_info, count)
+    return workloads
 
 
-def _work(cell: Cell, dataset_info: DatasetInfo, trials: int) -> CellWorkload:
+def _workload(cell: Cell, dataset_info: DatasetInfo, trials: int) -> CellWorkload:
     return CellWorkload(
         trials,
         operations_of(cell, dataset_info),
@@ -91,30 +100,30 @@ def _work(cell: Cell, dataset_info: DatasetInfo, trials: int) -> CellWorkload:
     )
 
 
-def _within(work: Mapping[str, CellWorkload], memory_bytes: float) -> dict[str, CellWorkload]:
-    """`work`, where a guess at the memory of a user's own architecture keeps it from no machine."""
-    most = int(memory_bytes)
-    return {
-        name: replace(cell, memory_bytes=min(cell.memory_bytes, most)) if cell.is_guess else cell
-        for name, cell in work.items()
-    }
-
-
-def _pair(cell: Cell) -> str:
+def _search_name(cell: Cell) -> str:
     return json.dumps([cell.architecture, cell.variant])
 
 
+def _capped(workloads: Mapping[str, CellWorkload], memory_bytes: float) -> dict[str, CellWorkload]:
+    """`workloads`, in which no guess at the memory of a custom architecture excludes a machine."""
+    most = int(memory_bytes)
+    return {
+        name: replace(cell, memory_bytes=min(cell.memory_bytes, most)) if cell.is_guess else cell
+        for name, cell in workloads.items()
+    }
+
+
 def _gpus_per_trial(
-    work: Mapping[str, CellWorkload], nodes: Sequence[Node], limits: Limits
+    workloads: Mapping[str, CellWorkload], nodes: Sequence[Node], limits: Limits
 ) -> float:
-    """As asked for; otherwise a share of a card where there are any: one for all trials."""
+    """As asked for; otherwise, where there are GPUs, one share for all trials."""
     if limits.gpus_per_trial is not None:
         return limits.gpus_per_trial
     with_gpus = [node for node in nodes if node.gpus]
     if not with_gpus:
         return 0.0
     return gpu_fraction(
-        max(cell.memory_bytes for cell in work.values()),
+        max(cell.memory_bytes for cell in workloads.values()),
         gpu_memory_bytes=min(node.gpu_memory_bytes for node in with_gpus),
         cpus_per_gpu=min(node.cpus / node.gpus for node in with_gpus),
     )

@@ -48,16 +48,6 @@ class TrialQueue:
         """How many trials run or wait, as far as is known; 0 when all is done."""
         return len(self._running) + len(self._waiting)
 
-    @property
-    def is_waited_for(self) -> bool:
-        """Whether trials wait to be submitted."""
-        return bool(self._waiting)
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether no trial will be submitted any more, whatever the running ones give."""
-        return not self._waiting and not (self._running and self.plan.is_open)
-
     def next(self) -> Trial | None:
         """The trial to start now, if there is one and the limit allows it."""
         if self._limit is not None and len(self._running) >= self._limit:

@@ -1,13 +1,16 @@
-"""From a plan to trials under way: what each gets of the machine, and the Ray that runs them."""
+"""Runs a plan on the machines that Ray has: what each trial gets of them, and what is shared."""
 
+import contextlib
 import logging
 import secrets
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mnist_ray.data.dataset import Dataset
 from mnist_ray.ledger.ledger import Ledger
+from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.allocation import ResourceAllocator, check_fit
 from mnist_ray.plan.dataset_info import DatasetInfo
@@ -17,13 +20,14 @@ from mnist_ray.plan.resources import Limits, Node, Request
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection, runner
 from mnist_ray.run.early_stopping import StopEarly
+from mnist_ray.run.recorder import Listener, Recorder
 from mnist_ray.run.trackers import Tracker
 from mnist_ray.run.worker import SharedInputs
 from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Space
 
 _DOUBT = 10.0
-"""By what factor a trial may take longer than was reckoned."""
+"""By what factor a trial may take longer than was estimated."""
 _MOST_PENDING = 200
 """Trials that wait for room: each is a request that Ray and its autoscaler look at."""
 
@@ -39,12 +43,12 @@ def execute(
     code: Code,
     folder: ResultsFolder,
     ledger: Ledger,
-    listener: runner.Listener,
+    listener: Listener,
     limits: Limits,
     is_cluster: bool,
     trackers: Sequence[Tracker] = (),
 ) -> None:
-    """Run what the agenda hands out, on the Ray that this program is connected to.
+    """Run what the queue submits, on the Ray that this program is connected to.
 
     Raises:
         InputError: no machine can hold a trial.
@@ -53,33 +57,68 @@ def execute(
     nodes = _nodes_for_trials(limits, listener)
     allocator = ResourceAllocator(space, dataset_info, nodes, limits)
     check_fit(allocator.requests(), nodes, is_cluster=is_cluster)
-    context = SharedInputs(
-        dataset=dataset,
-        code=code,
-        shifts=asked_shifts(space),
-        checkpoint_seconds=_checkpoint_seconds(space, dataset_info, queue, folder, nodes),
-        checkpoints=None if folder.is_local else folder.checkpoints(secrets.token_hex(4)),
-        git_commit=git_commit(),
+    recorder = Recorder(
+        queue,
+        dataset=dataset.name,
+        allocator=allocator,
+        folder=folder,
+        ledger=ledger,
+        listener=_Audience(listener, trackers),
+        nodes_may_join=is_cluster,
     )
-    try:
+    seconds = _checkpoint_seconds(space, dataset_info, queue, folder, nodes)
+    with contextlib.ExitStack() as at_end:
+        for tracker in trackers:
+            at_end.callback(tracker.close)
+        inputs = SharedInputs(
+            dataset=dataset,
+            code=code,
+            shifts=asked_shifts(space),
+            checkpoint_seconds=seconds,
+            checkpoints=at_end.enter_context(_checkpoints(folder)),
+            git_commit=git_commit(),
+        )
         runner.run(
             queue,
-            context=context,
-            request_of=allocator.request,
-            folder=folder,
-            ledger=ledger,
-            listener=listener,
+            recorder,
+            inputs=inputs,
             max_pending=_max_pending(nodes, is_open=queue.plan.is_open, is_cluster=is_cluster),
-            nodes_may_join=is_cluster,
-            callbacks=trackers,
             scheduler=_scheduler(space),
         )
+
+
+class _Audience:
+    """A listener, and the trackers, which get every record."""
+
+    def __init__(self, listener: Listener, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
+        self.lost, self.waiting = listener.lost, listener.waiting
+        self._recorded = listener.recorded
+
+    def recorded(self, record: Record, *, left: int) -> None:
+        self._recorded(record, left=left)
+        for tracker in self._trackers:
+            tracker.log(record)
+
+
+@contextlib.contextmanager
+def _checkpoints(folder: ResultsFolder) -> Iterator[ResultsFolder]:
+    """Where the checkpoints of a sweep into `folder` go, for as long as the block lasts.
+
+    On object storage they lie beside the results, where every node reaches them.
+    """
+    if folder.is_local:
+        with tempfile.TemporaryDirectory(prefix="mnist_ray-", ignore_cleanup_errors=True) as path:
+            yield ResultsFolder.open(path)
+        return
+    shared = folder.checkpoints(secrets.token_hex(4))
+    try:
+        yield shared
     finally:
-        for tracker in trackers:
-            tracker.close()
+        shared.delete_all()
 
 
-def _nodes_for_trials(limits: Limits, listener: runner.Listener) -> list[Node]:
+def _nodes_for_trials(limits: Limits, listener: Listener) -> list[Node]:
     """The nodes that there are; one at least that can run trials.
 
     A cluster may have only a small head, and add a machine when one is asked for. What a trial gets

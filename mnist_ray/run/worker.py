@@ -1,13 +1,19 @@
-"""One trial after another inside a Ray worker, which stays: importing TensorFlow takes seconds."""
+"""A Ray worker that runs one trial after another.
 
+The process stays for the next trial, since importing TensorFlow takes seconds.
+"""
+
+import contextlib
 import gc
 import importlib
+import io
 import logging
 import platform
 import sys
 import tempfile
 import time
 import traceback
+import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray import tune
-from ray.train._internal.checkpoint_manager import _TrainingResult
-from ray.tune.result import DONE, SHOULD_CHECKPOINT, TRAINING_ITERATION
+from ray.tune.result import DONE
 
 from mnist_ray.data.dataset import Dataset
 from mnist_ray.ledger.record import Record, RunEnvironment, Status, Versions
@@ -34,14 +39,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class SharedInputs:
-    """What all trials of a sweep share; it reaches the workers through Ray's object store.
+    """What all trials of a sweep share. It reaches the workers through Ray's object store.
 
     Attributes:
         dataset: the images.
         code: the modules of the user's own architectures.
-        shifts: test sets that every model is graded on, beside its variant's own.
+        shifts: test sets that every model is evaluated on, beside its variant's own.
         checkpoint_seconds: time between the checkpoints of a long trial; None for no checkpoints.
-        checkpoints: where they go, if there are other nodes that must reach them.
+        checkpoints: where checkpoints go; every node that runs trials reaches it.
         git_commit: of the code, for the record.
     """
 
@@ -55,12 +60,20 @@ class SharedInputs:
 
 @dataclass(frozen=True)
 class TrialJob:
-    """A trial to run, and how."""
+    """A trial to run, and how.
+
+    Attributes:
+        trial: which.
+        request: what it is given of the machine.
+        reports_epochs: whether every epoch is reported, so that the trial can be stopped after it.
+        resumes: whether the trial was started before and lost its process, so that there may be a
+            checkpoint to go on from.
+    """
 
     trial: Trial
     request: Request
     reports_epochs: bool = False
-    """Whether every epoch is reported, so that the trial can be stopped after it."""
+    resumes: bool = False
 
     def __repr__(self) -> str:
         return self.trial.key  # Ray Tune makes names of it.
@@ -69,8 +82,8 @@ class TrialJob:
 class TrialWorker(tune.Trainable):  # type: ignore[misc]
     """Runs the trial in its configuration, under the key `job`.
 
-    Its last result holds the trial's `record` and, for a finished one, its model. An exception in
-    the trial ends in a record too: Ray Tune would take it for a lost process and try again.
+    The trial's last result holds its `record` and, if it finished, its `model`. An exception in the
+    trial ends in a record too; only the loss of the process reaches Ray Tune as an error.
     """
 
     @classmethod
@@ -93,53 +106,11 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train until the trial ends, or until it is time for a checkpoint or a report."""
+        """Train until the trial ends, or until an epoch is to be reported."""
         try:
             return self._advance()
         except Exception as error:
             return {DONE: True, "record": self._failure(error)}
-
-    def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
-        """Checkpoint the trial; it goes on without one if that can't be written.
-
-        Where nodes share no disk, past Tune's own folder: Tune would keep all of that on object
-        storage, at the price of ten requests for every trial, however short.
-        """
-        self._checkpointed_at = time.monotonic()
-        if self._context.checkpoints is None:
-            return super().save(checkpoint_dir)
-        metrics = {TRAINING_ITERATION: self.iteration}
-        try:
-            return _TrainingResult(self._share_checkpoint(self._context.checkpoints), metrics)
-        except OSError:
-            _LOG.exception("The checkpoint of trial %s can't be written", self._job)
-            return _TrainingResult(None, metrics)
-
-    def _share_checkpoint(self, checkpoints: ResultsFolder) -> tune.Checkpoint:
-        epochs = len(self._run.epochs) if self._run else 0
-        folder = checkpoints / f"{self._job.trial.key}-{epochs}"
-        with tempfile.TemporaryDirectory() as temporary:
-            self.save_checkpoint(temporary)
-            for path in Path(temporary).iterdir():
-                folder.write(path.name, path.read_bytes())
-        return tune.Checkpoint(folder.path, folder.filesystem)
-
-    def restore(self, checkpoint_path: Any) -> None:
-        """Go on from a checkpoint, or from the start if it can't be read: that takes time only."""
-        try:
-            super().restore(checkpoint_path)
-        except Exception:
-            _LOG.exception("The checkpoint of trial %s can't be read", self._job)
-            self._run = None
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write all that the trial needs to go on elsewhere."""
-        if self._run:
-            self._run.save(Path(checkpoint_dir))
-
-    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
-        """Go on from a checkpoint."""
-        self._start().restore(Path(checkpoint_dir))
 
     @property
     def _job(self) -> TrialJob:
@@ -148,13 +119,24 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def _start(self) -> "TrialRun":
         self._started_at = datetime.now(UTC)
         self._checkpointed_at = time.monotonic()
-        self._run = self._train.trial_run.TrialRun(
+        self._has_checkpoint = False
+        self._run = self._new_run()
+        if self._job.resumes and self._context.checkpoints is not None:
+            try:
+                self._restore(self._run, self._context.checkpoints)
+            except Exception:  # That costs time only; what it raises depends on what is damaged.
+                _LOG.exception("The checkpoint of trial %s can't be read", self._job)
+                self._run = self._new_run()
+        return self._run
+
+    def _new_run(self) -> "TrialRun":
+        run: TrialRun = self._train.trial_run.TrialRun(
             self._job.trial,
             self._context.dataset,
             compiled_models=self._compiled_models,
             code=self._context.code,
         )
-        return self._run
+        return run
 
     def _advance(self) -> dict[str, Any]:
         run = self._run or self._start()
@@ -162,23 +144,20 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             run.train_epoch()
             if run.is_trained:
                 break
-            if self._job.reports_epochs:
-                return {**self._report(run), SHOULD_CHECKPOINT: self._is_checkpoint_due()}
             if self._is_checkpoint_due():
-                return {DONE: False, SHOULD_CHECKPOINT: True}
+                self._save(run)
+            if self._job.reports_epochs:
+                return self._report(run)
         return self._finish(run)
 
-    def _is_checkpoint_due(self) -> bool:
-        limit = self._context.checkpoint_seconds
-        if limit is None or time.monotonic() - self._checkpointed_at < limit:
-            return False
-        return self._run is not None and self._run.is_restorable
-
     def _report(self, run: "TrialRun") -> dict[str, Any]:
-        """Tell of an epoch; the record holds good if the trial is stopped here."""
-        accuracy = run.epochs[-1].validation_accuracy
-        record = self._record(run, Status.CUT_SHORT)
-        return {DONE: False, "validation_accuracy": accuracy, "record": record}
+        """An epoch, with the trial's record in case it is stopped here."""
+        return {
+            DONE: False,
+            "epochs": len(run.epochs),
+            "validation_accuracy": run.epochs[-1].validation_accuracy,
+            "record": self._record(run, Status.CUT_SHORT),
+        }
 
     def _finish(self, run: "TrialRun") -> dict[str, Any]:
         own = run.trial.cell.shift
@@ -190,14 +169,62 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         )
         files = run.model_files()
         self._run = None
+        self._drop_checkpoint()
         return {
             DONE: True,
+            "epochs": len(record.epochs),
             "validation_accuracy": record.validation_accuracy,
             "record": record,
             # An array travels through the object store without being copied in between.
             "model": np.frombuffer(files.archive, np.uint8),
             "summary": files.summary,
         }
+
+    def _is_checkpoint_due(self) -> bool:
+        limit = self._context.checkpoint_seconds
+        if limit is None or time.monotonic() - self._checkpointed_at < limit:
+            return False
+        return self._run is not None and self._run.is_restorable
+
+    @property
+    def _checkpoint(self) -> str:
+        return f"{self._job.trial.key}.zip"
+
+    def _save(self, run: "TrialRun") -> None:
+        """Write all that the trial needs to go on in another process.
+
+        One file, so that it is there as a whole or not at all. Without it the trial goes on.
+        """
+        self._checkpointed_at = time.monotonic()
+        if self._context.checkpoints is None:
+            return
+        archive = io.BytesIO()
+        with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(archive, "w") as packed:
+            run.save(Path(temporary))
+            for path in Path(temporary).iterdir():
+                packed.write(path, path.name)
+        try:
+            self._context.checkpoints.write(self._checkpoint, archive.getbuffer())
+            self._has_checkpoint = True
+        except OSError:
+            _LOG.exception("The checkpoint of trial %s can't be written", self._job)
+
+    def _restore(self, run: "TrialRun", checkpoints: ResultsFolder) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        try:
+            content = checkpoints.read(self._checkpoint)
+        except FileNotFoundError:
+            return
+        self._has_checkpoint = True
+        with tempfile.TemporaryDirectory() as temporary:
+            with zipfile.ZipFile(io.BytesIO(content)) as packed:
+                packed.extractall(temporary)
+            run.restore(Path(temporary))
+
+    def _drop_checkpoint(self) -> None:
+        if self._has_checkpoint and self._context.checkpoints is not None:
+            with contextlib.suppress(OSError):  # All are deleted when the sweep ends.
+                self._context.checkpoints.delete(self._checkpoint)
 
     def _record(self, run: "TrialRun", status: Status, **figures: Any) -> Record:
         return run.trial.record(
@@ -235,10 +262,10 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 def import_training() -> ModuleType:
     """`mnist_ray.train` with its modules, and so TensorFlow, without what no trial needs.
 
-    Keras also imports scikit-learn and matplotlib where they are installed, for wrappers and plots:
-    a third of the time and 80 MB in each worker. It does without them where they are not; a user's
-    own code still finds them afterwards. The garbage collector would look through the growing heap
-    again and again and find nothing: another quarter of the time.
+    Where scikit-learn and matplotlib are installed, Keras imports them for wrappers and plots. That
+    takes a third of the time and 80 MB in each worker. They are hidden from it here; a user's own
+    code can import them afterwards. The garbage collector is off meanwhile: it would search the
+    growing heap again and again and find nothing, for another quarter of the time.
     """
     gc.disable()
     needless = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]

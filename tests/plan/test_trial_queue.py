@@ -57,7 +57,7 @@ def queue(records: Mapping[str, Record], *, max_concurrent: int | None = None) -
 
 @settings(max_examples=50)
 @given(found=FOUND, max_concurrent=st.none() | st.integers(1, 20), seed=st.integers(0, 999))
-def test_an_agenda_hands_out_each_missing_trial_once_and_few_enough_at_a_time(
+def test_a_queue_submits_each_missing_trial_once_and_few_enough_at_a_time(
     found: dict[str, str], max_concurrent: int | None, seed: int
 ) -> None:
     due = queue(found_records(found), max_concurrent=max_concurrent)
@@ -74,17 +74,17 @@ def test_an_agenda_hands_out_each_missing_trial_once_and_few_enough_at_a_time(
             due.complete(as_failed(record) if chance.random() < 0.3 else record)
         assert max_concurrent is None or len(running) <= max_concurrent
     assert submitted == expected
-    assert due.is_exhausted
+    assert due.next() is None
     assert set(due.records) == set(KEYS)
 
 
-def test_an_agenda_is_not_done_while_a_trial_runs() -> None:
+def test_a_queue_is_not_done_while_a_trial_runs() -> None:
     records = dict(SWEEP.records)
     del records[KEYS[0]]
     due = queue(records)
     trial = due.next()
     assert trial is not None
-    assert due.is_exhausted
+    assert due.next() is None
     assert due.left == 1
     due.complete(finished(trial))
     assert due.left == 0
@@ -197,5 +197,5 @@ def test_outdated_trials_run_again_once_and_do_not_count_until_they_have() -> No
         assert not due.is_done(trial, outdated[trial.key])
         assert due.is_done(trial, current[trial.key])
         due.complete(current[trial.key])
-    assert due.is_exhausted
+    assert not due.left
     assert due.records == current

@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -14,20 +13,17 @@ import ray
 from made_up import as_failed, folder_at, made_up_sweep
 from mlflow.entities import Run
 from object_storage import ObjectStorage
-from ray.tune.logger import LoggerCallback
 from running import Place, opened, write_space
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import mnist_ray
 from mnist_ray.errors import InputError
-from mnist_ray.ledger.record import Record, Status
+from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.planner import trials_of
-from mnist_ray.plan.resources import Request
 from mnist_ray.plan.seeds import trial_seeds
-from mnist_ray.run.trackers import Tracker, open_trackers
-from mnist_ray.run.worker import TrialJob
+from mnist_ray.run.trackers import TrackedTrial, Tracker, open_trackers
 from mnist_ray.sweep import main
 
 SPACE = {
@@ -163,53 +159,35 @@ def test_trials_that_are_recorded_already_are_not_told_again(place: Place) -> No
     assert not (place.folder / "mlflow.db").exists()
 
 
-# What trackers are told of exceptions
+# What a tracker is handed
 
 
-class Heard(LoggerCallback):  # type: ignore[misc]
-    """A tracker that keeps what it is told, or breaks."""
+class Heard:
+    """A tracker that keeps what it is handed, or breaks."""
 
     def __init__(self, *, breaks: bool = False) -> None:
         self.breaks = breaks
-        self.steps: list[int] = []
-        self.ends: list[tuple[str, bool]] = []
+        self.trials: list[TrackedTrial] = []
 
-    def log_trial_start(self, trial: Any) -> None:
+    def __call__(self, trial: TrackedTrial) -> None:
         if self.breaks:
             raise ConnectionError("no route to the server")
-
-    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
-        self.steps.append(result["training_iteration"])
-
-    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        self.ends.append((str(trial), failed))
+        self.trials.append(trial)
 
 
-@dataclass
-class Told:
-    """A trial of a made-up sweep, as Ray Tune tells of it."""
-
-    tracker: Tracker
-    trial: Any
-    record: Record
-
-    def start(self) -> None:
-        self.tracker.on_trial_start(0, [], self.trial)
-
-    def result(self, record: Record) -> None:
-        self.tracker.on_trial_result(0, [], self.trial, {"record": record})
-
-    def complete(self) -> None:
-        self.tracker.on_trial_complete(0, [], self.trial)
+def hand_over(heard: Heard, *records: Record) -> None:
+    tracker = Tracker("mlflow", heard)
+    for record in records:
+        tracker.log(record)
+    tracker.close()
 
 
-def told(heard: Heard, folder: ResultsFolder) -> Told:
+@pytest.fixture
+def record() -> Record:
+    """Of a finished trial of three epochs."""
     sweep = made_up_sweep({"training": {"epochs": 3}, "trials": 1})
     (trial, *_) = trials_of(sweep.space, sweep.space.cells((8, 8))[0], sweep.dataset_info, 1)
-    job = TrialJob(trial, Request(1, 0.0, 0))
-    tune_trial = SimpleNamespace(trial_id="1", config={"job": job}, experiment_dir_name="trials")
-    tracker = Tracker("mlflow", heard, folder=folder, dataset="digits")
-    return Told(tracker, tune_trial, sweep.records[trial.key])
+    return sweep.records[trial.key]
 
 
 @pytest.fixture
@@ -217,50 +195,52 @@ def folder(tmp_path: Path) -> ResultsFolder:
     return folder_at(tmp_path / "results")
 
 
-def test_a_failed_trial_is_told_as_failed_though_its_process_ended_well(
-    folder: ResultsFolder,
-) -> None:
+def test_a_failed_trial_is_told_as_failed_though_its_process_ended_well(record: Record) -> None:
     heard = Heard()
-    trial = told(heard, folder)
-    trial.start()
-    trial.result(as_failed(trial.record))
-    trial.complete()
-    assert heard.ends == [("feed_forward-centered-trial-0", True)]
+    hand_over(heard, as_failed(record))
+    assert [(trial.name, trial.failed) for trial in heard.trials] == [
+        ("feed_forward-centered-trial-0", True)
+    ]
 
 
-def test_an_epoch_is_told_once_however_often_it_is_reported(folder: ResultsFolder) -> None:
+def test_every_epoch_is_told_once_and_the_test_figures_with_the_last(record: Record) -> None:
     heard = Heard()
-    trial = told(heard, folder)
-    early = replace(trial.record, status=Status.CUT_SHORT, test=None)
-    trial.start()
-    trial.result(replace(early, epochs=early.epochs[:1]))
-    trial.result(replace(early, epochs=early.epochs[:2]))
-    trial.start()  # once more, after its process was lost
-    trial.result(replace(early, epochs=early.epochs[:1]))
-    trial.result(trial.record)
-    trial.complete()
-    assert heard.steps == [1, 2, 3]
-    assert heard.ends == [("feed_forward-centered-trial-0", False)]
+    hand_over(heard, record)
+    [trial] = heard.trials
+    assert (trial.name, trial.failed) == ("feed_forward-centered-trial-0", False)
+    assert [number for number, _ in trial.epochs] == [1, 2, 3]
+    assert record.test
+    assert [figures.get("test_accuracy") for _, figures in trial.epochs] == [
+        None,
+        None,
+        record.test.accuracy,
+    ]
 
 
-def test_a_trial_that_was_interrupted_does_not_stay_open(folder: ResultsFolder) -> None:
+def test_a_trial_that_was_cut_short_is_told_up_to_its_last_epoch(record: Record) -> None:
     heard = Heard()
-    trial = told(heard, folder)
-    trial.start()
-    trial.tracker.close()
-    assert heard.ends == [("feed_forward-centered-trial-0", True)]
+    early = replace(record, status=Status.CUT_SHORT, test=None, epochs=record.epochs[:2])
+    hand_over(heard, early)
+    [trial] = heard.trials
+    assert [number for number, _ in trial.epochs] == [1, 2]
+    assert not trial.failed
+
+
+def test_a_trial_whose_process_was_lost_for_good_is_told_too(record: Record) -> None:
+    """Its worker died before it could say anything: there is neither an epoch nor a place."""
+    heard = Heard()
+    hand_over(heard, replace(as_failed(record), setting=None, costs=Costs()))
+    [trial] = heard.trials
+    assert trial.failed
+    assert trial.epochs == ()
 
 
 def test_a_tracker_that_breaks_is_told_of_once_and_stops_nothing(
-    folder: ResultsFolder, caplog: pytest.LogCaptureFixture
+    record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard = Heard(breaks=True)
-    trial = told(heard, folder)
-    trial.start()
-    trial.result(trial.record)
-    trial.complete()
-    assert not heard.steps
-    assert not heard.ends
+    hand_over(heard, record, record)
+    assert not heard.trials
     (message,) = caplog.messages
     assert "--log mlflow" in message
     assert "no route to the server" in message
@@ -287,7 +267,7 @@ def test_a_missing_package_is_told_with_the_command_before_anything_starts(
 
 def test_an_unknown_tracker_is_refused_with_those_that_there_are(folder: ResultsFolder) -> None:
     with pytest.raises(InputError, match=r"neptune.*tensorboard, mlflow, wandb"):
-        open_trackers(["neptune"], folder=folder, sweep="made-up", dataset="digits")
+        open_trackers(["neptune"], folder=folder, sweep="made-up")
 
 
 def test_tensorboard_is_refused_where_results_go_to_object_storage(
@@ -295,7 +275,7 @@ def test_tensorboard_is_refused_where_results_go_to_object_storage(
 ) -> None:
     folder = ResultsFolder.open(object_storage.uri("made-up"))
     with pytest.raises(InputError, match=r"--log tensorboard: .*--results"):
-        open_trackers(["tensorboard"], folder=folder, sweep="made-up", dataset="digits")
+        open_trackers(["tensorboard"], folder=folder, sweep="made-up")
 
 
 def test_an_mlflow_that_can_not_be_used_is_refused_with_the_remedy(
@@ -303,10 +283,10 @@ def test_an_mlflow_that_can_not_be_used_is_refused_with_the_remedy(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://server")
     with pytest.raises(InputError, match=r"--log mlflow: .*nonsense.*MLFLOW_TRACKING_URI"):
-        open_trackers(["mlflow"], folder=folder, sweep="made-up", dataset="digits")
+        open_trackers(["mlflow"], folder=folder, sweep="made-up")
 
 
 def test_a_tracker_named_twice_or_alone_counts_once(folder: ResultsFolder) -> None:
     for names in (["tensorboard", "tensorboard"], "tensorboard"):
-        found = open_trackers(names, folder=folder, sweep="made-up", dataset="digits")
+        found = open_trackers(names, folder=folder, sweep="made-up")
         assert len(found) == 1

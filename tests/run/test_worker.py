@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from object_storage import ObjectStorage
-from ray.tune.result import DONE, SHOULD_CHECKPOINT
+from ray.tune.result import DONE
 
 from mnist_ray.data.dataset import Dataset, load_dataset
 from mnist_ray.ledger import results_folder as results
@@ -83,15 +83,44 @@ def epochs_trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def worker_for(
-    context: SharedInputs, *, cell: Cell = CELL, reports_epochs: bool = False
+    context: SharedInputs,
+    *,
+    cell: Cell = CELL,
+    reports_epochs: bool = False,
+    resumes: bool = False,
+    gpus: float = 1.0,
 ) -> TrialWorker:
     class Worker(TrialWorker):
         def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
             super().setup(config, context)
 
     trial = Trial(cell, index=0, seed=0, fingerprint=context.dataset.fingerprint)
-    job = TrialJob(trial, Request(1, 1.0, 0), reports_epochs=reports_epochs)
+    request = Request(1, gpus, 0)
+    job = TrialJob(trial, request, reports_epochs=reports_epochs, resumes=resumes)
     return Worker({"job": job})
+
+
+class ProcessLost(BaseException):
+    """In place of the end of a worker's process."""
+
+
+def lose_after(
+    epochs: int, context: SharedInputs, monkeypatch: pytest.MonkeyPatch, *, cell: Cell = CELL
+) -> None:
+    """Run the trial in a worker that dies in the epoch after that."""
+    from mnist_ray.train.trial_run import TrialRun
+
+    train_epoch = TrialRun.train_epoch
+
+    def deadly(run: TrialRun) -> Any:
+        if len(run.epochs) == epochs:
+            raise ProcessLost
+        return train_epoch(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialRun, "train_epoch", deadly)
+        with pytest.raises(ProcessLost):
+            worker_for(context, cell=cell).train()
 
 
 def finished(worker: TrialWorker) -> Record:
@@ -109,35 +138,49 @@ def figures(record: Record) -> dict[str, Any]:
 
 
 def test_a_trial_goes_on_from_its_last_epoch_with_the_same_figures(
-    context: SharedInputs, shared: SharedInputs, epochs_trained: list[int]
+    context: SharedInputs,
+    shared: SharedInputs,
+    epochs_trained: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     undisturbed = finished(worker_for(context))
     epochs_trained.clear()
-    first = worker_for(shared)
-    first.train()
-    assert first.train()[SHOULD_CHECKPOINT]
-    checkpoint = first.save()
-    first.train()  # Lost with the worker.
-    second = worker_for(shared)
-    second.restore(checkpoint)
+    lose_after(3, shared, monkeypatch)
+    assert len(epochs_trained) == 3
+    second = worker_for(shared, resumes=True)
     assert figures(finished(second)) == figures(undisturbed)
-    assert len(epochs_trained) == 3 + 2
+    assert len(epochs_trained) == EPOCHS
 
 
-def test_on_one_machine_ray_tune_keeps_the_checkpoints(
+def test_on_one_machine_checkpoints_lie_on_its_disk(
+    context: SharedInputs,
+    tmp_path: Path,
+    epochs_trained: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = ResultsFolder.open(tmp_path / "checkpoints")
+    local = replace(context, checkpoint_seconds=0.0, checkpoints=folder)
+    undisturbed = finished(worker_for(context))
+    epochs_trained.clear()
+    lose_after(1, local, monkeypatch)
+    assert figures(finished(worker_for(local, resumes=True))) == figures(undisturbed)
+    assert len(epochs_trained) == EPOCHS
+
+
+def test_a_finished_trial_leaves_no_checkpoint_behind(
     context: SharedInputs, tmp_path: Path
 ) -> None:
-    local = replace(context, checkpoint_seconds=0.0)
-    undisturbed = finished(worker_for(context))
-    first = worker_for(local)
-    assert first.train()[SHOULD_CHECKPOINT]
-    checkpoint = first.save(str(tmp_path / "checkpoint"))
-    second = worker_for(local)
-    second.restore(checkpoint)
-    assert figures(finished(second)) == figures(undisturbed)
+    folder = ResultsFolder.open(tmp_path)
+    finished(worker_for(replace(context, checkpoint_seconds=0.0, checkpoints=folder)))
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_trial_shorter_than_that_is_never_checkpointed(context: SharedInputs) -> None:
+def test_a_trial_shorter_than_that_is_never_checkpointed(
+    context: SharedInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ResultsFolder.open(tmp_path)
+    lose_after(3, replace(context, checkpoint_seconds=3600.0, checkpoints=folder), monkeypatch)
+    assert not list(tmp_path.iterdir())
     assert worker_for(replace(context, checkpoint_seconds=3600.0)).train()[DONE]
 
 
@@ -158,12 +201,15 @@ def build(shape, classes):
 
 
 def test_a_trial_whose_random_state_no_checkpoint_can_hold_is_never_checkpointed(
-    context: SharedInputs, tmp_path: Path
+    context: SharedInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "noisy_worker.py").write_text(NOISY)
     code = {"noisy_worker:build": modules_of("noisy_worker:build", tmp_path)}
     noisy = replace(CELL, builder="noisy_worker:build", hyperparameters={})
-    there = replace(context, code=code, checkpoint_seconds=0.0)
+    folder = ResultsFolder.open(tmp_path / "checkpoints")
+    there = replace(context, code=code, checkpoint_seconds=0.0, checkpoints=folder)
+    lose_after(2, there, monkeypatch, cell=noisy)
+    assert folder.names("") == []
     assert worker_for(there, cell=noisy).train()[DONE]
 
 
@@ -171,33 +217,42 @@ def test_a_trial_of_a_search_reports_every_epoch_and_is_checkpointed_too(
     shared: SharedInputs,
 ) -> None:
     worker = worker_for(shared, reports_epochs=True)
-    told = [worker.train() for _ in range(EPOCHS)]
-    assert [result[DONE] for result in told] == [False] * (EPOCHS - 1) + [True]
-    assert all(result[SHOULD_CHECKPOINT] for result in told[:-1])
-    assert [len(result["record"].epochs) for result in told] == [1, 2, 3, 4]
-
-
-def test_a_checkpoint_that_is_gone_costs_time_and_not_the_trial(
-    context: SharedInputs, shared: SharedInputs, epochs_trained: list[int]
-) -> None:
-    first = worker_for(shared)
-    first.train()
-    checkpoint = first.save()
+    told = [worker.train() for _ in range(EPOCHS - 1)]
     assert shared.checkpoints is not None
+    assert len(shared.checkpoints.names("")) == 1
+    told.append(worker.train())
+    assert [result[DONE] for result in told] == [False] * (EPOCHS - 1) + [True]
+    assert [len(result["record"].epochs) for result in told] == [1, 2, 3, 4]
+    assert [result["epochs"] for result in told] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"])
+def test_a_checkpoint_that_is_gone_or_damaged_costs_time_and_not_the_trial(
+    context: SharedInputs,
+    shared: SharedInputs,
+    epochs_trained: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+) -> None:
+    lose_after(2, shared, monkeypatch)
+    assert shared.checkpoints is not None
+    [name] = shared.checkpoints.names("")
     shared.checkpoints.delete_all()
+    if content:
+        shared.checkpoints.write(name, content)
     epochs_trained.clear()
-    second = worker_for(shared)
-    second.restore(checkpoint)
+    second = worker_for(shared, resumes=True)
     assert figures(finished(second)) == figures(finished(worker_for(context)))
     assert len(epochs_trained) == 2 * EPOCHS
 
 
 def test_a_checkpoint_that_cannot_be_written_costs_nothing(
-    shared: SharedInputs, object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+    shared: SharedInputs,
+    object_storage: ObjectStorage,
+    epochs_trained: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(results, "_PATIENCE_SECONDS", 0.1)
-    worker = worker_for(shared)
-    worker.train()
     object_storage.stop()
-    assert worker.save().checkpoint is None
-    assert finished(worker).status is Status.FINISHED
+    assert finished(worker_for(shared)).status is Status.FINISHED
+    assert len(epochs_trained) == EPOCHS

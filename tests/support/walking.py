@@ -1,4 +1,4 @@
-"""Sweeps walked without training: an agenda whose trials are answered with made-up records."""
+"""Sweeps walked without training: a queue whose trials are answered with made-up records."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -64,7 +64,7 @@ def walk(
             submitted.append(trial.key)
             running.append(trial)
         if not running:
-            assert due.is_exhausted
+            assert not due.left
             break
         due.complete(cell_results(running.pop(chance.integers(len(running)))))
         recorded += 1

@@ -1,0 +1,336 @@
+"""Recorder and queue, driven by trials as Ray Tune drives them, without Ray."""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up import as_failed, folder_at, made_up_sweep
+from ray import tune
+from ray.exceptions import ObjectLostError
+from ray.tune import TuneError
+from walking import cut_short
+
+from mnist_ray.data.dataset import load_dataset
+from mnist_ray.ledger.ledger import Ledger
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
+from mnist_ray.plan.allocation import ResourceAllocator
+from mnist_ray.plan.planner import plan
+from mnist_ray.plan.resources import Limits, Node, Request
+from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial_queue import TrialQueue
+from mnist_ray.run import runner
+from mnist_ray.run.recorder import LOST_PROCESS_RETRIES, Recorder
+from mnist_ray.run.worker import SharedInputs, TrialJob
+
+SWEEP = made_up_sweep({"trials": 2})
+TRIALS = 4 * 2
+NODE = Node(cpus=2, gpus=0, memory_bytes=16 << 30)
+
+
+class Told:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.left: list[int] = []
+        self.losses: list[tuple[Trial, str]] = []
+
+    def recorded(self, record: Record, *, left: int) -> None:
+        self.records.append(record)
+        self.left.append(left)
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        self.losses.append((trial, reason))
+
+    def waiting(self, request: Request) -> None:
+        raise AssertionError("nothing waits on one machine")
+
+
+@dataclass(eq=False)
+class Sweep:
+    """A made-up sweep whose trials a test ends one by one."""
+
+    folder: ResultsFolder
+    told: Told = field(default_factory=Told)
+
+    def __post_init__(self) -> None:
+        space, dataset_info = SWEEP.space, SWEEP.dataset_info
+        self.ledger = Ledger(self.folder)
+        self.queue = TrialQueue(lambda records: plan(space, dataset_info, records), {})
+        self.recorder = Recorder(
+            self.queue,
+            dataset="digits",
+            allocator=ResourceAllocator(space, dataset_info, [NODE], Limits()),
+            folder=self.folder,
+            ledger=self.ledger,
+            listener=self.told,
+        )
+        self._attempts = 0
+
+    def start(self) -> Any:
+        """The next trial, as one of Ray Tune's that a worker has begun."""
+        job = self.recorder.next_job()
+        assert job is not None
+        self._attempts += 1
+        trial = SimpleNamespace(
+            trial_id=str(self._attempts), config={"job": job}, error_file=None, status="RUNNING"
+        )
+        self.recorder.on_trial_start(0, [], trial)
+        return trial
+
+    def result(self, trial: Any, **result: Any) -> dict[str, Any]:
+        self.recorder.on_trial_result(0, [], trial, result)
+        return result
+
+    def finish(self, trial: Any) -> dict[str, Any]:
+        """As a trial ends that went well."""
+        model = np.frombuffer(b"weights", np.uint8)
+        result = self.result(trial, record=record_of(trial), model=model, summary="layers")
+        self.recorder.on_trial_complete(0, [], trial)
+        return result
+
+    def lose(self, trial: Any, why: str) -> None:
+        """As Ray Tune reports a process that is gone."""
+        path = Path(self.folder.path).parent / f"error-{trial.trial_id}.txt"
+        path.write_text(f"Failure # 1 (occurred at 2024-05-01_12-00-00)\n{why}\n")
+        trial.error_file = str(path)
+        self.recorder.on_trial_error(0, [], trial)
+
+    def run(self) -> list[TrialJob]:
+        """End all that is left, one after the other."""
+        jobs = []
+        while not self.recorder.is_done:
+            trial = self.start()
+            jobs.append(trial.config["job"])
+            self.finish(trial)
+        return jobs
+
+    def stored(self) -> dict[str, Record]:
+        """What another process finds in the ledger."""
+        return Ledger(self.folder).read()
+
+
+def record_of(trial: Any) -> Record:
+    return SWEEP.records[trial.config["job"].trial.key]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return Sweep(folder_at(tmp_path / "results"))
+
+
+def test_each_trial_is_recorded_when_it_ends_and_the_sweep_is_done_with_the_last(
+    sweep: Sweep,
+) -> None:
+    first = sweep.start()
+    sweep.finish(first)
+    assert list(sweep.stored()) == [record_of(first).key]
+    assert sweep.told.left == [TRIALS - 1]
+    sweep.run()
+    assert sweep.stored().keys() == SWEEP.records.keys()
+    assert sweep.recorder.next_job() is None
+
+
+def test_ray_tune_is_left_with_nothing_large(sweep: Sweep) -> None:
+    assert sweep.finish(sweep.start()) == {}
+
+
+def test_of_each_cell_the_model_of_the_highest_finished_trial_stays(sweep: Sweep) -> None:
+    for job in sweep.run():
+        label = f"{job.trial.cell.architecture}-{job.trial.cell.variant}"
+        model = sweep.folder.model(label, job.trial.cell_key)
+        assert sweep.folder.read(model) == b"weights"
+
+
+def test_a_trial_that_was_stopped_early_is_recorded_as_far_as_it_came(sweep: Sweep) -> None:
+    trial = sweep.start()
+    early = cut_short(trial.config["job"].trial, 0.8)
+    sweep.result(trial, record=early)
+    assert sweep.stored() == {}
+    sweep.recorder.on_trial_complete(0, [], trial)
+    assert [record.status for record in sweep.stored().values()] == [Status.CUT_SHORT]
+
+
+def test_a_trial_that_another_sweep_has_run_meanwhile_is_not_run(sweep: Sweep) -> None:
+    [other] = [t for t in sweep.queue.plan.missing if t.index == 0][:1]
+    Ledger(sweep.folder).write(SWEEP.records[other.key])
+    jobs = sweep.run()
+    assert other.key not in {job.trial.key for job in jobs}
+    assert len(jobs) == TRIALS - 1
+
+
+# Lost workers
+
+
+def test_a_trial_whose_worker_is_lost_is_the_next_to_start_and_may_resume(sweep: Sweep) -> None:
+    trial = sweep.start()
+    assert not trial.config["job"].resumes
+    sweep.lose(trial, "The actor died because its node has died. Node Id: 0123")
+    assert [reason for _, reason in sweep.told.losses] == ["its node has died"]
+    again = sweep.start()
+    assert again.config["job"].trial.key == trial.config["job"].trial.key
+    assert again.config["job"].resumes
+    sweep.finish(again)
+    sweep.run()
+    assert {record.status for record in sweep.stored().values()} == {Status.FINISHED}
+    assert len(sweep.told.records) == TRIALS
+
+
+@pytest.mark.parametrize("why", ["The actor died because of X.", "words that Ray never used", ""])
+def test_a_trial_that_always_loses_its_worker_fails_after_so_many_however_ray_words_it(
+    sweep: Sweep, why: str
+) -> None:
+    first = sweep.start()
+    sweep.lose(first, why)
+    for _ in range(LOST_PROCESS_RETRIES):
+        again = sweep.start()
+        assert again.config["job"].trial.key == first.config["job"].trial.key
+        sweep.lose(again, why)
+    assert len(sweep.told.losses) == LOST_PROCESS_RETRIES
+    [failed] = sweep.told.records
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert failed.error.startswith(f"process lost {LOST_PROCESS_RETRIES + 1} times")
+    assert failed.traceback is not None
+    assert failed.traceback.count(why) >= LOST_PROCESS_RETRIES + 1
+    assert failed.key not in {job.trial.key for job in sweep.run()}
+
+
+def test_a_worker_lost_after_an_epoch_leaves_no_record_of_that_epoch(sweep: Sweep) -> None:
+    trial = sweep.start()
+    sweep.result(trial, record=cut_short(trial.config["job"].trial, 0.8))
+    sweep.lose(trial, "gone")
+    assert sweep.stored() == {}
+    assert sweep.told.records == []
+
+
+# Errors in callbacks
+
+
+class FullDisk:
+    """Storage that takes no more."""
+
+    def __call__(self, *arguments: object, **keywords: object) -> None:
+        raise StorageError("no space left on the device")
+
+
+FAILS_IN: dict[str, Callable[[Sweep], None]] = {
+    "a result": lambda sweep: sweep.finish(sweep.start()) and None,
+    "a stopped trial": lambda sweep: _stop_early(sweep),
+    "a lost worker": lambda sweep: _lose_for_good(sweep),
+    "the next trial": lambda sweep: sweep.start() and None,
+}
+
+
+def _stop_early(sweep: Sweep) -> None:
+    trial = sweep.start()
+    sweep.result(trial, record=cut_short(trial.config["job"].trial, 0.8))
+    sweep.recorder.on_trial_complete(0, [], trial)
+
+
+def _lose_for_good(sweep: Sweep) -> None:
+    for _ in range(LOST_PROCESS_RETRIES + 1):
+        sweep.lose(sweep.start(), "gone")
+
+
+@pytest.mark.parametrize("where", FAILS_IN)
+def test_a_storage_error_ends_the_sweep_as_what_it_is_wherever_it_comes_up(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Ray Tune takes some of them for failures of the trial, and would run that again."""
+
+    def fit(tuner: Any) -> None:
+        trial = sweep.start()  # It runs all the while, and is lost after the error.
+        method = "find" if where == "the next trial" else "write"
+        monkeypatch.setattr(sweep.ledger, method, FullDisk())
+        try:
+            FAILS_IN[where](sweep)
+        except StorageError as error:
+            sweep.told.losses.clear()
+            try:
+                sweep.lose(trial, f"Traceback: {error}")
+            except StorageError as again:
+                raise TuneError("Traceback as text") from again
+        raise AssertionError("the sweep goes on")
+
+    monkeypatch.setattr(tune.Tuner, "fit", fit)
+    with pytest.raises(StorageError, match="no space left"):
+        run(sweep)
+    assert sweep.told.losses == []
+
+
+def test_an_error_of_a_listener_ends_the_sweep_too(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep.told, "recorded", FullDisk())
+    monkeypatch.setattr(tune.Tuner, "fit", lambda tuner: sweep.run())
+    with pytest.raises(StorageError):
+        run(sweep)
+
+
+def test_an_error_that_ray_tune_drops_ends_the_sweep_all_the_same(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(tuner: Any) -> None:
+        monkeypatch.setattr(sweep.ledger, "write", FullDisk())
+        with pytest.raises(StorageError):
+            sweep.finish(sweep.start())
+
+    monkeypatch.setattr(tune.Tuner, "fit", fit)
+    with pytest.raises(StorageError):
+        run(sweep)
+
+
+def test_a_result_that_is_lost_on_its_way_costs_what_was_running_and_no_more(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[TrialJob] = []
+
+    def fit(tuner: Any) -> None:
+        if not jobs:
+            done, running = sweep.start(), sweep.start()
+            jobs.extend([done.config["job"], running.config["job"]])
+            sweep.finish(done)
+            raise TuneError("given up") from ObjectLostError("00", None, "")
+        jobs.extend(sweep.run())
+
+    monkeypatch.setattr(tune.Tuner, "fit", fit)
+    run(sweep)
+    assert sweep.stored().keys() == SWEEP.records.keys()
+    keys = [job.trial.key for job in jobs]
+    assert len(keys) == TRIALS + 1
+    assert keys[2] == keys[1]  # what ran is the first to start again
+
+
+def test_a_failed_trial_is_recorded_and_stops_no_other(sweep: Sweep) -> None:
+    trial = sweep.start()
+    sweep.result(trial, record=as_failed(record_of(trial)))
+    sweep.recorder.on_trial_complete(0, [], trial)
+    sweep.run()
+    statuses = [record.status for record in sweep.stored().values()]
+    assert statuses.count(Status.FAILED) == 1
+    assert len(statuses) == TRIALS
+
+
+def test_ray_tune_saves_none_of_it(sweep: Sweep) -> None:
+    """It would, again and again, for a resumption that the ledger makes needless."""
+    assert len(pickle.dumps(sweep.recorder)) < 200
+
+
+def run(sweep: Sweep) -> None:
+    dataset = load_dataset("digits")
+    inputs = SharedInputs(
+        dataset=dataset,
+        code={},
+        shifts=(),
+        checkpoint_seconds=None,
+        checkpoints=None,
+        git_commit=None,
+    )
+    runner.run(sweep.queue, sweep.recorder, inputs=inputs, max_pending=1)
