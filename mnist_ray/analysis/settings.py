@@ -1,8 +1,10 @@
-"""Which settings differ: the one way to find out, for labels, columns and comparisons."""
+"""Which settings differ, and how they are shown, in labels, columns and comparisons alike."""
 
 import json
 from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
+
+from pydantic import JsonValue
 
 Settings = Mapping[str, object]
 """Values by name, as in `Cell.columns()` or in a row of a table."""
@@ -34,3 +36,8 @@ def varying_by_family(settings: Iterable[tuple[Family, Settings]]) -> dict[Famil
 def canonical(value: object) -> str:
     """A text that is equal for equal settings only: 1, 1.0 and true are three values."""
     return json.dumps(value, sort_keys=True)
+
+
+def shown_value(value: JsonValue) -> str:
+    """A setting's value as a person writes it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_ray.analysis.agreement import Predictions, predictions_of
-from mnist_ray.analysis.findings import search_findings
+from mnist_ray.analysis.search_findings import search_findings
+from mnist_ray.analysis.settings import shown_value
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults, search_key
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Tables
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.search import Configuration, SearchState
 from mnist_ray.space.space import Cell
-from mnist_ray.view.labels import Parts, drawn_value, label, name_parts, pair_label, shown_value
+from mnist_ray.view.labels import Parts, drawn_value, label, name_parts, pair_label
 from mnist_ray.view.svg import SERIES
 
 Row = dict[str, Any]

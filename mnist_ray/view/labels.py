@@ -1,11 +1,10 @@
 """Short names that tell each cell of a report, and each comparison, from all others."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from mnist_ray.analysis.settings import varying_by_family
+from mnist_ray.analysis.settings import shown_value, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults
 from mnist_ray.view.formats import MINUS
 
@@ -56,11 +55,6 @@ def varying_hyperparameters(cells: Sequence[CellResults]) -> list[str]:
     """Those that vary within an architecture and variant, by the names of their columns."""
     families = _varying_by_family(cells).values()
     return list(dict.fromkeys(name for names in families for name in names))
-
-
-def shown_value(value: JsonValue) -> str:
-    """A hyperparameter's value as a person writes it."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def drawn_value(value: JsonValue) -> str:

@@ -1,9 +1,23 @@
 """Tests of `mnist_ray.analysis.findings`."""
 
-from made_up import MadeUp, Scores, as_failed, made_up_search, made_up_sweep, made_up_test_set
+from collections.abc import Mapping
+from dataclasses import replace
+
+from made_up import (
+    ACCURACIES,
+    MadeUp,
+    Scores,
+    as_failed,
+    made_up_search,
+    made_up_sweep,
+    made_up_test_set,
+)
 
 from mnist_ray.analysis.findings import findings
+from mnist_ray.analysis.tables import tabulate
+from mnist_ray.ledger.record import Epoch
 
+DASH = "\N{EN DASH}"
 EXACT = {
     ("feed_forward", "centered"): [0.968, 0.969, 0.970],
     ("feed_forward", "shifted"): [0.870, 0.871, 0.875],
@@ -66,22 +80,92 @@ def test_one_variant_alone_has_no_drop_but_its_mean() -> None:
     assert not any("dropped" in sentence for sentence in sentences)
 
 
-def test_of_a_grid_the_cells_are_told_that_validation_chose() -> None:
-    sweep = made_up_sweep(
-        {
-            "architectures": {"cnn": {}},
-            "training": {"learning_rate": {"grid_search": [1e-3, 1e-2]}},
-        },
-        accuracies=0.9,
+def test_no_difference_is_claimed_where_the_interval_holds_zero() -> None:
+    close = {
+        **EXACT,
+        ("cnn", "centered"): [0.960, 0.970, 0.980],
+        ("cnn", "shifted"): [0.969, 0.965, 0.971],
+    }
+    sentences = sentences_of(made_up_sweep(accuracies=close, test_set=made_up_test_set(1000)))
+    assert sentences[1] == (
+        f"cnn: no difference shown between 0.970 (95 % CI 0.945{DASH}0.995, n = 3) on centered and "
+        f"0.968 (95 % CI 0.961{DASH}0.976, n = 3) on shifted digits: 0.002 "
+        "(95 % CI -0.022 to 0.025)."
     )
-    sentences = sentences_of(sweep)
-    assert len(sentences) == 1
-    assert "of 2 configurations, that with the highest validation accuracy" in sentences[0]
+    assert sentences[2] == (
+        "On centered digits: no difference shown between cnn and feed_forward: 0.001 "
+        "(95 % CI -0.021 to 0.023)."
+    )
+    assert sentences[3].startswith("On shifted digits: the mean of cnn is above that of feed_")
+
+
+def test_cells_that_are_equal_in_every_trial_are_tied() -> None:
+    twins = {"architectures": {"first": {"build": "cnn"}, "second": {"build": "cnn"}}}
+    sweep = made_up_sweep({**twins, "variants": {"centered": {}}}, accuracies=0.9)
+    assert sentences_of(sweep)[-2:] == [
+        "On centered digits: first and second are tied, equal in all 3 trials.",
+        "first on centered digits and second on centered digits have equal settings and share "
+        "their trials.",
+    ]
+
+
+def test_trials_without_spread_have_no_interval_and_say_so() -> None:
+    flat = {pair: [0.9] * 2 for pair in EXACT}
+    sentences = sentences_of(made_up_sweep({"trials": 2}, accuracies=flat))
+    assert sentences[0] == (
+        "feed_forward: tied on centered and shifted digits at 0.900 (no spread seen in n = 2), "
+        "equal in all 2 trials."
+    )
+
+
+RATES = {"training": {"learning_rate": {"grid_search": [1e-3, 1e-2]}}}
+
+
+def with_scores(sweep: MadeUp, scores: Mapping[tuple[str, float], float]) -> MadeUp:
+    """The sweep with validation accuracies by architecture and learning rate."""
+    for key, record in sweep.records.items():
+        score = scores[record.architecture, record.hyperparameters["learning_rate"]]
+        sweep.records[key] = replace(record, epochs=(Epoch(0.5, 0.7, 0.4, score),))
+    return sweep
+
+
+def test_all_sentences_of_an_architecture_are_about_one_configuration_which_they_name() -> None:
+    high, low = {("cnn", 1e-3): 0.9, ("cnn", 1e-2): 0.8}, {("feed_forward", 1e-3): 0.7}
+    scores = {**high, **low, ("feed_forward", 1e-2): 0.6}
+    sentences = sentences_of(with_scores(made_up_sweep(RATES, accuracies=ACCURACIES), scores))
+    chosen = "of 2 configurations the one with the highest validation accuracy"
+    assert sentences[0].startswith(f"feed_forward (learning_rate=0.001), {chosen}: mean test acc")
+    assert sentences[1].startswith(f"cnn (learning_rate=0.001), {chosen}: mean test accuracy dr")
+    assert sentences[3].startswith(
+        "On shifted digits: the mean of cnn (learning_rate=0.001) is above that of feed_forward "
+        "(learning_rate=0.001) by 0.0"
+    )
+    assert len(sentences) == 4
+
+
+def test_configurations_that_differ_in_more_than_the_architecture_are_not_compared() -> None:
+    scores = {("cnn", 1e-3): 0.9, ("cnn", 1e-2): 0.8, ("feed_forward", 1e-3): 0.6}
+    scores |= {("feed_forward", 1e-2): 0.7}
+    sentences = sentences_of(with_scores(made_up_sweep(RATES, accuracies=ACCURACIES), scores))
+    assert "cnn (learning_rate=0.001), of 2 configurations" in sentences[1]
+    assert sentences[2] == (
+        "On centered digits: feed_forward (learning_rate=0.01) and cnn (learning_rate=0.001) are "
+        "not compared: they differ in more than the architecture."
+    )
+
+
+def test_presentations_of_a_grid_are_told_one_by_one() -> None:
+    variants = {"centered": {}, "shifted": {"shift": {"grid_search": [2, 4]}}}
+    changes = {"architectures": {"cnn": {}}, "variants": variants}
+    accuracies = {("cnn", "centered"): 0.98, ("cnn", "shifted"): 0.9}
+    sentences = sentences_of(made_up_sweep(changes, accuracies=accuracies))
+    assert len(sentences) == 2
+    assert "on shifted (shift 2, canvas 10) digits" in sentences[0]
+    assert "on shifted (shift 4, canvas 12) digits" in sentences[1]
 
 
 # Searches
 
-DASH = "\N{EN DASH}"
 SCORES: Scores = {
     0: [0.80, 0.82, 0.84],
     1: [0.90, 0.92, 0.94, 0.89, 0.91],
@@ -95,9 +179,36 @@ def test_a_search_is_told_with_its_optimism_and_the_default() -> None:
         "In the search for feed_forward on centered digits 3 configurations were tried (1 failed); "
         "the best scored 0.920 in the search and 0.900 afresh, so the search flattered it by "
         f"0.020; its fresh test accuracy is 0.850 (95 % CI 0.723{DASH}0.977, n = 2), that of the "
-        "default 0.850 (no spread seen in n = 2).",
+        "default 0.850 (no spread seen in n = 2). No difference between them is shown: 0.000 "
+        "(95 % CI -0.127 to 0.127).",
         "1 trial failed; no mean includes it.",
     ]
+
+
+WINNER = [0.90, 0.92, 0.94, 0.89, 0.91, 0.90, 0.90]
+"""The last four afresh."""
+
+
+def of_four_fresh_trials(default: list[float]) -> str:
+    scores = {**SCORES, 1: WINNER, "default": [0, 0, 0, *default]}
+    return sentences_of(made_up_search(scores, {"confirm": 4}))[0]
+
+
+def test_a_default_that_is_better_is_to_be_kept() -> None:
+    sentence = of_four_fresh_trials([0.92, 0.945, 0.93, 0.935])
+    assert f" The default is better by 0.033 (95 % CI 0.028{DASH}0.037): keep it." in sentence
+
+
+def test_a_winner_that_is_better_than_the_default_is_said_to_be() -> None:
+    sentence = of_four_fresh_trials([0.80, 0.82, 0.80, 0.81])
+    assert f" The winner is better by 0.093 (95 % CI 0.085{DASH}0.100)." in sentence
+
+
+def test_without_spread_no_difference_between_winner_and_default_is_claimed() -> None:
+    sentence = of_four_fresh_trials([0.80, 0.82, 0.81, 0.81])
+    assert sentence.endswith(
+        " No difference between them is shown: 0.090 (no spread seen in n = 4)."
+    )
 
 
 def test_a_search_that_flattered_nothing_says_so() -> None:
@@ -129,7 +240,11 @@ def test_a_search_in_which_all_failed_tells_the_first_error() -> None:
 def test_a_drop_of_defaults_is_not_taken_for_one_of_winners() -> None:
     both = {"variants": {"centered": {}, "shifted": {"shift": 4}}}
     sentences = sentences_of(made_up_search(SCORES, both))
-    assert [s.split(":")[0] for s in sentences if "dropped" in s] == ["feed_forward (default)"]
+    drops = [s.split(":")[0] for s in sentences if "on centered and shifted digits" in s]
+    assert drops == ["feed_forward (default)"]
+
+
+# Left-skewed accuracies
 
 
 def test_trials_far_below_the_others_are_reported_with_the_lowest() -> None:
@@ -149,3 +264,39 @@ def test_trials_far_below_the_others_are_reported_with_the_lowest() -> None:
 def test_below_four_trials_there_is_no_telling_whether_some_are_far_below() -> None:
     sweep = made_up_sweep({"trials": 3}, accuracies=0.9)
     assert sweep.tables().report["left_skewed"].to_pylist() == [None] * 4
+
+
+# Several sweeps side by side
+
+
+def side_by_side(*changes: Mapping[str, object]) -> list[str]:
+    names = ("monday", "tuesday")
+    results = [
+        replace(made_up_sweep(each, accuracies=EXACT).results(), name=name)
+        for name, each in zip(names, changes, strict=True)
+    ]
+    renamed = [
+        replace(
+            each,
+            cells_results=tuple(replace(cell, sweep=each.name) for cell in each.cells_results),
+        )
+        for each in results
+    ]
+    return findings(tabulate(renamed))
+
+
+def test_settings_that_differ_between_sweeps_are_named() -> None:
+    sentences = side_by_side({"training": {"epochs": 1}}, {"training": {"epochs": 3}})
+    assert sentences[0].startswith("monday, feed_forward (epochs=1): mean test accuracy dropped")
+    assert any(s.startswith("tuesday, cnn (epochs=3): mean test acc") for s in sentences)
+    assert "monday, on centered digits: the mean of cnn (epochs=1) is above" in "".join(sentences)
+    between = [sentence for sentence in sentences if sentence.startswith("Between sweeps:")]
+    assert between[0] == (
+        "Between sweeps: feed_forward (epochs=1) on centered digits in monday and feed_forward "
+        "(epochs=3) on centered digits in tuesday are tied, equal in all 3 trials."
+    )
+    assert len(between) == 4
+
+
+def test_equal_sweeps_name_no_settings() -> None:
+    assert not [sentence for sentence in side_by_side({}, {}) if "=" in sentence.split(":")[0]]

@@ -1,0 +1,83 @@
+"""How a mean, a difference and its uncertainty are written in a sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mnist_ray.space.columns import SWEEP
+
+Row = Mapping[str, Any]
+
+_NOTHING = 1e-12
+"""Far below the step of any accuracy k/N, above the rounding errors of a mean."""
+
+
+def mean(cell: Row) -> str:
+    """A mean test accuracy with its interval and n, from a row that has both."""
+    note = interval(cell, of="trials") or _no_spread(cell["trials"])
+    return f"{cell['mean_test_accuracy']:.3f} ({note or _n(cell['trials'])})"
+
+
+def interval(row: Row, *, of: str = "", sign: int = 1) -> str:
+    """The 95 % interval of a row, for the difference in the other direction where `sign` is -1.
+
+    `of` is the column that n stands in. Empty where there is no interval.
+    """
+    ends = row["ci95_low"], row["ci95_high"]
+    if None in ends:
+        return ""
+    low, high = sorted(sign * end for end in ends)
+    # Three decimals would make a narrow interval look like none.
+    digits = 4 if high - low < 0.004 else 3
+    between = "\N{EN DASH}" if low >= 0 else " to "
+    n = f", {_n(row[of])}" if of else ""
+    return f"95 % CI {low:.{digits}f}{between}{high:.{digits}f}{n}"
+
+
+def difference(row: Row, *, sign: int = 1) -> str:
+    """A difference with its interval; what stands in place of an interval that there is not."""
+    note = interval(row, sign=sign) or _no_spread(_fewest_trials(row))
+    return f"{sign * row['mean_difference']:.3f}" + (f" ({note})" if note else "")
+
+
+def is_tie(row: Row) -> bool:
+    """Whether a comparison found no difference at all, in any trial."""
+    return abs(row["mean_difference"]) < _NOTHING and row["ci95_low"] is None
+
+
+def holds_zero(row: Row) -> bool:
+    """Whether a difference has an interval, and 0 is in it."""
+    low, high = row["ci95_low"], row["ci95_high"]
+    return low is not None and low <= 0 <= high
+
+
+def tie(row: Row) -> str:
+    """That two cells are equal, and in how many trials."""
+    n = _fewest_trials(row)
+    return f"equal in {'the only trial' if n == 1 else f'all {n} trials'}"
+
+
+def sweep(row: Row) -> str:
+    """The sweep's name, where there are several side by side."""
+    return f"{row[SWEEP.name]}, " if SWEEP.name in row else ""
+
+
+def device(cell: Row) -> str:
+    """The device, where it is a choice at all."""
+    return "" if cell["device"] in ("CPU", None) else f" on {cell['device']}"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: `1 trial`, `2 trials`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _fewest_trials(row: Row) -> int:
+    return min(int(row["trials_a"]), int(row["trials_b"]))
+
+
+def _no_spread(n: int) -> str:
+    return f"no spread seen in {_n(n)}" if n > 1 else ""
+
+
+def _n(n: int) -> str:
+    return f"n = {n}"

@@ -1,0 +1,143 @@
+"""What each search found, in a sentence."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mnist_ray.analysis import phrases
+from mnist_ray.analysis.comparisons import WINNER_TO_DEFAULT
+from mnist_ray.analysis.tables import SEARCH, Tables
+from mnist_ray.ledger.record import Status
+from mnist_ray.plan.search import Stage
+from mnist_ray.space.columns import SWEEP
+
+Row = Mapping[str, Any]
+
+
+def search_findings(tables: Tables) -> dict[str, str]:
+    """A sentence on each search, by its `search_key`, in the order of search.parquet."""
+    searches: dict[str, list[Row]] = {}
+    for row in tables.rows("search"):
+        searches.setdefault(row[SEARCH], []).append(row)
+    return {key: _sentence(rows, tables) for key, rows in searches.items()}
+
+
+def _sentence(rows: Sequence[Row], tables: Tables) -> str:
+    tried = [row for row in rows if row["configuration"] is not None]
+    stages = Counter(Stage(row["stage"]) for row in tried)
+    winner = next((row for row in tried if row["is_winner"]), None)
+    place = f"search for {rows[0]['architecture']} on {rows[0]['variant']} digits"
+    sweep = phrases.sweep(rows[0])
+    if winner:
+        default = next(row for row in rows if row["is_default"])
+        start = f"{sweep}{'in' if sweep else 'In'} the {place} {_tried(stages)}"
+        return f"{start}; {_winner(winner, default)}.{_comparison(winner, tables)}"
+    start = f"{sweep}{'the' if sweep else 'The'} {place}"
+    if stages[Stage.RUNNING] or not tried:
+        return f"{start} has not ended and has no winner yet: {_so_far(stages)}."
+    return f"{start} has no winner: {_lost(stages)}.{_first_error(tried, tables)}"
+
+
+# How far the configurations have come
+
+_ENDED_EARLY = {
+    Stage.RACED_OUT: "raced out",
+    Stage.CUT_SHORT: "cut short",
+    Stage.FAILED: "failed",
+}
+
+
+def _tried(stages: Counter[Stage]) -> str:
+    """How many configurations there were, and what became of those that were not completed."""
+    verb = "was" if stages.total() == 1 else "were"
+    return f"{_configurations(stages)} {verb} tried{_not_completed(stages)}"
+
+
+def _so_far(stages: Counter[Stage]) -> str:
+    of = f"{stages[Stage.COMPLETE]} of {_configurations(stages)} proposed so far"
+    verb = "is" if stages[Stage.COMPLETE] == 1 else "are"
+    return f"{of} {verb} complete{_not_completed(stages)}"
+
+
+def _lost(stages: Counter[Stage]) -> str:
+    if len(+stages) > 1:
+        return _tried(stages)
+    stage = next(iter(+stages))
+    what = "its only configuration" if stages.total() == 1 else f"all {_configurations(stages)}"
+    verb = "was " if stages.total() == 1 else "were "
+    return f"{what} {verb if stage is Stage.CUT_SHORT else ''}{_ENDED_EARLY[stage]}"
+
+
+def _configurations(stages: Counter[Stage]) -> str:
+    return phrases.count(stages.total(), "configuration")
+
+
+def _not_completed(stages: Counter[Stage]) -> str:
+    parts = [f"{stages[stage]} {words}" for stage, words in _ENDED_EARLY.items() if stages[stage]]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+# What the winner is worth
+
+
+def _winner(winner: Row, default: Row) -> str:
+    best = "the best, which is the default," if winner["is_default"] else "the best"
+    start = f"{best} scored {winner['search_validation_accuracy']:.3f} in the search"
+    if winner["confirm_validation_accuracy"] is None:
+        return f"{start}, and no fresh trial of it has finished"
+    afresh = (
+        f"{start} and {winner['confirm_validation_accuracy']:.3f} afresh, so the search "
+        f"{_flattery(winner['optimism'])}; its fresh test accuracy is {_fresh_mean(winner)}"
+    )
+    if winner["is_default"]:
+        return afresh
+    known = default["mean_test_accuracy"] is not None
+    return f"{afresh}, that of the default {_fresh_mean(default) if known else 'not known yet'}"
+
+
+def _comparison(winner: Row, tables: Tables) -> str:
+    """Whether the winner is better than the default, both measured afresh; one a device."""
+    place = [winner.get(SWEEP.name), winner["architecture"], winner["variant"]]
+    return "".join(
+        f" {_which_is_better(row)}{phrases.device(row)}."
+        for row in tables.comparisons.to_pylist()
+        if row["kind"] == WINNER_TO_DEFAULT
+        and [row.get(SWEEP.name), row["architecture_a"], row["variant_a"]] == place
+    )
+
+
+def _which_is_better(row: Row) -> str:
+    """Where `a` is the winner and `b` the default."""
+    if phrases.is_tie(row):
+        return f"The two are tied, {phrases.tie(row)}"
+    if row["ci95_low"] is None or phrases.holds_zero(row):
+        return f"No difference between them is shown: {phrases.difference(row)}"
+    if row["mean_difference"] > 0:
+        return f"The winner is better by {phrases.difference(row)}"
+    return f"The default is better by {phrases.difference(row, sign=-1)}: keep it"
+
+
+def _flattery(optimism: float) -> str:
+    # What three decimals would show as nothing is none.
+    return f"flattered it by {optimism:.3f}" if optimism >= 0.0005 else "did not flatter it"
+
+
+def _fresh_mean(row: Row) -> str:
+    return phrases.mean({**row, "trials": row["confirm_trials"]})
+
+
+def _first_error(tried: Iterable[Row], tables: Tables) -> str:
+    """That of the first configuration that failed, if any did."""
+    names = tables.search.column_names
+    identifying = [*names[: names.index("configuration")]]
+    errors: dict[str, str] = {}
+    for trial in tables.trials.to_pylist():
+        if trial["status"] == Status.FAILED:
+            errors.setdefault(_values(trial, identifying), trial["error"] or "no message")
+    found = (errors.get(_values(row, identifying)) for row in tried)
+    return next((f" The first error: {error}" for error in found if error), "")
+
+
+def _values(row: Row, names: Iterable[str]) -> str:
+    return json.dumps([row[name] for name in names])
