@@ -1,4 +1,4 @@
-"""Records of trials and the place where they lie: the only state of a sweep.
+"""Records of trials and the folder that holds them: the only state of a sweep.
 
 Records come in when trials end, and go out by their key.
 """

@@ -1,12 +1,12 @@
-"""What makes two trials the same: canonical JSON and its hash."""
+"""The identity of a trial: canonical JSON and its hash."""
 
 import hashlib
 import json
 from typing import Any
 
 PROTOCOL = 1
-"""The version of what a trial does. Raised by one whenever the same inputs would give other figures
-than before, so that records of before and after are never taken for each other."""
+"""The version of what a trial does. It is raised by one whenever the same inputs would give other
+figures than before, so that records from before and after are never mixed up."""
 
 JSON = dict[str, Any]
 

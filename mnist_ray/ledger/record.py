@@ -27,7 +27,7 @@ class Status(StrEnum):
 
     @property
     def rank(self) -> int:
-        """How much a record of it tells: a failed trial the least, a finished one the most."""
+        """How much is known of such a trial: least of a failed one, most of a finished one."""
         return [Status.FAILED, Status.CUT_SHORT, Status.FINISHED].index(self)
 
 
@@ -35,10 +35,10 @@ class Status(StrEnum):
 class Epoch:
     """The figures of one epoch, as Keras defines them.
 
-    Training figures are means over the epoch's batches while the weights change, validation
-    figures are taken after it; None without validation images. What a user's own architecture
-    adds to the loss, such as weight decay, is in the training loss alone: `validation_loss` is the
-    mean cross-entropy, as that of the test images.
+    Training figures are means over the epoch's batches while the weights change. Validation figures
+    are taken after it; they are None without validation images. What a custom architecture adds to
+    the loss, such as weight decay, is in the training loss alone: `validation_loss` is the mean
+    cross-entropy, as for the test images.
     """
 
     train_loss: float
@@ -51,9 +51,9 @@ class Epoch:
 class Evaluation:
     """A trained model's figures on one test set.
 
-    `shift` tells how far its digits lie from the centre at most, in pixels; `accuracy` is
-    correct / N in float64 and `loss` the mean cross-entropy in nats. The predictions are kept
-    compressed (a few kB), so that ten thousand trials fit in memory.
+    `shift` is how far its digits are shifted at most, in pixels. `accuracy` is correct / N in
+    float64, and `loss` the mean cross-entropy in nats. The predictions
+    are kept compressed (a few kB), so that ten thousand trials fit in memory.
     """
 
     shift: int
@@ -65,7 +65,7 @@ class Evaluation:
 
     @classmethod
     def of(cls, shift: int, *, predictions: Classes, truth: Classes, loss: float) -> "Evaluation":
-        """The grading of `predictions` against `truth`, both integers [N]."""
+        """`predictions` compared with `truth`, both integers [N]; `loss` in nats."""
         accuracy = int(np.count_nonzero(predictions == truth)) / len(truth)
         # uint16 also holds the classes of data sets with more than 256 of them.
         packed = _CODEC.compress(predictions.astype("<u2").tobytes(), asbytes=True)
@@ -127,7 +127,7 @@ def _installed(*names: str) -> str:
 
 @dataclass(frozen=True)
 class RunEnvironment:
-    """Where and when a trial ran: all that its result must not hang on, but may be asked about."""
+    """Where and when a trial ran. Its result must not depend on that, but a reader may ask."""
 
     started_at: datetime
     node: str
@@ -154,7 +154,7 @@ class Record:
 
     `identity` is what the key is the hash of (see `mnist_ray.plan.trial.Trial`). `dataset`,
     `architecture` and `variant` are the names that the space had for it when it ran. `test` is its
-    grading on the variant's own test set, `robustness` those on test sets of other shifts.
+    evaluation on the variant's own test set, `robustness` those on test sets of other shifts.
     """
 
     key: str
@@ -174,11 +174,12 @@ class Record:
     costs: Costs = Costs()
 
     def joined(self, later: "Record") -> "Record":
-        """Of this record and one of the same trial that is read or made later, what is to be kept.
+        """What to keep of this record and a later one of the same trial.
 
-        What tells more, or of two failures the later one. A finished trial is replaced only by one
-        that finished with other versions of what computes and started after it: such a trial was
-        run again on purpose. Otherwise only gradings on other test sets are added to it.
+        The one with more results, or the later of two failures. A finished trial is replaced only
+        by one that finished with other versions of the packages that compute and started after it:
+        such a trial was run again on purpose. Otherwise only evaluations on other test sets are
+        added to it.
         """
         if self.status.rank != later.status.rank:
             return max(self, later, key=lambda record: record.status.rank)
@@ -231,6 +232,6 @@ class Record:
         return self.epochs[-1].validation_accuracy if self.epochs else None
 
     def evaluation(self, shift: int) -> Evaluation | None:
-        """The grading on test digits shifted by up to `shift` pixels, if there is one."""
+        """The evaluation on test digits shifted by up to `shift` pixels, if there is one."""
         evaluations = [*self.robustness, *([self.test] if self.test else [])]
         return next((evaluation for evaluation in evaluations if evaluation.shift == shift), None)

@@ -17,23 +17,23 @@ from mnist_ray.errors import InputError
 T = TypeVar("T")
 
 _PATIENCE_SECONDS = 300.0
-"""How long object storage may be out of reach before the sweep gives up."""
+"""How long object storage may be unreachable before the sweep gives up."""
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
 _SECRETS = re.compile(
     r"(?<=://)[^@?]*:[^@?]*(?=@)|(?<=[?&])(?P<name>[^=&]*(?:key|secret|token|password)[^=&]*=)[^&]*",
     re.IGNORECASE,
 )
-"""What a URI may hold that must never be shown: user and password, and such parameters."""
+"""Parts of a URI that must never be shown: user and password, and parameters that hold secrets."""
 
 
 class StorageError(OSError):
-    """The results can't be written or read any more; what is already there is safe."""
+    """The results cannot be written or read any more; what is already there is safe."""
 
 
 @dataclass
 class _Contact:
-    """Whether a file system has ever answered; all folders on it share this."""
+    """Whether a file system has ever answered; shared by all folders on it."""
 
     is_made: bool = False
 
@@ -42,13 +42,13 @@ class _Contact:
 class ResultsFolder:
     """A folder on any pyarrow file system.
 
-    Object storage that has answered once is waited for when it is out of reach for a while. What
-    never answered is taken for a mistake in the URI or the credentials.
+    Where object storage has answered before, operations are retried while it is unreachable. Where
+    it never has, that is an error in the URI or the credentials.
 
     Attributes:
         filesystem: where it lies.
         path: without scheme, as the file system takes it.
-        uri: as a person gave it, for messages, but for passwords and keys.
+        uri: as it was given, without passwords and keys; for messages.
     """
 
     filesystem: fs.FileSystem
@@ -65,7 +65,7 @@ class ResultsFolder:
             name: of a sweep.
 
         Raises:
-            InputError: the URI can't be understood.
+            InputError: the URI is not one that pyarrow understands.
         """
         text = str(location)
         try:
@@ -76,7 +76,7 @@ class ResultsFolder:
         except (OSError, ValueError, RuntimeError) as error:
             reason = _without_secrets(str(error))
             raise InputError(
-                f"results: {_without_secrets(text)} can't be used ({reason}). Give a folder, or a "
+                f"results: {_without_secrets(text)} cannot be used ({reason}). Give a folder, or a "
                 "URI such as s3://bucket/path or gs://bucket/path."
             ) from None  # the cause would show the secrets
         folder = cls(filesystem, path.rstrip("/"), _without_secrets(text))
@@ -132,7 +132,7 @@ class ResultsFolder:
         return f"ledger/pack-{name}.parquet"
 
     def test_set(self, fingerprint: str) -> str:
-        """The test images that the records' predictions are of."""
+        """The test images that the records' predictions belong to."""
         return f"ledger/test-{fingerprint[:16]}.npz"
 
     @property
@@ -167,8 +167,8 @@ class ResultsFolder:
                 raise OSError(f"what was written to {name} is read back as something else")
         except (OSError, ValueError) as error:
             raise InputError(
-                f"results: {self.uri} can't be written ({error}). Name another folder or URI with "
-                "--results, or mend its permissions."
+                f"results: {self.uri} cannot be written ({error}). Name another folder or URI with "
+                "--results, or change its permissions."
             ) from error
         self._contact.is_made = True
 
@@ -176,7 +176,7 @@ class ResultsFolder:
         """Write a file whole: a reader sees the old content or the new, never a part.
 
         Raises:
-            StorageError: it can't be written, on object storage even after minutes of trying.
+            StorageError: it cannot be written, on object storage not even after minutes of retries.
         """
         self._persist("written", lambda: self._write(name, content))
 
@@ -185,8 +185,8 @@ class ResultsFolder:
 
         Raises:
             FileNotFoundError: there is none.
-            InputError: it can't be read, nor was anything before.
-            StorageError: it can't be read any more.
+            InputError: it cannot be read, and nothing on this object storage ever could.
+            StorageError: it cannot be read any more.
         """
 
         def read() -> bytes:
@@ -220,11 +220,6 @@ class ResultsFolder:
                 self.filesystem.delete_file(self._full(name))
 
         self._persist("written", remove)
-
-    def delete_folder(self, name: str) -> None:
-        """Remove a folder and all in it, if it is there."""
-        with contextlib.suppress(OSError):
-            self.filesystem.delete_dir(self._full(name))
 
     def delete_all(self) -> None:
         """Remove this folder and all in it, and the one above if nothing else is there."""
@@ -268,7 +263,7 @@ class ResultsFolder:
             stream.write(content)
 
     def _persist(self, verb: str, attempt: Callable[[], T]) -> T:
-        """`attempt()`, again and again while object storage is out of reach."""
+        """`attempt()`, repeated while object storage is unreachable."""
         deadline = time.monotonic() + (0 if self.is_local else _PATIENCE_SECONDS)
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -280,13 +275,13 @@ class ResultsFolder:
             except OSError as error:
                 if not self.is_local and not self._contact.is_made:
                     raise InputError(
-                        f"results: {self.uri} can't be {verb} ({error}). Check the URI, the "
+                        f"results: {self.uri} cannot be {verb} ({error}). Check the URI, the "
                         "network and the credentials."
                     ) from error
                 if time.monotonic() + pause > deadline:
                     raise StorageError(
-                        f"{self.uri} can't be {verb}: {error}. What was recorded is safe; mend "
-                        "this and give the same command again."
+                        f"{self.uri} cannot be {verb}: {error}. What was recorded is safe; "
+                        "repair this and give the same command again."
                     ) from error
             else:
                 self._contact.is_made = True
@@ -296,7 +291,7 @@ class ResultsFolder:
 
 
 def _write_local(path: Path, content: bytes | memoryview) -> None:
-    """Under a temporary name, to the disk itself, then renamed: safe against a power loss too."""
+    """Write a temporary file, flush it, then rename it: a power loss leaves no half file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
@@ -312,8 +307,8 @@ def _write_local(path: Path, content: bytes | memoryview) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Bring a renamed file's new name to the disk; the file's own flush does not."""
-    if os.name == "nt":  # Folders can't be opened there.
+    """Flush a renamed file's new name to the disk; flushing the file does not."""
+    if os.name == "nt":  # Folders cannot be opened there.
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -323,7 +318,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _in_one_request(uri: str) -> str:
-    """`uri`, with S3 told to put a small file in one request rather than in three."""
+    """`uri`, with the option that writes a small file to S3 in one request rather than three."""
     if not uri.startswith("s3://") or "allow_delayed_open" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
@@ -334,7 +329,7 @@ def _without_secrets(text: str) -> str:
 
 
 def _plain(label: str) -> str:
-    """`label` with nothing in it that a file name can't hold."""
+    """`label` without what a file name cannot hold."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", label).strip("._") or "cell"
 
 

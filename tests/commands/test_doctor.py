@@ -142,7 +142,7 @@ def test_a_folder_that_can_not_be_written_is_a_fault(home: Path) -> None:
     (home / "file").write_text("")
     check = checked(checks.results, "file/results", None)
     assert not check.ok
-    assert "file/results can't be written" in check.found
+    assert "file/results cannot be written" in check.found
 
 
 def test_object_storage_is_tried_and_no_object_is_left(bucket: str) -> None:

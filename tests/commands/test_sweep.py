@@ -114,7 +114,7 @@ def test_a_dry_run_refuses_what_a_sweep_refuses(place: Place, dry: list[str]) ->
         (["logits.yaml"], "no probabilities"),
         (["small.yaml", "--cpus-per-trial", "512"], "no machine can hold a trial"),
         (["small.yaml", "--gpus-per-trial", "64"], "no machine can hold a trial"),
-        (["small.yaml", "--results", "small.yaml"], "can't be written"),
+        (["small.yaml", "--results", "small.yaml"], "cannot be written"),
     ]:
         assert part in refusal(place, *arguments, *dry)
     if dry:

@@ -475,6 +475,30 @@ def test_records_of_an_older_protocol_are_read(folder: ResultsFolder) -> None:
     assert plain(Ledger(folder).read()) == by_key([older])
 
 
+def test_a_record_of_the_first_layout_is_still_read(folder: ResultsFolder) -> None:
+    """Written before 0.1.0 was finished; the figures are as the program read them then."""
+    (path,) = Path(__file__).with_name("first_layout").glob("*.parquet")
+    folder.write(f"ledger/{path.name}", path.read_bytes())
+    read = Ledger(folder).read()[path.stem]
+    assert (read.architecture, read.variant, read.trial_seed) == (
+        "feed_forward",
+        "shifted",
+        3757552657,
+    )
+    assert (read.status, read.parameters, read.trial) == (Status.FINISHED, 1314058, 0)
+    assert read.cell_key == "21d768172e4b76f61f14a8adc9c4c066"
+    assert read.validation_accuracy == 0.23333333333333334
+    assert read.test is not None
+    assert (read.test.shift, read.test.accuracy, read.test.size) == (20, 0.196, 500)
+    assert read.test.predictions[:5].tolist() == [7, 8, 8, 2, 7]
+    shifts = {each.shift: each.accuracy for each in read.robustness}
+    assert shifts == {0: 0.256, 5: 0.226, 10: 0.216, 15: 0.238}
+    assert read.setting is not None
+    assert read.setting.started_at == datetime(2026, 11, 24, 13, 47, 19, 291601, tzinfo=UTC)
+    assert read.setting.versions == Versions("3.11.7", "2.21.0", "3.15.1", "2.60.0", "2.4.6")
+    assert read.costs.train_seconds == 0.07706679500000746
+
+
 # Packing
 
 
