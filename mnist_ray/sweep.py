@@ -175,7 +175,10 @@ def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> 
         InputError: something given can't be used; nothing has been started.
         StorageError: the results can't be written any more; what is recorded is safe.
     """
-    return run(Options(space=None if space is None else os.fspath(space), **options))
+    from mnist_ray.train.environment import environment_restored
+
+    with environment_restored():
+        return run(Options(space=None if space is None else os.fspath(space), **options))
 
 
 def run(options: Options) -> "SweepResult":

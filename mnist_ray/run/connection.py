@@ -1,33 +1,42 @@
-"""Ray: one of the sweep's own, or a cluster; and what its machines have to give."""
+"""Ray: one that the sweep starts for itself, or a cluster; and what its machines have."""
 
 import contextlib
+import importlib
+import json
 import logging
 import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from mnist_ray.errors import InputError
 from mnist_ray.plan.resources import Node, Request
 from mnist_ray.run.machine import smallest_gpu_memory
 from mnist_ray.train.environment import WORKER_ENVIRONMENT
 
 PATIENCE_SECONDS = 10.0
-"""How long room for a trial may take to come before that is told."""
+"""How long trials may wait for room before that is reported."""
 _ASKING_SECONDS = 60.0
-"""How long a node may take to say what its GPUs have; it may have to fetch the code first."""
+"""How long a node may take to report its GPUs; it may have to fetch the code first."""
 _USUAL_GPU_BYTES = 16e9
-"""Of a card that does not say what it has."""
+"""Memory assumed of a card that does not report it."""
+
+_MEMORY_FOR_TRIALS = 0.7
+"""The share of a machine's free memory that Ray gives to processes."""
 
 _DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # A sweep that runs as a job: see `runtime_environment`.
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
     # Workers that Ray starts in advance take the processor from those that trials get.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -48,37 +57,47 @@ def connected(
     modules: Sequence[Path] = (),
     meanwhile: Callable[[], None] | None = None,
 ) -> Iterator[None]:
-    """Ray, for as long as the block lasts: one of its own, or the cluster at `address`.
+    """Ray, for as long as the block lasts: a new one on this machine, or the cluster at `address`.
 
     A cluster's own processes go on afterwards; only what this sweep started there ends.
 
     Args:
-        address: `auto` or `host:port`; None for a Ray of its own.
+        address: `auto` or `host:port`; None for a new one.
         verbose: whether to show what Ray and the workers say.
         modules: what a cluster's workers must be able to import beside this package: files of
             modules and folders of packages.
         meanwhile: called in another thread, since Ray mostly waits while it starts.
+
+    Raises:
+        InputError: this process uses Ray already, as a notebook may.
     """
+    if ray.is_initialized():
+        # It was started without the environment that workers need, and it is not ours to stop.
+        raise InputError(
+            "Ray already runs in this process, which a sweep can't share. Call ray.shutdown() "
+            "first, or run the sweep in a process of its own. A cluster goes on running after "
+            "ray.shutdown(), and the sweep joins it by its address (--address)."
+        )
     own = address is None
     os.environ.update({**_DRIVER_ENVIRONMENT, **(WORKER_ENVIRONMENT if own else {})})
     level = logging.INFO if verbose else logging.ERROR
     logging.getLogger("ray").setLevel(level)
-    # Of lost processes Tune gives tracebacks of Ray's insides; the listener tells of them.
+    # For each lost process Ray Tune logs a traceback of its own code; the listener reports it.
     logging.getLogger("ray.tune").setLevel(level if verbose else logging.CRITICAL)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     if meanwhile:
         threading.Thread(target=meanwhile, daemon=True).start()
     ray.init(
-        # "local" starts one whatever an earlier cluster left behind in Ray's temporary folder.
+        # "local" starts one even if a cluster has left its address in Ray's temporary folder.
         address="local" if own else address,
         include_dashboard=False if own else None,
         log_to_driver=verbose,
         logging_level=level,
-        runtime_env=None if own else _shipped_code(modules),
+        runtime_env=None if own else runtime_environment(modules),
         configure_logging=True,
     )
     if on_sigterm is not None and threading.current_thread() is threading.main_thread():
-        # Ray's own would end the driver on the spot, with a C++ stack trace.
+        # Ray's own handler would end the driver at once, with a C++ stack trace.
         signal.signal(signal.SIGTERM, on_sigterm)
     try:
         with contextlib.nullcontext() if verbose else _without_messages_of_raylets():
@@ -90,12 +109,7 @@ def connected(
 
 def this_machine() -> Node:
     """What Ray would find here if it started now: cores, cards and memory within their limits."""
-    # Ray has no public way to ask without starting it.
-    from ray._private.resource_and_label_spec import ResourceAndLabelSpec
-
-    address = "127.0.0.1"  # not to be looked up: that asks the network
-    spec = ResourceAndLabelSpec().resolve(is_head=True, node_ip_address=address)
-    found = spec.to_resource_dict()
+    found = _resources_here()
     gpus = found.get("GPU", 0.0)
     return Node(
         cpus=found.get("CPU", 0.0),
@@ -103,6 +117,17 @@ def this_machine() -> Node:
         memory_bytes=found["memory"],
         gpu_memory_bytes=(smallest_gpu_memory() or _USUAL_GPU_BYTES) if gpus else 0.0,
     )
+
+
+def _resources_here() -> dict[str, float]:
+    # Ray has no public way to ask without starting it.
+    specification = _private("ray._private.resource_and_label_spec", "ResourceAndLabelSpec")
+    if specification is None:
+        memory = _MEMORY_FOR_TRIALS * psutil.virtual_memory().available
+        return {"CPU": float(os.cpu_count() or 1), "memory": memory}
+    address = "127.0.0.1"  # given, because Ray would ask the network for it
+    found = specification().resolve(is_head=True, node_ip_address=address).to_resource_dict()
+    return dict(found)
 
 
 def nodes() -> list[Node]:
@@ -121,11 +146,11 @@ def nodes() -> list[Node]:
 
 
 def await_node(request: Request, *, waiting: Callable[[Request], None]) -> None:
-    """Wait until a node can hold `request`; an autoscaler takes the waiting for a wish.
+    """Wait until a node can hold `request`; an autoscaler sees it as demand and adds one.
 
-    If that takes long, `waiting` is told what is waited for.
+    If that takes long, `waiting` is called with the request.
     """
-    # A task, since what a task wishes for ends with the program, come what may.
+    # A task, because the demand of a task ends with the program in any case.
     arrival = _arrive.options(num_cpus=request.cpus, num_gpus=request.gpus).remote()
     if not ray.wait([arrival], timeout=PATIENCE_SECONDS)[0]:
         waiting(request)
@@ -133,21 +158,21 @@ def await_node(request: Request, *, waiting: Callable[[Request], None]) -> None:
 
 
 def _stop_autoscaler() -> None:
-    """Of a Ray of its own. Ray stops what it asks first, and then waits a second for it in vain."""
-    try:
-        from ray._private.worker import _global_node as node
-    except ImportError:  # Ray's own affair, which another version may do differently
-        return
+    """Stop the autoscaler of a Ray that runs on this machine alone.
+
+    `ray.shutdown` stops the server that the autoscaler asks before the autoscaler itself, and then
+    waits a second for an answer that cannot come.
+    """
+    node = _private("ray._private.worker", "_global_node")
     if hasattr(node, "kill_monitor"):
         node.kill_monitor(check_alive=False)
 
 
 @contextlib.contextmanager
 def _without_messages_of_raylets() -> Iterator[None]:
-    """Ray prints a paragraph on every lost worker, whatever `log_to_driver` says."""
-    try:
-        from ray._private.ray_logging import stdout_deduplicator as printer
-    except ImportError:  # Ray's own affair, which another version may do differently
+    """Drop the paragraph that Ray prints for every lost worker, whatever `log_to_driver` says."""
+    printer = _private("ray._private.ray_logging", "stdout_deduplicator")
+    if not hasattr(printer, "skip_re"):
         yield
         return
     before = printer.skip_re
@@ -156,6 +181,14 @@ def _without_messages_of_raylets() -> Iterator[None]:
         yield
     finally:
         printer.skip_re = before
+
+
+def _private(module: str, name: str) -> Any:
+    """Something private of Ray's that only saves time or output; None where Ray has it no more."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return None
 
 
 @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
@@ -182,10 +215,25 @@ def _gpu_memory(node_ids: Sequence[str]) -> dict[str, float]:
 
 @ray.remote  # type: ignore[untyped-decorator]
 def _arrive() -> None:
-    """Nothing: that it runs says that there is a node."""
+    """Nothing: it runs when there is a node."""
 
 
-def _shipped_code(modules: Sequence[Path]) -> dict[str, Any]:
-    """A runtime environment in which the workers of a cluster find this package and `modules`."""
-    paths = [Path(__file__).parent.parent, *modules]
-    return {"py_modules": [str(path) for path in paths], "env_vars": WORKER_ENVIRONMENT}
+def runtime_environment(
+    modules: Sequence[Path], *, variables: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """What the workers of a cluster are given: this package, `modules`, and their environment.
+
+    A sweep that runs as a job of the cluster has the job's runtime environment too. Left to itself,
+    Ray refuses to merge two environments that set the same key. Here the variables that the job
+    sets stay as they are, and the modules that it ships are kept beside the sweep's.
+
+    Args:
+        modules: files of modules and folders of packages.
+        variables: the environment of this process, in which Ray leaves the job's configuration.
+    """
+    job = json.loads(variables.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("runtime_env") or {}
+    ours = [str(path) for path in (Path(__file__).parent.parent, *modules)]
+    paths = [*(job.get("py_modules") or []), *ours]
+    given = job.get("env_vars") or {}
+    missing = {name: value for name, value in WORKER_ENVIRONMENT.items() if name not in given}
+    return {"py_modules": paths, "env_vars": missing}

@@ -1,4 +1,8 @@
-"""The environment of a process that trains."""
+"""Environment variables of the processes of a sweep."""
+
+import contextlib
+import os
+from collections.abc import Iterator
 
 WORKER_ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -11,3 +15,18 @@ WORKER_ENVIRONMENT = {
     f":glibc.malloc.mmap_threshold={32 << 20}:glibc.malloc.trim_threshold={128 << 20}",
 }
 """What a process that trains must find in its environment when it starts."""
+
+
+@contextlib.contextmanager
+def environment_restored() -> Iterator[None]:
+    """Give this process the environment variables back that it had before the block.
+
+    A notebook's kernel goes on after a sweep, which sets variables for Ray and for trackers.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
