@@ -195,7 +195,8 @@ class Space(SpaceFile):
 
         def bound(settings: SettingsT) -> SettingsT:
             # No two sections have a column of one name.
-            return settings.replace({key: drawn[key] for key, _ in settings if key in drawn})
+            own = {key: drawn[key] for key, _ in settings if key in drawn}
+            return settings.replace(own) if own else settings
 
         built = self.architectures[architecture]
         presentation = bound(self.variants[variant])

@@ -14,7 +14,7 @@ import yaml
 from pydantic import JsonValue
 
 from mnist_ray.errors import InputError
-from mnist_ray.space.error_collector import ErrorCollector, Place, shown
+from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
 
 LARGEST = 1_000_000
 """Characters that a document may have, in its file (there bytes) and with its anchors followed."""
@@ -66,7 +66,7 @@ class Document:
     data: dict[str, JsonValue]
     """Keys are text, as written. What could not be read is None and noted in `errors`."""
     errors: ErrorCollector
-    """What can't be read or is given twice; it knows every place's line."""
+    """What cannot be read or is given twice; it knows every place's line."""
 
 
 def read_yaml(content: bytes, heading: str) -> Document:
@@ -107,39 +107,37 @@ def write_yaml(data: dict[str, JsonValue]) -> str:
 
 
 class _Reader:
-    """Turns PyYAML's nodes into plain data, and notes lines and faults by the way."""
+    """Turns PyYAML's nodes into plain data, and notes lines and errors on the way."""
 
     def __init__(self, heading: str) -> None:
         self.heading = heading
         self.errors = ErrorCollector()
         self._spent = 0
-        self._told: set[int] = set()  # keys given twice, told once though an alias repeats them
+        self._reported: set[int] = set()  # keys given twice, which an alias would repeat
 
     def value(self, node: yaml.Node, place: Place) -> JsonValue:
         self._spend(node)
-        self.errors.lines.setdefault(place, node.start_mark.line + 1)
+        self.errors.lines.setdefault(place, _line(node))
         kind = str(node.tag).removeprefix(_TAG)
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode) and kind == "seq":
             return [self.value(item, (*place, i)) for i, item in enumerate(node.value)]
+        allowed = "plain values without a tag. Nothing in a search space is ever run: write the "
+        message = f"got the tag {shown(node.tag)}; allowed: {allowed}value itself"
         if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
+            read, allowed = _SCALARS[kind]
             try:
-                return _SCALARS[kind](node.value)
-            except ValueError as error:
-                self.errors.add_unreadable(place, f"got {shown(node.value)}; {error}")
-                return None
-        self.errors.add_unreadable(
-            place,
-            f"got the tag {shown(node.tag)}; allowed: plain values without a tag. Nothing in a "
-            "search space is ever run: write the value itself",
-        )
+                return read(node.value)
+            except (ValueError, KeyError):
+                message = refusal(node.value, allowed)
+        self.errors.add_unreadable(place, message)
         return None
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> JsonValue:
         result: dict[str, JsonValue] = {}
         for key, (key_node, value_node) in self._entries(node, place).items():
-            self.errors.lines[(*place, key)] = key_node.start_mark.line + 1
+            self.errors.lines[(*place, key)] = _line(key_node)
             result[key] = self.value(value_node, (*place, key))
         return result
 
@@ -155,40 +153,37 @@ class _Reader:
                 for source in self._merge_sources(value_node, place):
                     merged = self._entries(source, place) | merged  # of two, the first one wins
             elif not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in _KEY_TAGS:
-                line = key_node.start_mark.line + 1
+                line = _line(key_node)
                 self.errors.add(place, f"the key on line {line} is no plain text; write a name")
-            elif (key := self._key(key_node, place)) in own:
-                self._tell_double(own[key][0], key_node, (*place, key))
+            elif (key := _text(key_node.value)) in own:
+                self._report_double(own[key][0], key_node, (*place, key))
             else:
                 own[key] = (key_node, value_node)
-        return own | {key: view for key, view in merged.items() if key not in own}
-
-    def _key(self, node: yaml.ScalarNode, place: Place) -> str:
-        try:
-            return _text(node.value)
-        except ValueError as error:
-            self.errors.add(place, f"got the key {shown(node.value)}; {error}")
-            return str(node.value)
+        return own | {key: entry for key, entry in merged.items() if key not in own}
 
     def _merge_sources(self, node: yaml.Node, place: Place) -> list[yaml.MappingNode]:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         if all(isinstance(source, yaml.MappingNode) for source in sources):
             return list(sources)
-        line = node.start_mark.line + 1
-        self.errors.add((*place, "<<"), f"got no mapping on line {line}; allowed: <<: *anchor")
+        message = f"got no mapping on line {_line(node)}; allowed: <<: *anchor"
+        self.errors.add((*place, "<<"), message)
         return []
 
-    def _tell_double(self, first: yaml.Node, second: yaml.Node, place: Place) -> None:
-        if id(second) not in self._told:
-            self._told.add(id(second))
-            lines = f"on line {first.start_mark.line + 1} and again on {second.start_mark.line + 1}"
+    def _report_double(self, first: yaml.Node, second: yaml.Node, place: Place) -> None:
+        if id(second) not in self._reported:
+            self._reported.add(id(second))
+            lines = f"on line {_line(first)} and again on {_line(second)}"
             self.errors.add(place, f"is given twice, {lines}; keep one of them")
 
     def _spend(self, node: yaml.Node) -> None:
-        """Counts what is read, so that anchors of anchors of anchors can't fill the memory."""
+        """Counts what is read, so that anchors of anchors of anchors cannot fill the memory."""
         self._spent += _COST_OF_A_VALUE + len(node.value)
         if self._spent > LARGEST:
             raise _too_large(f"{self.heading}, with its anchors followed,")
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
 
 
 def _decode(content: bytes, heading: str) -> str:
@@ -217,38 +212,17 @@ def _parse_error(error: yaml.YAMLError, text: str) -> str:
     return str(error)
 
 
-def _integer(text: str) -> int:
-    try:
-        return int(text, 0 if text[:2] in ("0o", "0x") else 10)
-    except ValueError:  # also what Python says to more than 4,300 digits
-        raise ValueError("allowed: an integer") from None
-
-
-def _float(text: str) -> float:
-    try:
-        return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
-    except ValueError:
-        raise ValueError("allowed: a number") from None
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("allowed: true or false")
-    return text.lower() == "true"
-
-
 def _text(text: str) -> str:
-    try:  # JSON, which is YAML too, writes some characters as a pair of surrogates
-        return text.encode("utf-16", "surrogatepass").decode("utf-16")
-    except UnicodeDecodeError:
-        raise ValueError("allowed: text without half of a surrogate pair") from None
+    # JSON, which is YAML too, writes some characters as a pair of surrogates.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-_SCALARS: dict[str, Callable[[str], JsonValue]] = {
-    "null": lambda _: None,
-    "bool": _boolean,
-    "int": _integer,
-    "float": _float,
-    "str": _text,
+_SCALARS: dict[str, tuple[Callable[[str], JsonValue], str]] = {
+    "null": (lambda _: None, "null"),
+    "bool": (lambda text: {"true": True, "false": False}[text.lower()], "true or false"),
+    "int": (lambda text: int(text, 0 if text[:2] in ("0o", "0x") else 10), "an integer"),
+    "float": (lambda text: float(re.sub(r"\.(?=inf|nan)", "", text.lower())), "a number"),
+    "str": (_text, "text"),
 }
+"""How a scalar of each kind is read, and what is allowed there."""
 _KEY_TAGS = {_TAG + kind for kind in _SCALARS}
