@@ -1,4 +1,4 @@
-"""What is wrong with a file that a person wrote: all faults at once, each with its place."""
+"""What is wrong with a file that a person wrote: all errors at once, each with its place."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ _LONGEST_SHOWN = 80
 
 
 class ErrorCollector:
-    """Gathers the faults of one document, to tell them together."""
+    """Gathers the errors of one document, to report them together."""
 
     def __init__(self, lines: Mapping[Place, int] | None = None) -> None:
         """`lines` has the line (from 1) of every place that stands in a file."""
@@ -25,13 +25,13 @@ class ErrorCollector:
         self._unreadable: set[Place] = set()
 
     def add(self, place: Place, message: str) -> None:
-        """Notes a fault, unless it is known or only follows from an unreadable value."""
+        """Notes an error, unless it is known or only follows from an unreadable value."""
         hidden = any(place[:end] in self._unreadable for end in range(len(place) + 1))
         if not hidden and (place, message) not in self._found:
             self._found.append((place, message))
 
     def add_unreadable(self, place: Place, message: str) -> None:
-        """Notes a value that can't be read; what is then missed at its place is no second fault."""
+        """Notes a value that cannot be read; what is then missing at its place is not reported."""
         self.add(place, message)
         self._unreadable.add(place)
 
@@ -41,16 +41,16 @@ class ErrorCollector:
             self.add(place_of(detail["loc"]), detail["msg"])
 
     def within(self, keys: Iterable[str]) -> bool:
-        """Whether there is a fault under one of the document's top `keys`."""
+        """Whether there is an error under one of the document's top `keys`."""
         return bool({place[0] for place, _ in self._found if place} & set(keys))
 
     def raise_any(self, heading: str) -> None:
-        """Raises one `InputError` with a line for each fault, in the order of the file."""
+        """Raises one `InputError` with a line for each error, in the order of the file."""
         if not self._found:
             return
-        count = "1 fault" if len(self._found) == 1 else f"{len(self._found)} faults"
+        count = "1 error" if len(self._found) == 1 else f"{len(self._found)} errors"
         order = {place: number for number, place in enumerate(self.lines)}
-        ordered = sorted(self._found, key=lambda fault: order.get(self._known(fault[0]), -1))
+        ordered = sorted(self._found, key=lambda found: order.get(self._known(found[0]), -1))
         lines = [f"  {self._where(place)}: {message}" for place, message in ordered]
         raise InputError("\n".join([f"{heading} has {count}:", *lines]))
 

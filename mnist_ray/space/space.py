@@ -78,9 +78,10 @@ class Space(SpaceFile):
         source: Path | None,
         rules: bool = False,
     ) -> Self:
-        """The space that the plain data of a file describes, also by the `rules` between sections.
+        """The space that the plain data of a file describes.
 
-        Errors are noted; the space is only good for use where `errors` stays empty.
+        Where `rules` is true, those between the sections are checked too. Errors are noted; the
+        space may only be used where `errors` stays empty.
         """
         file, given = read_file(data, errors)
         if rules:
@@ -239,7 +240,7 @@ class Space(SpaceFile):
 
         Raises:
             InputError: a canvas smaller than image and shift, a kernel or pool larger than what is
-                left of the image, a test shift beyond a canvas; all told at once. Or there are
+                left of the image, a test shift beyond a canvas; all at once. Or there are
                 fewer than 2 `classes`.
         """
         if classes < 2:
@@ -287,7 +288,7 @@ class Space(SpaceFile):
     def _extremes(
         self, architecture: str, variant: str, image_size: tuple[int, int]
     ) -> Iterator[Cell]:
-        """The cells at the ends of every range that the geometry hangs on."""
+        """The cells at the ends of every range that the geometry depends on."""
         columns = {
             column: _ends(distribution)
             for column, distribution in self._distributions(architecture, variant).items()
@@ -331,7 +332,7 @@ def _ends(distribution: Distribution) -> list[JsonValue]:
 def _extent(value: JsonValue) -> float:
     if isinstance(value, int | float):
         return value
-    return len(value) if isinstance(value, list) else 0.0  # a user's own may bear such a name
+    return len(value) if isinstance(value, list) else 0.0  # a hyperparameter of the user's own
 
 
 def _check_layers(cell: Cell, errors: ErrorCollector) -> None:
@@ -349,7 +350,7 @@ def load_space(name_or_path: str) -> Space:
     A bare name, such as `notebook`, is a shipped one's before it is a file's.
 
     Raises:
-        InputError: there is none, or it can't be used; all its faults are told at once.
+        InputError: there is none, or it cannot be used; all its errors are reported at once.
     """
     path = _find(name_or_path)
     heading = f"the search space {path}"

@@ -219,9 +219,9 @@ def read_file(
 ) -> tuple[SpaceFile, dict[str, JsonValue]]:
     """Checks the plain data of a file; gives what it says, and the data that this was read from.
 
-    Errors are noted, and reading goes on with what is right, so that all can be reported at once:
-    what this gives back is only good for use where `errors` stays empty. The rules between the
-    sections are those of `mnist_ray.space.space_rules`.
+    Errors are noted, and reading goes on with what is right, so that all can be reported at once.
+    The result may only be used where `errors` stays empty. The rules between the sections are in
+    `mnist_ray.space.space_rules`.
     """
     kept: dict[str, JsonValue] = copy.deepcopy(dict(data))
     is_first = True

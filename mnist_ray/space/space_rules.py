@@ -13,9 +13,9 @@ _SEARCHABLE = ("architectures", "variants", "training")
 
 
 def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
-    """Notes every fault of a file whose sections are each read already.
+    """Notes every error of a file whose sections have been read, each by itself.
 
-    What only follows from a section's own faults is not reported again.
+    What only follows from a section's own errors is not reported again.
     """
     _one_kind_a_column(file, errors)
     _not_too_many_cells(file, errors)

