@@ -6,7 +6,6 @@ import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from mnist_ray.data.dataset import Dataset
 from mnist_ray.ledger.ledger import Ledger
@@ -144,21 +143,14 @@ def _max_pending(nodes: Sequence[Node], *, is_open: bool, is_cluster: bool) -> i
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this program, or else the working folder, is part of."""
-    for folder in (Path(__file__).parent.parent, Path.cwd()):
-        try:
-            found = subprocess.run(
-                ["git", "-C", str(folder), "rev-parse", "HEAD"],
-                capture_output=True,
-                text=True,
-                timeout=5,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if found.returncode == 0:
-            return found.stdout.strip()
-    return None
+    """The commit of the repository that the working folder lies in; None outside of one."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 def _scheduler(space: Space) -> StopEarly | None:

@@ -111,7 +111,7 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
         Column("max_test_accuracy", _REAL, "highest test accuracy of a trial"),
         Column("mean_validation_accuracy", _REAL, "null without validation images"),
         Column("mean_test_loss", _REAL, "mean cross-entropy on the test set, in nats"),
-        Column("mean_train_seconds", _REAL, "mean time of training, in seconds"),
+        Column("mean_train_seconds", _REAL, "mean of train_seconds over the finished trials"),
         Column("parameters", _WHOLE, "weights and biases of the model"),
         Column(
             "independent_error_std",
@@ -193,7 +193,11 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
         Column("keras_version", _TEXT, "likewise"),
         Column("ray_version", _TEXT, "likewise"),
         Column("numpy_version", _TEXT, "likewise"),
-        Column("git_commit", _TEXT, "of the working directory; null outside a repository"),
+        Column(
+            "git_commit",
+            _TEXT,
+            "of the folder that the command was given in; null outside a repository",
+        ),
         Column("dataset_fingerprint", _TEXT, "SHA-256 of the data set's content"),
     ),
     "epochs": (

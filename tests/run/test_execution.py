@@ -1,4 +1,5 @@
 import logging
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,3 +80,16 @@ def test_nodes_without_common_storage_have_none_which_is_told_of_long_trials_alo
         assert seconds_between_checkpoints(long, folder_at(tmp_path), nodes, dataset_info) is None
     assert "Long trials are not checkpointed" in caplog.text
     assert "--results (s3://...)" in caplog.text
+
+
+def test_the_commit_is_that_of_the_folder_that_the_command_is_given_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert execution.git_commit() is None
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+    for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *command], check=True)
+    head = (tmp_path / ".git" / "HEAD").read_text().removeprefix("ref: ").strip()
+    assert execution.git_commit() == (tmp_path / ".git" / head).read_text().strip()
