@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SanityCheck:
-    """What the saved model of each cell says of the same random test digits."""
+    """What the saved model of each cell predicts for the same random test digits."""
 
     dataset: str
     guesses: Sequence["Guess"]

@@ -291,7 +291,7 @@ class _Sweep:
 
     def announce(self) -> None:
         """Say what will run."""
-        self.terminal.tell(self.sources.notices)
+        self.terminal.print_lines(self.sources.notices)
         self.terminal.announce(
             self.space,
             dataset=self.sources.dataset.name,
@@ -309,7 +309,7 @@ class _Sweep:
         if outdated:
             from mnist_ray.analysis.versions import outdated_sentences
 
-            self.terminal.tell(
+            self.terminal.print_lines(
                 outdated_sentences(outdated, installed, are_run_again=self.options.fresh)
             )
 
@@ -447,8 +447,8 @@ class _Sweep:
         self.terminal.failures(failed, folder=self.folder.uri)
         page = self.folder / self.folder.page
         self.terminal.left_out(len(plan.unrequested(self.queue.records)), space=self.space)
-        self.terminal.tell(self.sources.notices)
-        self.terminal.tell_place("The report", page.uri)
+        self.terminal.print_lines(self.sources.notices)
+        self.terminal.print_place("The report", page.uri)
         code = _INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED
         return SweepResult(self.folder.uri, to_frame(tables.report), code)
 

@@ -221,7 +221,7 @@ def by_presentation(views: Sequence[CellView]) -> list[list[CellView]]:
 
 
 def describe_presentation(view: CellView, views: Sequence[CellView]) -> str:
-    """The presentation of `view` in words, which tell it from those of `views`."""
+    """The presentation of `view` in words that distinguish it from those of `views`."""
     _, variant, shift, canvas = view.presentation
     alike = {each.presentation for each in views if each.cell.variant == variant}
     words = f"{variant} digits"

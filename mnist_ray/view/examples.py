@@ -1,4 +1,4 @@
-"""Test digits on the page, with what the trials made of them: the hardest, and a few at random."""
+"""Test digits on the page with their predictions: the hardest ones, and a few random ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mnist_ray.view.cell_views import CellView
 from mnist_ray.view.guesses import Guess, as_graded, draw_digits, seed_of
 
 DIGITS = 5
-"""How many random ones there are."""
+"""How many random digits there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def _ranked(votes: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
 
 
 def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
-    """What the highest trial of each cell says of a few test digits, drawn by the sweep's seed.
+    """The predictions of each cell's highest trial for a few test digits, drawn by the seed.
 
     Of those `views`, which have one presentation, whose predictions are recorded.
     """

@@ -1,4 +1,4 @@
-"""What models say of a few random test digits, as a table and as a picture."""
+"""What models predict for a few random test digits, as a table and as an image file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.plan.seeds import evaluation_generator
 from mnist_ray.view.labels import Parts, label
 
-# Matplotlib takes half a second to import, which only a picture needs.
+# Matplotlib takes half a second to import, which only the image file needs.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.table import Table
 
 _ACROSS = 8
-"""Digits in a row of the picture."""
+"""Digits in a row of the image file."""
 _INCHES = 1.5
-"""Side of a digit in the picture."""
+"""Side of a digit in the image file."""
 _LINE_INCHES = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """What one model of a cell says of drawn test digits."""
+    """What one model of a cell predicts for drawn test digits."""
 
     results: CellResults
     parts: Parts
@@ -124,7 +124,7 @@ def _digits(classes: NDArray[np.integer], *, wrong: NDArray[np.bool_]) -> str:
     )
 
 
-# As a picture
+# As an image file
 
 
 def save_picture(guesses: Sequence[Guess], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Short names that tell each cell of a report, and each comparison, from all others."""
+"""Short names of cells and of comparisons, each different from all others."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,9 @@ from mnist_ray.analysis.sweep_results import CellResults
 from mnist_ray.view.formats import MINUS
 
 Parts = Mapping[str, str]
-"""The parts of a cell's name in order, by what they tell: `architecture`, `variant`, `dropout` …"""
+"""The parts of a cell's name in order, by what they name: `architecture`, `variant`, `dropout` …"""
+
+_SUBTRACTED = f"\N{NO-BREAK SPACE}{MINUS}\N{NO-BREAK SPACE}"
 
 
 def name_parts(cells: Sequence[CellResults]) -> dict[str, Parts]:
@@ -48,7 +50,7 @@ def pair_label(a: Parts, b: Parts) -> str:
         for kind, text in b.items()
         if a.get(kind) != text
     ]
-    return f"{' · '.join(shared)}: {' · '.join(of_a)} {MINUS} {' · '.join(of_b)}"
+    return f"{' · '.join(shared)}: {' · '.join(of_a)}{_SUBTRACTED}{' · '.join(of_b)}"
 
 
 def varying_hyperparameters(cells: Sequence[CellResults]) -> list[str]:

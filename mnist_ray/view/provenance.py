@@ -66,7 +66,7 @@ def _environment(results: SweepResults) -> dict[str, str]:
 def _settings(results: SweepResults) -> dict[str, str]:
     if results.space is None:
         return {}
-    # The name says nothing: the page names sweeps by their folders.
+    # The page names sweeps by their folders.
     space = {key: value for key, value in results.space.to_data().items() if key != "name"}
     return dict(_leaves(space, ()))
 

@@ -23,7 +23,7 @@ def rebuild(
     dataset_info: DatasetInfo | None = None,
     records: Mapping[str, Record] | None = None,
 ) -> Tables:
-    """Make the tables and the page of the sweep in `folder` anew, and write them there.
+    """Make the tables and the page of the sweep in `folder` again, and write them there.
 
     What is not given is read from the folder; what the folder lacks too is derived from the
     records.

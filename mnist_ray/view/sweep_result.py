@@ -22,10 +22,10 @@ class SweepResult:
     def _repr_html_(self) -> str:
         if self.report is None:
             return ""
-        return str(self.report[_telling_columns(self.report)].to_html(index=False))
+        return str(self.report[_shown_columns(self.report)].to_html(index=False))
 
 
-def _telling_columns(report: pd.DataFrame) -> list[str]:
+def _shown_columns(report: pd.DataFrame) -> list[str]:
     """Names, what varies within an architecture and variant, and the figures up to the interval."""
     columns = report.columns.tolist()
     first, last = columns.index("trials"), columns.index("ci95_high")

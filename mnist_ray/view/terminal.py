@@ -33,20 +33,20 @@ class Terminal:
             ignore_missing_widgets()
         self._quiet = quiet
 
-    def tell(self, lines: Iterable[str]) -> None:
+    def print_lines(self, lines: Iterable[str]) -> None:
         """Print sentences: broken between words on a terminal, a line each elsewhere."""
         if not self._quiet:
             for line in lines:
                 self._console.print(escape(line), soft_wrap=not self._console.is_terminal)
 
-    def tell_place(self, what: str, uri: str) -> None:
+    def print_place(self, what: str, uri: str) -> None:
         """Print where something lies, unbroken, so that it can be copied."""
         if not self._quiet:
             self._console.print(escape(f"{what}: {uri}"), soft_wrap=True)
 
     def announce(self, space: Space, *, dataset: str, images: int, plan: Plan) -> None:
         """One line on what will run."""
-        self.tell(
+        self.print_lines(
             [
                 f"{space.name}: {len(plan.all_cells)} cells on {dataset} "
                 f"({images:,} training images): {len(plan.wanted)} trials wanted, "
@@ -67,7 +67,7 @@ class Terminal:
             names = map(escape, (row.cell.architecture, row.cell.variant))
             table.add_row(*names, str(row.recorded), str(row.to_run), f"{row.seconds:.1f}")
         self._console.print(table)
-        self.tell(_forecast_lines(expected))
+        self.print_lines(_forecast_lines(expected))
 
     def progress(self, *, trials: int, weights: Mapping[str, float]) -> "SweepProgress":
         """How the run goes; see `SweepProgress`."""
@@ -77,7 +77,7 @@ class Terminal:
         """How much there is, and how to go on."""
         settled = {key for key, r in queue.records.items() if r.status is not Status.FAILED}
         wanted = {trial.key for trial in queue.plan.wanted}
-        self.tell(
+        self.print_lines(
             [
                 f"Interrupted: {len(settled & wanted)} of {len(wanted)} trials are recorded, and "
                 "reported here; the same command runs the rest."
@@ -87,7 +87,7 @@ class Terminal:
     def left_out(self, records: int, *, space: Space) -> None:
         """That the ledger holds more than the space asks for."""
         if records:
-            self.tell(
+            self.print_lines(
                 [
                     f"{records} records are of trials that {space.name} does not ask for (any "
                     "more); they stay in the ledger and out of the report."
@@ -101,7 +101,7 @@ class Terminal:
         cells = tables.report.to_pylist()
         if cells:  # A search has none before its winner is known.
             self._console.print(means(cells))
-        self.tell(sentences)
+        self.print_lines(sentences)
 
     def failures(self, records: Sequence[Record], *, folder: str) -> None:
         """Every failed trial with its message, and how to see more; printed even when quiet."""
@@ -151,7 +151,7 @@ def means(cells: Sequence[Row]) -> Table:
 
 
 def _varying(cells: Sequence[Row]) -> list[str]:
-    """What tells apart the cells of one architecture and variant: settings, or devices.
+    """What distinguishes the cells of one architecture and variant: settings, or devices.
 
     After a search it is whether they are its winner or the default.
     """

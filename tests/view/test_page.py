@@ -208,6 +208,16 @@ def page_of_sweeps(training: Mapping[str, Mapping[str, object]], seeds: Sequence
     return render(sweeps, tabulate(sweeps))
 
 
+def test_architectures_of_equal_settings_are_both_shown() -> None:
+    page = page_of(
+        made_up_sweep({"architectures": {"cnn": {}, "twin": {"build": "cnn"}}}, accuracies=0.9)
+    )
+    rows = re.findall(r'<th scope="row"><span[^>]*></span>(\w+)</th>', section(page, "table"))
+    assert rows == ["cnn", "cnn", "twin", "twin"]
+    # Their trials were run once.
+    assert "6 finished trials in 4 cells" in page
+
+
 def test_equal_accuracies_are_no_certainty() -> None:
     page = page_of(
         made_up_sweep({"trials": 2}, accuracies={pair: [0.9, 0.9] for pair in ACCURACIES})
