@@ -1,20 +1,20 @@
 """The state of a hyperparameter search, from its space and the records alone.
 
 A configuration's score is the mean validation accuracy over its trials; test accuracy is never
-looked at. When the search has ended, its winner and the default are trained afresh, with seeds that
-the search never used (the trials after its own): only those count as what the winner can do, since
-the highest of many noisy scores is too high.
+used. When the search has ended, its winner and the default are trained again, with seeds that the
+search never used (those of the trials after its own). Only these fresh trials estimate what the
+winner can do, since the highest of many noisy scores is too high.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.race import Progress, Race, trials_without_race
 from mnist_ray.plan.sampler import (
     OptunaSampler,
     RandomSampler,
@@ -23,9 +23,7 @@ from mnist_ray.plan.sampler import (
     Values,
 )
 from mnist_ray.plan.trial import Trial
-from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.space import Cell, Search, Space
-from mnist_ray.stats.racing import race
 
 Pair = tuple[str, str]
 """Names of an architecture and a variant."""
@@ -37,11 +35,16 @@ class Stage(StrEnum):
     RUNNING = "running"
     COMPLETE = "complete"
     RACED_OUT = "raced_out"
-    """Worse than the best beyond doubt, before all its trials were run."""
+    """Significantly worse than the best before all its trials were run."""
     CUT_SHORT = "cut_short"
-    """A trial was stopped before its last epoch: there is no mean over whole trials."""
+    """A trial was stopped before its last epoch, so that there is no mean over whole trials."""
     FAILED = "failed"
-    """A trial failed: the rest would be a mean of what did not."""
+    """A trial failed, so that there is no mean over all trials."""
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the mean over its trials counts in the search."""
+        return self in (Stage.COMPLETE, Stage.RACED_OUT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,16 +98,12 @@ class SearchState:
         trials = [trial for each in self.configurations for trial in each.trials]
         return tuple(sorted(trials, key=lambda trial: trial.index))
 
-    @property
-    def is_without_winner(self) -> bool:
-        """Whether it has ended with no configuration of which all trials finished."""
-        return self.is_ended and self.winner is None
-
 
 class Searcher:
     """Works out the state of each search of a space, again and again as records come in.
 
-    What it has been asked before it remembers, so that a state takes no longer the more there is.
+    What follows from the space alone (cells, trials and their keys) and what the samplers have
+    proposed is kept in between, so that a state takes no longer the more records there are.
     """
 
     def __init__(
@@ -119,28 +118,20 @@ class Searcher:
         self._space, self._search = space, search
         self._image_size, self._fingerprint, self._sources = image_size, fingerprint, sources
         self._spaces = space.search_spaces()
-        self._proposals: dict[Pair, Sampler] = {}
+        self._samplers: dict[Pair, Sampler] = {}
         self._tried: dict[tuple[Pair, str], tuple[Trial, ...]] = {}
         self._defaults: dict[Pair, Cell] = {}
 
     def states(self, records: Mapping[str, Record]) -> list[SearchState]:
-        """The search of each architecture and variant that is searched, as `records` tell it.
+        """The search of each architecture and variant that is searched, given what is recorded.
 
         Raises:
-            InputError: it is Optuna's to propose, and Optuna is not installed.
+            InputError: the search uses Optuna, and Optuna is not installed.
         """
         return [self._state(pair, records) for pair in self._spaces]
 
     def _state(self, pair: Pair, records: Mapping[str, Record]) -> SearchState:
-        configurations: list[Configuration] = []
-        told: list[Scores] = []
-        while (left := self._search.configurations - len(configurations)) > 0:
-            proposed = self._proposals_of(pair).next_batch(told)[:left]
-            batch = self._run_batch(pair, proposed, len(configurations), records)
-            configurations += batch
-            if any(each.stage is Stage.RUNNING for each in batch):
-                break
-            told.append(tuple(each.mean if _counts(each.stage) else None for each in batch))
+        configurations = self._configurations(pair, records)
         is_ended = len(configurations) == self._search.configurations and not any(
             each.stage is Stage.RUNNING for each in configurations
         )
@@ -156,41 +147,59 @@ class Searcher:
             is_ended=is_ended,
         )
 
-    def _proposals_of(self, pair: Pair) -> Sampler:
-        if pair not in self._proposals:
-            self._proposals[pair] = self._new_proposals(pair, self._spaces[pair])
-        return self._proposals[pair]
+    def _configurations(self, pair: Pair, records: Mapping[str, Record]) -> list[Configuration]:
+        """All that are proposed by now: a batch only after the whole batch before has ended."""
+        configurations: list[Configuration] = []
+        scores: list[Scores] = []
+        while len(configurations) < self._search.configurations:
+            left = self._search.configurations - len(configurations)
+            proposed = self._sampler(pair).next_batch(scores)[:left]
+            batch = self._batch(pair, proposed, len(configurations), records)
+            configurations += batch
+            if any(each.stage is Stage.RUNNING for each in batch):
+                break
+            scores.append(tuple(each.mean if each.stage.has_score else None for each in batch))
+        return configurations
 
-    def _new_proposals(self, pair: Pair, distributions: Mapping[str, Distribution]) -> Sampler:
+    def _sampler(self, pair: Pair) -> Sampler:
+        if pair not in self._samplers:
+            self._samplers[pair] = self._new_sampler(pair)
+        return self._samplers[pair]
+
+    def _new_sampler(self, pair: Pair) -> Sampler:
+        distributions, seed = self._spaces[pair], self._space.seed
         place = digest({"architecture": pair[0], "variant": pair[1]})
-        seed = self._space.seed
         if self._search.algorithm == "optuna":
             return OptunaSampler(distributions, seed=seed, place=place)
         return RandomSampler(
             distributions, seed=seed, place=place, configurations=self._search.configurations
         )
 
-    def _run_batch(
+    def _batch(
         self, pair: Pair, proposed: Sequence[Values], first: int, records: Mapping[str, Record]
     ) -> list[Configuration]:
+        """The configurations of a batch, the first with the number `first`."""
         trials = [self._trials_of(pair, values) for values in proposed]
-        known = [self._known(each, records) for each in trials]
-        if self._space.race:
-            asked = _raced(known, self._search.trials_each)
-        else:
-            asked = [_asked(each, self._search.trials_each) for each in known]
+        progress = [self._progress(each, records) for each in trials]
         return [
             Configuration(
                 number,
                 own[0].cell,
-                own[:count],
-                told.scores[:count],
-                _stage(told, count, self._search.trials_each),
+                own[:asked],
+                known.scores[:asked],
+                _stage(known, asked, self._search.trials_each),
             )
-            for number, (own, told, count) in enumerate(
-                zip(trials, known, asked, strict=True), start=first
+            for number, (own, known, asked) in enumerate(
+                zip(trials, progress, self._asked(progress), strict=True), start=first
             )
         ]
+
+    def _asked(self, progress: Sequence[Progress]) -> list[int]:
+        """How many trials each configuration of a batch is asked for."""
+        trials_each = self._search.trials_each
+        if self._space.race:
+            return Race(progress, trials_each=trials_each).run()
+        return [trials_without_race(each, trials_each=trials_each) for each in progress]
 
     def _trials_of(self, pair: Pair, values: Values) -> tuple[Trial, ...]:
         """The trials of a configuration, made once: their keys are hashes."""
@@ -200,19 +209,19 @@ class Searcher:
             self._tried[place] = self._trials(cell, range(self._search.trials_each))
         return self._tried[place]
 
-    def _known(self, trials: Sequence[Trial], records: Mapping[str, Record]) -> "_Known":
+    def _progress(self, trials: Sequence[Trial], records: Mapping[str, Record]) -> Progress:
         scores: list[float] = []
         for trial in trials:
             record = records.get(trial.key)
-            if record is None or not self._settles(record):
-                return _Known(tuple(scores))
+            if record is None or not self._is_settled(record):
+                break
             if record.status is not Status.FINISHED or record.validation_accuracy is None:
-                return _Known(tuple(scores), spoilt=record.status)
+                return Progress(tuple(scores), broken_off=record.status)
             scores.append(record.validation_accuracy)
-        return _Known(tuple(scores))
+        return Progress(tuple(scores))
 
-    def _settles(self, record: Record) -> bool:
-        """A trial that was cut short runs again as a whole where trials are not cut short."""
+    def _is_settled(self, record: Record) -> bool:
+        """Without early stopping in the space, a trial that was cut short runs again as a whole."""
         return record.status is not Status.CUT_SHORT or self._space.early_stopping is not None
 
     def _trials(self, cell: Cell, indices: range) -> tuple[Trial, ...]:
@@ -234,87 +243,14 @@ class Searcher:
         return tuple({trial.key: trial for trial in trials}.values())
 
 
-# One configuration, and the race of a batch
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is recorded of a configuration's trials, from index 0 on, up to the first gap.
-
-    Attributes:
-        scores: validation accuracies of those that finished, before any that did not.
-        spoilt: how the next one ended that did not finish; None where it is not recorded.
-    """
-
-    scores: tuple[float, ...]
-    spoilt: Status | None = None
-
-
-def _asked(known: _Known, trials_each: int) -> int:
-    """All trials; none after one that did not finish, as there is no mean of all any more."""
-    return len(known.scores) + 1 if known.spoilt else trials_each
-
-
-def _stage(known: _Known, asked: int, trials_each: int) -> Stage:
+def _stage(known: Progress, asked: int, trials_each: int) -> Stage:
     if len(known.scores) < asked:
-        if known.spoilt is None:
+        if known.broken_off is None:
             return Stage.RUNNING
-        return Stage.CUT_SHORT if known.spoilt is Status.CUT_SHORT else Stage.FAILED
+        return Stage.CUT_SHORT if known.broken_off is Status.CUT_SHORT else Stage.FAILED
     return Stage.COMPLETE if asked == trials_each else Stage.RACED_OUT
-
-
-def _counts(stage: Stage) -> bool:
-    return stage in (Stage.COMPLETE, Stage.RACED_OUT)
 
 
 def _best(configurations: Sequence[Configuration]) -> Configuration | None:
     complete = [each for each in configurations if each.stage is Stage.COMPLETE]
     return max(complete, key=lambda each: each.mean or 0.0, default=None)
-
-
-def _raced(known: Sequence[_Known], trials_each: int) -> list[int]:
-    """How many trials each configuration of a batch is asked for, so far.
-
-    One of which a trial did not finish can't win: the race is held again as if it had never been
-    in it, so that what was only behind that one comes back.
-    """
-    asked = [0] * len(known)
-    inside = list(range(len(known)))
-    while inside:
-        lap = _laps([known[number] for number in inside], trials_each)
-        for number, count in zip(inside, lap.asked, strict=True):
-            asked[number] = count
-        if not lap.spoilt:
-            break
-        inside = [number for place, number in enumerate(inside) if place not in lap.spoilt]
-    return asked
-
-
-@dataclass(frozen=True)
-class _Lap:
-    """How far a race has come: trials asked for, and who could not finish the last of them."""
-
-    asked: list[int]
-    spoilt: set[int]
-
-
-def _laps(known: Sequence[_Known], trials_each: int) -> _Lap:
-    """One trial index after the other, each when all who still run have done the one before."""
-    asked = [0] * len(known)
-    running: AbstractSet[int] = set(range(len(known)))
-    for index in range(trials_each):
-        for number in running:
-            asked[number] = index + 1
-        behind = {number for number in running if len(known[number].scores) == index}
-        if any(known[number].spoilt is None for number in behind):
-            break
-        if behind:
-            return _Lap(asked, behind)
-        running = _survivors(tuple(each.scores[: index + 1] for each in known), trials_each)
-    return _Lap(asked, set())
-
-
-# A plan asks again after each record, where most often nothing has changed.
-@lru_cache(maxsize=1024)
-def _survivors(scores: tuple[tuple[float, ...], ...], trials_each: int) -> frozenset[int]:
-    return frozenset(race(scores, trials_each=trials_each))

@@ -82,6 +82,10 @@ CASES = {
 }
 
 
+def ended_without_winner(search: SearchState) -> bool:
+    return search.is_ended and search.winner is None
+
+
 def searches_of(walked: Walk) -> tuple[SearchState, ...]:
     return walked.plan.searches
 
@@ -261,7 +265,7 @@ def test_after_a_failure_no_more_trials_are_asked_for() -> None:
 def test_a_failed_trial_is_tried_again_by_the_next_command() -> None:
     space = search_space({"variants": {"centered": {}}})
     broken = walk(space, lambda t: failed(t) if t.index == 0 else cell_results(t))
-    assert all(search.is_without_winner for search in searches_of(broken))
+    assert all(ended_without_winner(search) for search in searches_of(broken))
     mended = walk(space, cell_results, records=broken.records)
     assert mended.gist == walk(space, cell_results).gist
 
@@ -269,7 +273,7 @@ def test_a_failed_trial_is_tried_again_by_the_next_command() -> None:
 def test_a_search_whose_configurations_all_failed_has_no_winner_and_confirms_nothing() -> None:
     walked = walk(search_space(), failed)
     for search in searches_of(walked):
-        assert search.is_without_winner
+        assert ended_without_winner(search)
         assert search.confirmation == ()
 
 
@@ -279,7 +283,7 @@ def test_a_search_with_failures_and_cut_trials_alone_has_no_winner() -> None:
         each.trials[0].key for each in plan(space, DATASET_INFO, {}).searches[0].configurations[:2]
     }
     walked = walk(space, lambda t: failed(t) if t.key in half else cut_short(t, 0.5))
-    assert all(search.is_without_winner for search in searches_of(walked))
+    assert all(ended_without_winner(search) for search in searches_of(walked))
 
 
 # --- Racing ----------------------------------------------------------------------------------

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from samples import pairs, repeatable
 from scipy import stats
 
-from mnist_ray.stats.racing import race, significantly_worse
-from mnist_ray.stats.samples import FloatArray
+from mnist_ray.stats.racing import significantly_worse, survivors
 
 
 @repeatable
@@ -46,61 +45,11 @@ def test_a_candidate_as_good_as_the_best_is_called_worse_within_the_level() -> N
 
 def test_the_clearly_worse_drop_out_and_the_rest_stay() -> None:
     scores = [[0.95, 0.96, 0.95], [0.50, 0.53, 0.51], [0.94, 0.97, 0.95]]
-    assert race(scores, trials_each=5) == {0, 2}
+    assert survivors(scores, looks=3) == {0, 2}
+    assert survivors([], looks=3) == set()
 
 
-def test_nobody_drops_out_before_the_first_look_or_after_the_last_trial() -> None:
-    assert race([], trials_each=5) == set()
-    assert race([[], []], trials_each=5) == {0, 1}
-    assert race([[0.9, 0.9, 0.9], [0.1, 0.1]], trials_each=2) == {0, 1}
-
-
-def test_a_race_waits_for_all_that_are_in_it() -> None:
-    scores = [[0.95, 0.96, 0.95], [0.50, 0.53, 0.51], [0.94]]
-    assert race(scores, trials_each=5) == {0, 1, 2}
-
-
-def test_trials_that_ran_ahead_change_nothing() -> None:
-    scores = [[0.95, 0.96, 0.95], [0.50, 0.53, 0.51], [0.94, 0.97, 0.95]]
-    ahead = [scores[0], [*scores[1], 1.0, 1.0], [*scores[2], 0.1]]
-    assert race(ahead, trials_each=5) == race(scores, trials_each=5)
-
-
-@pytest.mark.parametrize("arguments", [{"trials_each": 0}, {"trials_each": 5, "level": 1.0}])
-def test_races_that_make_no_sense_are_refused(arguments: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="trials_each="):
-        race([[0.9]], **arguments)
-
-
-def test_a_race_finds_the_same_winner_for_half_the_trials() -> None:
-    generator = np.random.default_rng(8)
-    searches, trials_each, configurations = 200, 10, 20
-    same = best_by_race = best_in_full = spent = 0
-    for _ in range(searches):
-        log_rates = generator.uniform(-5, -1, configurations)
-        truth = 0.97 - 0.02 * (log_rates + 3) ** 2
-        shared = generator.normal(0, 0.002, trials_each)
-        own = generator.normal(0, 0.002, (configurations, trials_each))
-        scores = truth[:, np.newaxis] + shared + own
-        winner, trials = _run_race(scores)
-        full_winner = int(scores.mean(axis=1).argmax())
-        same += winner == full_winner
-        best_by_race += winner == truth.argmax()
-        best_in_full += full_winner == truth.argmax()
-        spent += trials
-    assert spent <= 0.5 * searches * configurations * trials_each
-    assert same >= 0.95 * searches
-    assert best_by_race >= 0.95 * best_in_full
-
-
-def _run_race(scores: FloatArray) -> tuple[int, int]:
-    """As a planner does it: one more trial for all that are still in the race. Winner, trials."""
-    configurations, trials_each = scores.shape
-    done: list[list[float]] = [[] for _ in range(configurations)]
-    running = set(range(configurations))
-    for trial in range(trials_each):
-        for configuration in running:
-            done[configuration].append(scores[configuration, trial])
-        running = race(done, trials_each=trials_each)
-    winner = max(sorted(running), key=lambda index: np.mean(done[index]))
-    return winner, sum(map(len, done))
+@pytest.mark.parametrize("arguments", [{"looks": 0}, {"looks": 3, "level": 1.0}])
+def test_looks_that_make_no_sense_are_refused(arguments: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="looks="):
+        survivors([[0.9]], **arguments)
