@@ -156,7 +156,7 @@ def git_commit() -> str | None:
 def _scheduler(space: Space) -> StopEarly | None:
     if space.early_stopping is None:
         return None
-    return StopEarly(epochs=space.training.epochs)
+    return StopEarly(epochs=space.training.bound({}).epochs)
 
 
 def _cores(nodes: Sequence[Node]) -> int:

@@ -4,7 +4,6 @@ A field's `description` is what a message says is allowed there.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
@@ -14,6 +13,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     JsonValue,
     ModelWrapValidatorHandler,
+    PrivateAttr,
     ValidationError,
     model_validator,
 )
@@ -36,17 +36,31 @@ class Settings(BaseModel):
     keys_beside: ClassVar[tuple[str, ...]] = ()
     """What may stand in the mapping beside the fields, for messages."""
 
+    _varied: tuple[str, ...] = PrivateAttr(())
+
+    def varied(self) -> dict[str, Distribution]:
+        """The distributions that stand in place of values, in the order of the file."""
+        names = self._varied
+        values = dict(self) if names else {}
+        return {key: values[key] for key in names}
+
     def to_data(self) -> dict[str, JsonValue]:
-        """As plain data, in a file's order, with the defaults filled in."""
-        return self.model_dump(mode="json")
+        """As plain data with the defaults filled in; what varies comes first, in its order."""
+        varied = {key: each.to_data() for key, each in self.varied().items()}
+        return varied | self.model_dump(mode="json", exclude=set(varied))
 
     def replace(self, values: Mapping[str, JsonValue]) -> Self:
         """With some of the values replaced; these are checked."""
         return type(self).model_validate(self.to_data() | dict(values))
 
-    def varied(self) -> dict[str, Distribution]:
-        """The distributions that stand in place of values."""
-        return {key: value for key, value in self if isinstance(value, Distribution)}
+    def bound(self, drawn: Mapping[str, JsonValue]) -> Self:
+        """With values in place of the distributions: those of `drawn`, otherwise the defaults."""
+        varied = self._varied
+        if not varied:
+            return self
+        fixed = {key: value for key, value in self if key not in varied}
+        own = {key: drawn[key] for key in varied if key in drawn}
+        return type(self).model_validate(fixed | self.defaults() | own)
 
     def defaults(self) -> dict[str, JsonValue]:
         """The values that take the place of distributions which have no default of their own."""
@@ -76,7 +90,10 @@ class Settings(BaseModel):
                 if place not in around or each["loc"] != place
             ]
         if errors:
-            raise ValidationError.from_exception_data(cls.__name__, errors)
+            raise refuse(*errors)
+        if isinstance(data, dict) and any(isinstance(given, dict) for given in data.values()):
+            values = dict(settings)
+            settings._varied = tuple(k for k in data if isinstance(values.get(k), Distribution))
         return settings
 
     @classmethod
@@ -106,27 +123,26 @@ def refuse(*errors: InitErrorDetails) -> ValidationError:
     return ValidationError.from_exception_data("value", list(errors))
 
 
-@dataclass(frozen=True)
-class OrMapping:
-    """In an annotation: the value, or a mapping in its place, which `read` makes something of.
-
-    `read` takes the mapping and the validator of the value.
-    """
-
-    read: Callable[[dict[str, JsonValue], Callable[[object], Any]], object]
+class _OrDistribution:
+    """In an annotation: a value of that type, or a distribution over such values in its place."""
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        def validate(value: object, check: Callable[[object], Any]) -> object:
-            return self.read(value, check) if isinstance(value, dict) else check(value)
+        def validate(given: object, check: Callable[[object], Any]) -> object:
+            return _read_distribution(given, check) if isinstance(given, dict) else check(given)
 
         return no_info_wrap_validator_function(validate, handler(source))
 
     def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+        self, schema: Any, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [handler(schema["schema"]), {"type": "object"}]}  # type: ignore[typeddict-item]
+        return {"anyOf": [handler(schema["schema"]), {"type": "object"}]}
+
+
+ValueT = TypeVar("ValueT")
+Searchable = Annotated[ValueT, _OrDistribution()]
+"""A hyperparameter: a value, or a distribution in its place."""
 
 
 def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any]) -> Distribution:
@@ -138,20 +154,15 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
     checked, errors = [], []
     for index, value in distribution.candidates().items():
         try:
-            checked.append(check(value))
+            option = check(value)
+            checked.append(list(option) if isinstance(option, tuple) else option)
         except ValidationError as error:
-            errors += [
-                InitErrorDetails(
-                    type=PydanticCustomError(each["type"], each["msg"]),  # type: ignore[arg-type]
-                    loc=(distribution.kind, index, *each["loc"]),
-                    input=each["input"],
-                )
-                for each in error.errors(include_url=False)
-            ]
+            for each in error.errors(include_url=False):
+                place = (distribution.kind, index, *each["loc"])
+                kind = PydanticCustomError(each["type"], each["msg"])  # type: ignore[arg-type]
+                errors.append(InitErrorDetails(type=kind, loc=place, input=each["input"]))
     if distribution.has_options and not errors:
-        # 1 is 1.0 where a float belongs.
-        plain = [list(value) if isinstance(value, tuple) else value for value in checked]
-        distribution = Distribution(distribution.kind, tuple(plain))
+        distribution = Distribution(distribution.kind, tuple(checked))  # 1 may have become 1.0
         errors = [
             explained(f"{shown(value)} is given twice", distribution.kind, index)
             for index, value in distribution.doubles().items()
@@ -159,11 +170,6 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
     if errors:
         raise refuse(*errors)
     return distribution
-
-
-ValueT = TypeVar("ValueT")
-Searchable = Annotated[ValueT, OrMapping(_read_distribution)]
-"""A hyperparameter: a value, or a distribution in its place."""
 
 
 def _literals(annotation: Any) -> list[str]:

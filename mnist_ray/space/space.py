@@ -6,20 +6,15 @@ A space is checked once, where it is read; it is typed data afterwards.
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from functools import reduce
-from operator import getitem
 from pathlib import Path
-from typing import Any, Self
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue, PrivateAttr
 
 from mnist_ray.errors import InputError
 from mnist_ray.space.cell import Cell
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, nearest, refusal, shown
 from mnist_ray.space.hyperparameters import Cnn, Training, Variant
-from mnist_ray.space.settings import Settings, SettingsT
 from mnist_ray.space.space_file import (
     DEFAULT_CONFIRM,
     Architecture,
@@ -56,18 +51,12 @@ _SHIPPED = (
 class Space(SpaceFile):
     """A checked search space: what its file says, and the cells that follow from it.
 
-    Where the file has a distribution, `architectures`, `variants` and `training` hold the default
-    configuration: the hyperparameter's own default or, where the architecture is the user's own,
-    the distribution's first or middle value. Grids give cells at once; the other distributions are
-    sampled by a search. A space has either the one or the other.
+    Grids give cells at once; the other distributions are sampled by a search. A space has either
+    the one or the other.
     """
 
-    distributions: Mapping[Place, Distribution]
-    """By place in the file, such as `("training", "learning_rate")`."""
-    source: Path | None
-    """The file that it was read from; a user's own module is looked up beside it."""
-    lines: Mapping[Place, int] = Field(repr=False)
-    """Where each place stands in that file, for messages."""
+    _source: Path | None = PrivateAttr(None)
+    _lines: Mapping[Place, int] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def read(
@@ -77,63 +66,28 @@ class Space(SpaceFile):
         *,
         source: Path | None,
         rules: bool = False,
-    ) -> Self:
+    ) -> "Space":
         """The space that the plain data of a file describes.
 
         Where `rules` is true, those between the sections are checked too. Errors are noted; the
         space may only be used where `errors` stays empty.
         """
-        file, given = read_file(data, errors)
+        space = read_file(cls, data, errors)
         if rules:
-            check_rules(file, errors)
-        values = dict(file)
-        values["architectures"] = {
-            name: replace(each, hyperparameters=_with_defaults(each.hyperparameters))
-            for name, each in file.architectures.items()
-        }
-        values["variants"] = {name: _with_defaults(each) for name, each in file.variants.items()}
-        values["training"] = _with_defaults(file.training)
-        if file.search and "confirm" not in given:
-            values["confirm"] = DEFAULT_CONFIRM
-        values["distributions"] = _distributions_in_order(file, given)
-        return cls.model_construct(**values, source=source, lines=errors.lines)
+            check_rules(space, errors)
+        if space.search and "confirm" not in space.model_fields_set:
+            space = space.model_copy(update={"confirm": DEFAULT_CONFIRM})
+        space._source, space._lines = source, errors.lines
+        return space
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from; a user's own module is looked up beside it."""
+        return self._source
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same, wherever they were read from."""
         return isinstance(other, Space) and self.to_data() == other.to_data()
-
-    @property
-    def sampled(self) -> bool:
-        """Whether anything is left to a search."""
-        return any(distribution.sampled for distribution in self.distributions.values())
-
-    def to_data(self) -> dict[str, JsonValue]:
-        """As plain data, in the order of the documentation, with all defaults written out."""
-
-        def section(settings: Settings, *place: str) -> dict[str, JsonValue]:
-            searched: dict[str, JsonValue] = {
-                str(key): distribution.to_data()
-                for (*above, key), distribution in self.distributions.items()
-                if tuple(above) == place
-            }  # first, so that grids keep their order
-            return searched | {k: v for k, v in settings.to_data().items() if k not in searched}
-
-        sections: dict[str, JsonValue] = {
-            "architectures": {
-                name: {
-                    "build": each.builder,
-                    **section(each.hyperparameters, "architectures", name),
-                }
-                for name, each in self.architectures.items()
-            },
-            "variants": {
-                name: section(variant, "variants", name) for name, variant in self.variants.items()
-            },
-            "training": section(self.training, "training"),
-        }
-        values = {key: getattr(self, key) for key in SpaceFile.model_fields if key not in sections}
-        others = {k: v.to_data() if isinstance(v, Settings) else v for k, v in values.items()}
-        return {key: (sections | others)[key] for key in SpaceFile.model_fields}
 
     def to_yaml(self) -> str:
         """As YAML text that `load_space` reads back to an equal space."""
@@ -158,7 +112,7 @@ class Space(SpaceFile):
         """
         searched = self.search_spaces()
         cells = [
-            self.bind(architecture, variant, values, image_size)
+            self._cell(architecture, variant, values, image_size)
             for architecture, variant in self.pairs()
             if (architecture, variant) not in searched
             for values in self._grid(architecture, variant)
@@ -193,22 +147,25 @@ class Space(SpaceFile):
         """
         distributions = self._distributions(architecture, variant)
         drawn = {column: distributions[column].cast(value) for column, value in values.items()}
+        return self._cell(architecture, variant, drawn, image_size)
 
-        def bound(settings: SettingsT) -> SettingsT:
-            # No two sections have a column of one name.
-            own = {key: drawn[key] for key, _ in settings if key in drawn}
-            return settings.replace(own) if own else settings
-
+    def _cell(
+        self,
+        architecture: str,
+        variant: str,
+        drawn: Mapping[str, JsonValue],
+        image_size: tuple[int, int],
+    ) -> Cell:
         built = self.architectures[architecture]
-        presentation = bound(self.variants[variant])
+        presentation = self.variants[variant].bound(drawn)
         return Cell(
             architecture=architecture,
             builder=built.builder,
-            hyperparameters=bound(built.hyperparameters).to_data(),
+            hyperparameters=built.hyperparameters.bound(drawn).to_data(),
             variant=variant,
             shift=presentation.shift,
             canvas=presentation.canvas or max(image_size) + presentation.shift,
-            training=bound(self.training),
+            training=self.training.bound(drawn),
         )
 
     def default_configuration(
@@ -233,7 +190,8 @@ class Space(SpaceFile):
         errors = ErrorCollector()
         space = Space.read(data, errors, source=self.source, rules=True)
         errors.raise_any(f"the search space {self.name}, as changed by the command,")
-        return space.model_copy(update={"lines": self.lines})
+        space._lines = self._lines
+        return space
 
     def check_images(self, image_size: tuple[int, int], classes: int) -> None:
         """Checks that images of (height, width) fit every cell, searched ones at their extremes.
@@ -245,7 +203,7 @@ class Space(SpaceFile):
         """
         if classes < 2:
             raise InputError(f"the data set has {classes} class; allowed: at least 2 to tell apart")
-        errors = ErrorCollector(self.lines)
+        errors = ErrorCollector(self._lines)
         for architecture, variant in self.pairs():
             for cell in self._extremes(architecture, variant, image_size):
                 if self._check_canvas(cell, max(image_size), errors):
@@ -272,15 +230,10 @@ class Space(SpaceFile):
 
     def _distributions(self, architecture: str, variant: str) -> dict[str, Distribution]:
         """By column, those of the grids and the searches of one pair."""
-        sections = (("architectures", architecture), ("variants", variant), ("training",))
-        return {
-            str(place[-1]): distribution
-            for section in sections
-            for place, distribution in self.distributions.items()
-            if place[:-1] == section
-        }
+        hyperparameters = self.architectures[architecture].hyperparameters.varied()
+        return hyperparameters | self.variants[variant].varied() | self.training.varied()
 
-    def _grid(self, architecture: str, variant: str) -> Iterator[dict[str, object]]:
+    def _grid(self, architecture: str, variant: str) -> Iterator[dict[str, JsonValue]]:
         grids = self._distributions(architecture, variant)
         for values in itertools.product(*(grid.candidates().values() for grid in grids.values())):
             yield dict(zip(grids, values, strict=True))
@@ -297,22 +250,6 @@ class Space(SpaceFile):
         for values in itertools.product(*columns.values()):
             bound = dict(zip(columns, values, strict=True))
             yield self.bind(architecture, variant, bound, image_size)
-
-
-def _with_defaults(settings: SettingsT) -> SettingsT:
-    searched = settings.varied()
-    fixed = {key: value for key, value in settings if key not in searched}
-    return type(settings).model_validate(fixed | settings.defaults())
-
-
-def _distributions_in_order(file: SpaceFile, given: Mapping[str, Any]) -> dict[Place, Distribution]:
-    """The distributions of a file by place, in the order in which they are written in it."""
-    found: dict[Place, Distribution] = {}
-    for place, settings in file.sections().items():
-        distributions = settings.varied()
-        written = reduce(getitem, place, given) if distributions else {}
-        found |= {(*place, key): distributions[key] for key in written if key in distributions}
-    return found
 
 
 _GEOMETRY = {"shift", "canvas", *Cnn.model_fields} - {"dense_units", "dropout"}

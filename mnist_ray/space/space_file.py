@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, place_of, refusal
 from mnist_ray.space.hyperparameters import (
     BUILT_IN,
@@ -114,11 +115,15 @@ class Evaluate(Settings):
 
 @dataclass(frozen=True)
 class Architecture:
-    """A named builder with its hyperparameters; a searched one holds its default."""
+    """A named builder with its hyperparameters."""
 
     builder: str
     """`feed_forward`, `cnn` or `module:function`."""
     hyperparameters: ArchitectureSettings
+
+    def to_data(self) -> dict[str, JsonValue]:
+        """As plain data."""
+        return {"build": self.builder, **self.hyperparameters.to_data()}
 
 
 def _read_architecture(given: tuple[str, Any]) -> Architecture:
@@ -199,13 +204,36 @@ class SpaceFile(Settings):
     )
     """Minutes between the checkpoints of a long trial, at least."""
 
-    def sections(self) -> dict[tuple[str, ...], Settings]:
-        """The mappings in which a value may be a distribution, by their place."""
-        found: dict[tuple[str, ...], Settings] = {("training",): self.training}
-        for name, architecture in self.architectures.items():
-            found["architectures", name] = architecture.hyperparameters
-        return found | {("variants", name): variant for name, variant in self.variants.items()}
+    def to_data(self) -> dict[str, JsonValue]:
+        """As plain data, in the order of the documentation, with all defaults written out."""
+        return {key: _plain(value) for key, value in self}
 
+    @property
+    def distributions(self) -> dict[Place, Distribution]:
+        """All distributions by place, such as `("training", "learning_rate")`."""
+        sections: dict[Place, Settings] = {("training",): self.training}
+        for name, architecture in self.architectures.items():
+            sections["architectures", name] = architecture.hyperparameters
+        sections |= {("variants", name): variant for name, variant in self.variants.items()}
+        return {
+            (*place, key): distribution
+            for place, settings in sections.items()
+            for key, distribution in settings.varied().items()
+        }
+
+    @property
+    def sampled(self) -> bool:
+        """Whether anything is left to a search."""
+        return any(distribution.sampled for distribution in self.distributions.values())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value.to_data() if isinstance(value, Settings | Architecture) else value
+
+
+SpaceT = TypeVar("SpaceT", bound=SpaceFile)
 
 _IN_PLACE_OF_MISSING: dict[str, JsonValue] = {
     "name": "unnamed",
@@ -214,10 +242,8 @@ _IN_PLACE_OF_MISSING: dict[str, JsonValue] = {
 }
 
 
-def read_file(
-    data: Mapping[str, JsonValue], errors: ErrorCollector
-) -> tuple[SpaceFile, dict[str, JsonValue]]:
-    """Checks the plain data of a file; gives what it says, and the data that this was read from.
+def read_file(model: type[SpaceT], data: Mapping[str, JsonValue], errors: ErrorCollector) -> SpaceT:
+    """Checks the plain data of a file.
 
     Errors are noted, and reading goes on with what is right, so that all can be reported at once.
     The result may only be used where `errors` stays empty. The rules between the sections are in
@@ -227,7 +253,7 @@ def read_file(
     is_first = True
     while True:
         try:
-            return SpaceFile.model_validate(kept), kept
+            return model.model_validate(kept)
         except ValidationError as error:
             if is_first:
                 errors.add_all(error)

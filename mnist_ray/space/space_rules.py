@@ -62,27 +62,21 @@ def _not_too_many_cells(file: SpaceFile, errors: ErrorCollector) -> None:
 
 
 def _search_and_distributions_belong_together(file: SpaceFile, errors: ErrorCollector) -> None:
-    distributions = {
-        (*place, key): distribution
-        for place, settings in file.sections().items()
-        for key, distribution in settings.varied().items()
-    }
-    is_sampled = any(distribution.sampled for distribution in distributions.values())
     has_search = file.search is not None or errors.within(["search"])
-    if file.search and not is_sampled and not errors.within(_SEARCHABLE):
+    if file.search and not file.sampled and not errors.within(_SEARCHABLE):
         errors.add(
             ("search",),
             "has nothing to sample; give a hyperparameter a distribution, such as "
             "learning_rate: {loguniform: [1e-4, 1e-2]}, or leave search out",
         )
-    for place, distribution in distributions.items():
+    for place, distribution in file.distributions.items():
         if distribution.sampled and not has_search:
             errors.add(
                 place,
                 f"{distribution.kind} is sampled, which needs a search; add search: {{algorithm: "
                 "random, configurations: 20, trials_each: 3}, or use grid_search",
             )
-        elif not distribution.sampled and is_sampled:
+        elif not distribution.sampled and file.sampled:
             errors.add(
                 place,
                 "a grid_search can't stand beside sampled distributions; use choice, to have it "
