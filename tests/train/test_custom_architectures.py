@@ -146,8 +146,9 @@ def layer():
 """,
     "shared_names": """
 def layer():
-    name = keras.layers.Dense(5).name
-    return keras.layers.Dense(5, kernel_initializer=keras.initializers.HeNormal(len(name)))
+    layer = keras.layers.Dense(5)
+    layer.kernel_initializer = keras.initializers.HeNormal(sum(layer.name.encode()))
+    return layer
 """,
     "shared_settings": """
 keras.config.set_epsilon(keras.config.epsilon() * 100)
