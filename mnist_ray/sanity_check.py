@@ -147,7 +147,7 @@ def _load_model(folder: ResultsFolder, file: str, cell: "Cell") -> Any:
 
     if ":" in cell.builder:
         # Layers of the user's own are known to Keras once their module is imported.
-        with contextlib.suppress(ImportError, InputError):
+        with contextlib.suppress(Exception):  # A model of Keras' own layers needs none of it.
             modules = modules_of(cell.builder, Path.cwd())
             custom_modules.execute(cell.builder.partition(":")[0], modules)
     with tempfile.TemporaryDirectory() as copy:

@@ -20,6 +20,7 @@ from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import trials_of
 from mnist_ray.plan.trial import Trial
 from mnist_ray.sanity_check import check_models, main
+from mnist_ray.space.custom_code import Code, modules_of, source_digests
 from mnist_ray.space.space import Space
 from mnist_ray.view.labels import label
 
@@ -34,12 +35,16 @@ TEST_DIGITS = 60
 def trained(tmp_path_factory: pytest.TempPathFactory, tensorflow: None) -> Path:
     """A sweep's folder: one short trial of each of the four usual cells on few digits."""
     path = tmp_path_factory.mktemp("results") / "made-up"
-    folder = folder_at(path)
-    space, dataset = made_up_space({"architectures": ARCHITECTURES, "trials": 1}), few_digits()
-    dataset_info = DatasetInfo.of(dataset, sources={})
+    train_sweep(path, made_up_space({"architectures": ARCHITECTURES, "trials": 1}), code={})
+    return path
+
+
+def train_sweep(path: Path, space: Space, *, code: Code) -> None:
+    folder, dataset = folder_at(path), few_digits()
+    dataset_info = DatasetInfo.of(dataset, sources=source_digests(code))
     folder.write(folder.space, space.to_yaml().encode())
     ledger = Ledger(folder)
-    ledger.write_manifest(SweepManifest(dataset_info.fingerprint, {}))
+    ledger.write_manifest(SweepManifest(dataset_info.fingerprint, source_digests(code)))
     test_labels = dataset.test_labels.astype(np.int32)
     ledger.write_test_set(
         TestSet(
@@ -47,8 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tensorflow: None) -> Path:
         )
     )
     for trial in trials_of_all_cells(space, dataset_info):
-        train(trial, dataset, folder)
-    return path
+        train(trial, dataset, folder, code=code)
 
 
 def few_digits() -> Dataset:
@@ -67,12 +71,12 @@ def trials_of_all_cells(space: Space, dataset_info: DatasetInfo) -> list[Trial]:
     return [trial for cell in cells for trial in trials_of(space, cell, dataset_info, 1)]
 
 
-def train(trial: Trial, dataset: Dataset, folder: ResultsFolder) -> None:
+def train(trial: Trial, dataset: Dataset, folder: ResultsFolder, *, code: Code) -> None:
     """As a worker does, and the runner with what it gives."""
     from mnist_ray.train.compiled_model import CompiledModelCache
     from mnist_ray.train.trial_run import TrialRun
 
-    run = TrialRun(trial, dataset, compiled_models=CompiledModelCache())
+    run = TrialRun(trial, dataset, compiled_models=CompiledModelCache(), code=code)
     while not run.is_trained:
         run.train_epoch()
     record = trial.record(
@@ -162,6 +166,53 @@ def test_a_cell_without_a_model_is_told_and_the_others_are_asked(
     shown = capsys.readouterr().out
     assert "No saved model: cnn · shifted" in shown
     assert "feed_forward · shifted" in shown
+
+
+LAYERS = """
+import keras
+from sane_helper import FACTOR
+
+@keras.saving.register_keras_serializable()
+class Scaled(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * FACTOR
+
+def build(shape, classes):
+    return keras.Sequential([
+        keras.Input(shape), keras.layers.Flatten(), Scaled(),
+        keras.layers.Dense(classes, activation="softmax"),
+    ])
+"""
+
+
+def test_a_model_with_layers_of_ones_own_is_asked_where_their_module_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for folder, factor in ((here, 2.0), (elsewhere, 0.0)):
+        folder.mkdir()
+        (folder / "sane_layers.py").write_text(LAYERS)
+        (folder / "sane_helper.py").write_text(f"FACTOR = {factor}\n")
+    import keras
+
+    monkeypatch.syspath_prepend(elsewhere)
+    builder = "sane_layers:build"
+    architectures = {"mine": {"build": builder}}
+    space = made_up_space({"architectures": architectures, "trials": 1, "variants": {"it": {}}})
+    train_sweep(tmp_path / "made-up", space, code={builder: modules_of(builder, here)})
+    folder = folder_at(tmp_path / "made-up")
+    keras.saving.get_custom_objects().clear()  # As in the process of the command.
+    monkeypatch.chdir(here)
+    (guess,) = check_models(folder, digits=TEST_DIGITS, seed=0).guesses
+    (record,) = Ledger(folder).read().values()
+    assert record.test is not None
+    assert guess.predictions.tolist() == record.test.predictions[guess.indices].tolist()
+    keras.saving.get_custom_objects().clear()
+    (here / "sane_layers.py").unlink()
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(elsewhere)])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="run this in the folder where their module lies"):
+        check_models(folder, digits=TEST_DIGITS, seed=0)
 
 
 # What is refused
