@@ -1,4 +1,4 @@
-"""Architectures of the user's own, checked in a child process before a sweep starts."""
+"""Custom architectures are checked in a child process before a sweep starts."""
 
 import json
 import pickle
@@ -13,17 +13,18 @@ from mnist_ray.space.space import Cell
 
 
 def check_builders(cells: Sequence[Cell], *, classes: int, code: Code) -> None:
-    """Build the model of each cell with an architecture of the user's own, in a child process.
+    """Build the model of each cell with a custom architecture, in a child process.
 
     Raises:
-        InputError: one can't be imported, does not take its hyperparameters, or gives no model.
+        InputError: one cannot be imported, does not take its hyperparameters, or gives no model
+            whose outputs are probabilities.
     """
-    own = [cell for cell in cells if cell.builder not in BUILT_IN]
-    if not own:
+    custom = [cell for cell in cells if cell.builder not in BUILT_IN]
+    if not custom:
         return
     done = subprocess.run(
         [sys.executable, "-m", "mnist_ray.train.builder_check"],
-        input=pickle.dumps((own, classes, code)),
+        input=pickle.dumps((custom, classes, code)),
         capture_output=True,
         check=False,
     )
@@ -31,7 +32,7 @@ def check_builders(cells: Sequence[Cell], *, classes: int, code: Code) -> None:
         errors = done.stderr.decode(errors="replace")
         last_words = errors.strip().splitlines()[-1:] or ["no message"]
         raise InputError(
-            f"build: {own[0].builder}: the process that checked it ended with code "
+            f"build: {custom[0].builder}: the process that checked it ended with code "
             f"{done.returncode}: {last_words[0]}"
         )
     fault = json.loads(done.stdout)
@@ -73,6 +74,6 @@ def _first_fault(cells: Sequence[Cell], classes: int, code: Code) -> str | None:
 
 
 if __name__ == "__main__":
-    # What the user's module prints, be it at the end, must not be taken for the answer.
+    # Nothing that the user's modules print, even at exit, may get into the answer.
     answer, sys.stdout = sys.stdout, sys.stderr
     json.dump(_first_fault(*pickle.load(sys.stdin.buffer)), answer)  # noqa: S301 (of our own parent)

@@ -1,4 +1,4 @@
-"""How fast this machine trains a cell: a few batches, timed in a child process."""
+"""How fast this machine trains a cell: a few batches are timed in a child process."""
 
 import contextlib
 import math
@@ -23,10 +23,10 @@ _BATCHES = 16
 def calibrate(
     cells: Mapping[str, Cell], dataset_info: DatasetInfo, *, threads: int, code: Code
 ) -> dict[str, float]:
-    """What a trial of each cell would take here, in seconds, by the same keys.
+    """The estimated seconds of a trial of each cell on this machine, by the keys of `cells`.
 
-    A child process trains each for a few batches, with as many threads as a trial has. Cells that
-    it fails on are left out.
+    A child process trains each cell for a few batches, with `threads` threads as in a trial. A cell
+    that fails there has no estimate.
     """
     request = pickle.dumps((dict(cells), dataset_info, threads, code))
     done = subprocess.run(
@@ -44,35 +44,28 @@ def calibrate(
 
 
 def _measure(cell: Cell, dataset_info: DatasetInfo, code: Code) -> float:
-    """Seconds of a whole trial, from a few batches of noise."""
+    """Seconds of a whole trial, extrapolated from a few batches of noise."""
     from mnist_ray.plan.trial import Trial
     from mnist_ray.train.compiled_model import CompiledModelCache
     from mnist_ray.train.trial_run import TrialRun
 
-    batch = cell.training.batch_size
-    compiled_models = CompiledModelCache()
-    dataset = _noise(dataset_info, min(batch * _BATCHES, dataset_info.train_images))
+    training, compiled_models = cell.training, CompiledModelCache()
+    dataset = _noise(dataset_info, min(training.batch_size * _BATCHES, dataset_info.train_images))
     trial = Trial(cell, 0, 0, dataset.fingerprint)
-    warm = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
-    warm.train_epoch()
-    warm.evaluate(cell.shift)
-    run = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
-    run.train_epoch()
-    validated = run.costs.evaluate_seconds or 0.0
-    run.evaluate(cell.shift)
-    costs = run.costs
-    split = cell.training.validation_split
-    trained = math.floor(len(dataset.train_images) * (1 - split))
-    train = (costs.train_seconds or 0.0) / trained
-    evaluate = ((costs.evaluate_seconds or 0.0) - validated) / len(dataset.test_images)
-    all_trained = math.floor(dataset_info.train_images * (1 - split))
-    evaluated = (
-        dataset_info.train_images - all_trained
-    ) * cell.training.epochs + dataset_info.test_images
+    for _ in range(2):  # The first one pays for what happens once in a process.
+        run = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
+        run.train_epoch()
+        validated = run.costs.evaluate_seconds or 0.0
+        run.evaluate(cell.shift)
+    share = 1 - training.validation_split
+    here = math.floor(len(dataset.train_images) * share)
+    there = math.floor(dataset_info.train_images * share)
+    evaluated = (dataset_info.train_images - there) * training.epochs + dataset_info.test_images
+    evaluation = (run.costs.evaluate_seconds or 0.0) - validated
     return (
-        (costs.setup_seconds or 0.0)
-        + cell.training.epochs * all_trained * train
-        + evaluated * evaluate
+        (run.costs.setup_seconds or 0.0)
+        + (run.costs.train_seconds or 0.0) / here * there * training.epochs
+        + evaluation / len(dataset.test_images) * evaluated
     )
 
 
@@ -90,14 +83,14 @@ def _noise(dataset_info: DatasetInfo, count: int) -> "Dataset":
 
 def _main() -> None:
     cells, dataset_info, threads, code = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
-    # What a user's own code prints must not get into the answer.
+    # Nothing that the user's modules print may get into the answer.
     answer, sys.stdout = sys.stdout.buffer, sys.stderr
     from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
 
     device.configure(threads)
     measured = {}
     for key, cell in cells.items():
-        # What is wrong with a cell is told when its trials run.
+        # What is wrong with a cell is reported when its trials run.
         with contextlib.suppress(Exception):
             measured[key] = _measure(cell, dataset_info, code)
     pickle.dump(measured, answer)

@@ -20,7 +20,7 @@ InputShape = tuple[int, int, int]
 def feed_forward(
     input_shape: InputShape, classes: int, *, hidden_units: Sequence[int], dropout: float
 ) -> keras.Model:
-    """Fully connected layers of `hidden_units` ReLU units, each followed by dropout if there is."""
+    """A dense layer of ReLU units for each of `hidden_units`, with dropout after it if not 0."""
     stack = [keras.Input(input_shape), layers.Flatten(name="flatten")]
     for number, units in enumerate(hidden_units, start=1):
         stack.append(layers.Dense(units, activation="relu", name=f"hidden_{number}"))
@@ -40,9 +40,9 @@ def cnn(
     dense_units: int,
     dropout: float,
 ) -> keras.Model:
-    """A convolution and a max pooling for each of `filters`, then one dense layer with dropout.
+    """A convolution and a max pooling for each of `filters`, then a dense layer with dropout.
 
-    Convolutions have stride 1; neither they nor the poolings are padded.
+    Convolutions have stride 1. Neither convolutions nor poolings are padded.
     """
     stack = [keras.Input(input_shape)]
     for number, channels in enumerate(filters, start=1):
@@ -78,26 +78,26 @@ def build(
     """A fresh model of the architecture `builder`.
 
     Args:
-        builder: a name in `BUILT_IN`, or "module:function" of the user's own, called as
+        builder: a name in `BUILT_IN`, or "module:function" of a custom architecture, called as
             `function(input_shape, classes, **hyperparameters)`.
         hyperparameters: keyword arguments of the builder.
         input_shape: height, width and 1.
         classes: number of classes.
-        modules: for a user's own, the modules that it brings, which are executed anew.
+        modules: those of a custom architecture, which are executed anew.
 
     Raises:
-        InputError: a user's own architecture can't be imported or built, or does not give
-            probabilities of shape (batch, classes).
+        InputError: a custom architecture cannot be imported, or does not give a model with output
+            of shape (batch, classes).
     """
     if builder in BUILT_IN:
         return BUILT_IN[builder](input_shape, classes, **hyperparameters)
-    function = _own_builder(builder, modules or {})
+    function = _custom_builder(builder, modules or {})
     model = function(input_shape, classes, **hyperparameters)
-    _check_own_model(builder, model, input_shape=input_shape, classes=classes)
+    _check_custom_model(builder, model, input_shape=input_shape, classes=classes)
     return model
 
 
-def _own_builder(builder: str, modules: Mapping[str, UserModule]) -> Callable[..., keras.Model]:
+def _custom_builder(builder: str, modules: Mapping[str, UserModule]) -> Callable[..., keras.Model]:
     module_name, _, function_name = builder.partition(":")
     try:
         module = custom_modules.execute(module_name, modules)
@@ -117,12 +117,14 @@ def _own_builder(builder: str, modules: Mapping[str, UserModule]) -> Callable[..
     return function  # type: ignore[no-any-return]
 
 
-def _check_own_model(builder: str, model: object, *, input_shape: InputShape, classes: int) -> None:
+def _check_custom_model(
+    builder: str, model: object, *, input_shape: InputShape, classes: int
+) -> None:
     if not isinstance(model, keras.Model):
         raise InputError(
             f"build: {builder} gave a {type(model).__name__}; it must give a keras.Model."
         )
-    # A call, rather than a look at the shape: it makes the variables of a subclassed model too.
+    # Called, since a subclassed model has neither variables nor an output shape before.
     output = model(keras.Input(input_shape))
     shape = getattr(output, "shape", f"of a {type(output).__name__}")
     if shape != (None, classes):

@@ -1,4 +1,4 @@
-"""Optimizers that step variables without Keras' `apply`."""
+"""Optimizers that update variables without Keras' `apply`."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -8,10 +8,10 @@ import tensorflow as tf
 
 
 class Optimizer(Protocol):
-    """Steps variables without Keras' `apply`.
+    """Updates variables without Keras' `apply`.
 
-    `apply` inside a `tf.function` goes through the distribution strategy's merge call, which keeps
-    the weights and slots of every model ever trained in the process alive.
+    Inside a `tf.function`, Keras' `apply` calls the distribution strategy's `merge_call`, which
+    keeps the weights and slots of every model of the process in memory.
     """
 
     slots: list[tf.Variable]
@@ -51,7 +51,7 @@ class FusedAdam:
 
 
 class KerasOptimizer:
-    """One of Keras' own optimizers, stepped variable by variable."""
+    """One of Keras' own optimizers, applied to one variable after the other."""
 
     def __init__(self, name: str, variables: Sequence[keras.Variable]) -> None:
         self._variables = variables
@@ -68,14 +68,14 @@ class KerasOptimizer:
 
 
 def _constrain(variables: Sequence[keras.Variable]) -> None:
-    """As Keras' `apply` does after a step: a user's own layers may bound their weights."""
+    """Apply the constraints of custom layers, as Keras' `apply` does after a step."""
     for variable in variables:
         if variable.constraint is not None:
             variable.assign(variable.constraint(variable))
 
 
 def optimizer_for(name: str, model: keras.Model) -> Optimizer:
-    """The optimizer that Keras calls `name`, of `model`'s trainable variables, not yet stepped."""
+    """A new optimizer of `model`'s trainable variables, by Keras' name for it."""
     if name == "adam":
         return FusedAdam(model.trainable_variables)
     return KerasOptimizer(name, model.trainable_variables)
@@ -84,8 +84,8 @@ def optimizer_for(name: str, model: keras.Model) -> Optimizer:
 class LossScale:
     """Dynamic loss scaling for float16 gradients, by the rule of Keras' `LossScaleOptimizer`.
 
-    The scale starts at 2**15, doubles after 2,000 steps in a row with finite gradients, and halves
-    when one is not finite; that step leaves the weights as they are.
+    The scale starts at 2**15 and doubles after 2,000 consecutive steps with finite gradients. If a
+    gradient is not finite, the scale is halved and the weights stay as they are.
     """
 
     def __init__(self) -> None:
