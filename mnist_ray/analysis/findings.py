@@ -159,11 +159,11 @@ def _drop(a: Row, b: Row, row: Row, subject: _Subject) -> str:
     from_, to = phrases.mean(a), phrases.mean(b)
     centered, shifted = _digits(a, subject).removesuffix(" digits"), _digits(b, subject)
     if phrases.is_tie(row):
-        return f"tied on {centered} and {shifted} at {from_}, {phrases.tie(row)}"
+        return f"tied on {centered} and {shifted} with {from_}, {phrases.tie(row)}"
     if phrases.holds_zero(row):
         return (
-            f"no difference shown between {from_} on {centered} and {to} on {shifted}: "
-            f"{phrases.difference(row)}"
+            f"no difference shown between mean test accuracies of {from_} on {centered} and {to} "
+            f"on {shifted}: difference {phrases.difference(row)}"
         )
     sign = 1 if row["mean_difference"] > 0 else -1
     verb = "dropped" if sign > 0 else "rose"
@@ -238,7 +238,7 @@ def _architectures(row: Row | None, a: str, b: str) -> str:
     higher, lower = (a, b) if sign > 0 else (b, a)
     size = phrases.difference(row, sign=sign)
     if phrases.holds_zero(row):
-        return f"no difference shown between {higher} and {lower}: {size}"
+        return f"no difference shown between {higher} and {lower}: difference {size}"
     return f"the mean of {higher} is above that of {lower} by {size}"
 
 

@@ -36,7 +36,8 @@ def interval(row: Row, *, of: str = "", sign: int = 1) -> str:
 def difference(row: Row, *, sign: int = 1) -> str:
     """A difference with its interval; what stands in place of an interval that there is not."""
     note = interval(row, sign=sign) or _no_spread(_fewest_trials(row))
-    return f"{sign * row['mean_difference']:.3f}" + (f" ({note})" if note else "")
+    size = f"{sign * row['mean_difference']:.3f}".replace("-0.000", "0.000")
+    return f"{size} ({note})" if note else size
 
 
 def is_tie(row: Row) -> bool:

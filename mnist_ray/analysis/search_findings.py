@@ -112,7 +112,8 @@ def _which_is_better(row: Row) -> str:
     if phrases.is_tie(row):
         return f"The two are tied, {phrases.tie(row)}"
     if row["ci95_low"] is None or phrases.holds_zero(row):
-        return f"No difference between them is shown: {phrases.difference(row)}"
+        size = phrases.difference(row)
+        return f"No difference between them is shown: winner minus default is {size}"
     if row["mean_difference"] > 0:
         return f"The winner is better by {phrases.difference(row)}"
     return f"The default is better by {phrases.difference(row, sign=-1)}: keep it"

@@ -88,12 +88,12 @@ def test_no_difference_is_claimed_where_the_interval_holds_zero() -> None:
     }
     sentences = sentences_of(made_up_sweep(accuracies=close, test_set=made_up_test_set(1000)))
     assert sentences[1] == (
-        f"cnn: no difference shown between 0.970 (95 % CI 0.945{DASH}0.995, n = 3) on centered and "
-        f"0.968 (95 % CI 0.961{DASH}0.976, n = 3) on shifted digits: 0.002 "
-        "(95 % CI -0.022 to 0.025)."
+        "cnn: no difference shown between mean test accuracies of 0.970 "
+        f"(95 % CI 0.945{DASH}0.995, n = 3) on centered and 0.968 (95 % CI 0.961{DASH}0.976, "
+        "n = 3) on shifted digits: difference 0.002 (95 % CI -0.022 to 0.025)."
     )
     assert sentences[2] == (
-        "On centered digits: no difference shown between cnn and feed_forward: 0.001 "
+        "On centered digits: no difference shown between cnn and feed_forward: difference 0.001 "
         "(95 % CI -0.021 to 0.023)."
     )
     assert sentences[3].startswith("On shifted digits: the mean of cnn is above that of feed_")
@@ -113,7 +113,7 @@ def test_trials_without_spread_have_no_interval_and_say_so() -> None:
     flat = {pair: [0.9] * 2 for pair in EXACT}
     sentences = sentences_of(made_up_sweep({"trials": 2}, accuracies=flat))
     assert sentences[0] == (
-        "feed_forward: tied on centered and shifted digits at 0.900 (no spread seen in n = 2), "
+        "feed_forward: tied on centered and shifted digits with 0.900 (no spread seen in n = 2), "
         "equal in all 2 trials."
     )
 
@@ -179,8 +179,8 @@ def test_a_search_is_told_with_its_optimism_and_the_default() -> None:
         "In the search for feed_forward on centered digits 3 configurations were tried (1 failed); "
         "the best scored 0.920 in the search and 0.900 afresh, so the search flattered it by "
         f"0.020; its fresh test accuracy is 0.850 (95 % CI 0.723{DASH}0.977, n = 2), that of the "
-        "default 0.850 (no spread seen in n = 2). No difference between them is shown: 0.000 "
-        "(95 % CI -0.127 to 0.127).",
+        "default 0.850 (no spread seen in n = 2). No difference between them is shown: winner "
+        "minus default is 0.000 (95 % CI -0.127 to 0.127).",
         "1 trial failed; no mean includes it.",
     ]
 
@@ -207,7 +207,8 @@ def test_a_winner_that_is_better_than_the_default_is_said_to_be() -> None:
 def test_without_spread_no_difference_between_winner_and_default_is_claimed() -> None:
     sentence = of_four_fresh_trials([0.80, 0.82, 0.81, 0.81])
     assert sentence.endswith(
-        " No difference between them is shown: 0.090 (no spread seen in n = 4)."
+        " No difference between them is shown: winner minus default is 0.090 (no spread seen "
+        "in n = 4)."
     )
 
 
