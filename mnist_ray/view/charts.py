@@ -65,9 +65,11 @@ def dot_charts(views: Sequence[CellView]) -> Iterator[Chart]:
 
 def _accuracy_row(view: CellView) -> figures.Row:
     row = view.row
+    estimate = _estimate(row["mean_test_accuracy"], row, row["trials"])
+    mark = "*" if row["left_skewed"] else ""
     return figures.Row(
         label=view.short_label,
-        text=f"{_estimate(row['mean_test_accuracy'], row, row['trials'])}, n = {row['trials']}",
+        text=f"{estimate}{mark}, n = {row['trials']}",
         series=view.series,
         mean=row["mean_test_accuracy"],
         low=row["ci95_low"],

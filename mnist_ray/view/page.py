@@ -106,6 +106,7 @@ def _cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
     return {
         "views": views[:_MOST_ROWS],
         "views_left_out": max(0, len(views) - _MOST_ROWS),
+        "skewed": any(view.row["left_skewed"] for view in views),
         "by_rule": "satisfied" in tables.report.column_names,
         "settings": varying_hyperparameters([view.results for view in views]),
         "several_devices": len({view.results.device for view in views}) > 1,

@@ -227,6 +227,19 @@ def test_equal_accuracies_are_no_certainty() -> None:
     assert "0.9000, no spread seen, n = 2" in section(page, "trials")
 
 
+def test_a_cell_with_a_trial_far_below_the_others_is_marked_with_advice() -> None:
+    steady = [0.95, 0.955, 0.96, 0.945, 0.95, 0.955]
+    accuracies = dict.fromkeys(ACCURACIES, steady) | {("cnn", "shifted"): [*steady[:5], 0.7]}
+    page = page_of(made_up_sweep({"trials": 6}, accuracies=accuracies))
+    table = section(page, "table")
+    marked = re.findall(r'<td>([\d. to]*)<span class="bad">\*</span></td>', table)
+    assert len(marked) == 1
+    assert '<td class="bad">0.7000</td>' in table
+    assert "Run more trials" in table
+    assert section(page, "trials").count("]*, n = 6") >= 1
+    assert '<span class="bad">*</span>' not in page_named("usual")
+
+
 def test_a_search_without_a_winner_says_why() -> None:
     search = section(page_named("search without winner"), "search")
     assert "all 3 configurations failed. The first error: ValueError: no such luck" in search
