@@ -74,7 +74,7 @@ class Settings(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _explain(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Puts pydantic's errors in words; those of mappings inside are in words already."""
+        """Puts pydantic's errors into words; those of inner mappings are in words already."""
         data = {} if data is None else data  # as in `centered:`
         errors = cls.misnamed(data)
         try:
@@ -83,10 +83,10 @@ class Settings(BaseModel):
             details = error.errors(include_url=False)
             places = [place_of(each["loc"]) for each in details]
             around = {place[:end] for place in places for end in range(1, len(place))}
-            # A list whose items are wrong is not also too short.
             errors += [
                 explained(cls._in_words(each), *place)
                 for each, place in zip(details, places, strict=True)
+                # A list whose items are wrong is not also too short; a key may still be wrong.
                 if place not in around or each["loc"] != place
             ]
         if errors:

@@ -146,8 +146,10 @@ def _read_architecture(given: tuple[str, Any]) -> Architecture:
 
 def _model_of(builder: object, *, is_named: bool) -> type[ArchitectureSettings] | None:
     """What checks the hyperparameters of a builder; None where it is no builder."""
-    if not isinstance(builder, str) or builder in BUILT_IN:
-        return BUILT_IN[builder] if isinstance(builder, str) else None
+    if not isinstance(builder, str):
+        return None
+    if builder in BUILT_IN:
+        return BUILT_IN[builder]
     module, colon, function = builder.partition(":")
     names = [*module.split("."), function]
     are_names = all(name.isidentifier() and not keyword.iskeyword(name) for name in names)

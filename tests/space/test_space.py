@@ -378,6 +378,15 @@ def test_any_name_and_plain_value_reads_back_equal(name: str, value: object) -> 
     assert space.cells(MNIST)[0].hyperparameters == {"width": value}
 
 
+def test_the_model_of_a_file_gives_a_json_schema() -> None:
+    schema = Space.model_json_schema()
+    assert schema["required"] == ["name", "architectures", "variants"]
+    assert list(schema["properties"]) == list(space_of(BASE).to_data())
+    epochs = schema["$defs"]["Training"]["properties"]["epochs"]
+    assert [kind["type"] for kind in epochs["anyOf"]] == ["integer", "object"]
+    assert epochs["default"] == 1
+
+
 # Finding a space
 
 
