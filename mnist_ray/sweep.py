@@ -26,15 +26,9 @@ from mnist_ray.errors import InputError
 
 if TYPE_CHECKING:
     from mnist_ray._command import SweepInputs
-    from mnist_ray.analysis.tables import Tables
-    from mnist_ray.ledger.ledger import Ledger
-    from mnist_ray.ledger.results_folder import ResultsFolder
-    from mnist_ray.plan.dataset_info import DatasetInfo
-    from mnist_ray.plan.resources import Limits
     from mnist_ray.plan.trial_queue import TrialQueue
+    from mnist_ray.run.setup import SweepSetup
     from mnist_ray.run.trackers import Tracker
-    from mnist_ray.space.custom_code import Code
-    from mnist_ray.space.space import Space
     from mnist_ray.view.sweep_result import SweepResult
     from mnist_ray.view.terminal import Terminal
 
@@ -196,18 +190,10 @@ def run(options: Options) -> "SweepResult":
         sweep.foretell()
         from mnist_ray.view.sweep_result import SweepResult
 
-        return SweepResult(sweep.folder.uri, None, _FINISHED)
+        return SweepResult(sweep.setup.folder.uri, None, _FINISHED)
     sweep.describe()
     interrupted = sweep.run_missing(trackers)
-    from mnist_ray.view.report_writer import rebuild
-
-    tables = rebuild(
-        sweep.folder,
-        space=sweep.space,
-        dataset_info=sweep.dataset_info,
-        records=sweep.queue.records,
-    )
-    return sweep.tell_result(tables, interrupted=interrupted)
+    return sweep.report(interrupted=interrupted)
 
 
 def _read_input(options: Options) -> "SweepInputs":
@@ -234,37 +220,34 @@ def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
     from mnist_ray.ledger.results_folder import ResultsFolder
     from mnist_ray.plan.dataset_info import DatasetInfo
     from mnist_ray.plan.planner import Planner
+    from mnist_ray.plan.resources import Limits
     from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.cluster import find_address
+    from mnist_ray.run.setup import SweepSetup
     from mnist_ray.space.custom_code import source_digests, user_code
     from mnist_ray.view.terminal import Terminal
 
-    address = find_address(options.address)
-    space = sources.space
+    space, installed = sources.space, Versions.installed()
     code = user_code(space)
-    dataset_info = DatasetInfo.of(sources.dataset, sources=source_digests(code))
     folder = ResultsFolder.open(options.results, space.name)
-    ledger, installed = Ledger(folder), Versions.installed()
+    setup = SweepSetup(
+        space=space,
+        code=code,
+        dataset=sources.dataset,
+        dataset_info=DatasetInfo.of(sources.dataset, sources=source_digests(code)),
+        folder=folder,
+        ledger=Ledger(folder),
+        limits=Limits(options.cpus_per_trial, options.gpus_per_trial),
+        address=find_address(options.address),
+    )
     queue = TrialQueue(
-        Planner(space, dataset_info).plan,
-        ledger.read(),
+        Planner(space, setup.dataset_info).plan,
+        setup.ledger.read(),
         max_concurrent=options.max_concurrent,
         stops_early=space.early_stopping is not None,
         is_outdated=lambda record: options.fresh and record.has_other_versions(installed),
     )
-    terminal = Terminal(quiet=options.quiet)
-    return _Sweep(
-        options=options,
-        address=address,
-        sources=sources,
-        space=space,
-        code=code,
-        dataset_info=dataset_info,
-        folder=folder,
-        ledger=ledger,
-        queue=queue,
-        terminal=terminal,
-    )
+    return _Sweep(options, sources.notices, setup, queue, Terminal(quiet=options.quiet))
 
 
 def _import_what_follows() -> None:
@@ -279,23 +262,18 @@ class _Sweep:
     """A sweep that is ready to run."""
 
     options: Options
-    address: str | None
-    sources: "SweepInputs"
-    space: "Space"
-    code: "Code"
-    dataset_info: "DatasetInfo"
-    folder: "ResultsFolder"
-    ledger: "Ledger"
+    notices: tuple[str, ...]
+    setup: "SweepSetup"
     queue: "TrialQueue"
     terminal: "Terminal"
 
     def announce(self) -> None:
         """Say what will run."""
-        self.terminal.print_lines(self.sources.notices)
+        self.terminal.print_lines(self.notices)
         self.terminal.announce(
-            self.space,
-            dataset=self.sources.dataset.name,
-            images=self.dataset_info.train_images,
+            self.setup.space,
+            dataset=self.setup.dataset.name,
+            images=self.setup.dataset_info.train_images,
             plan=self.queue.plan,
         )
         self._announce_other_versions()
@@ -319,32 +297,19 @@ class _Sweep:
         from mnist_ray.run.preflight import expected_concurrency
         from mnist_ray.train.calibration import calibrate
 
-        concurrency = 1
-        if self.queue.plan.missing:
-            concurrency = expected_concurrency(
-                self.space, self.dataset_info, address=self.address, limits=self._limits()
-            )
+        space, info = self.setup.space, self.setup.dataset_info
+        concurrency = expected_concurrency(self.setup) if self.queue.plan.missing else 1
         self.terminal.forecast(
             forecast(
                 self.queue.plan,
-                space=self.space,
-                dataset_info=self.dataset_info,
+                space=space,
+                dataset_info=info,
                 records=self.queue.records,
                 concurrency=min(concurrency, self.options.max_concurrent or concurrency),
                 hourly_cost=self.options.hourly_cost,
-                calibrate=partial(
-                    calibrate,
-                    dataset_info=self.dataset_info,
-                    threads=1,
-                    code=self.code,
-                ),
+                calibrate=partial(calibrate, dataset_info=info, threads=1, code=self.setup.code),
             )
         )
-
-    def _limits(self) -> "Limits":
-        from mnist_ray.plan.resources import Limits
-
-        return Limits(self.options.cpus_per_trial, self.options.gpus_per_trial)
 
     def open_trackers(self) -> "list[Tracker]":
         """Those asked for, if they will have something to be told."""
@@ -354,36 +319,28 @@ class _Sweep:
 
         return open_trackers(
             self.options.log,
-            folder=self.folder,
-            sweep=self.space.name,
+            folder=self.setup.folder,
+            sweep=self.setup.space.name,
         )
 
     def check(self) -> None:
         """See that all that is needed is there, before anything starts."""
         from mnist_ray.run.preflight import check_missing
 
-        check_missing(
-            self.queue.plan.missing,
-            space=self.space,
-            code=self.code,
-            dataset_info=self.dataset_info,
-            address=self.address,
-            limits=self._limits(),
-        )
+        check_missing(self.queue.plan.missing, self.setup)
         # Last, since it makes the folder.
-        self.folder.check_writable(leave_no_trace=self.options.dry_run)
+        self.setup.folder.check_writable(leave_no_trace=self.options.dry_run)
 
     def describe(self) -> None:
         """Write what the records are of, so that the folder explains itself."""
         from mnist_ray.ledger.ledger import SweepManifest
         from mnist_ray.plan.dataset_info import test_set_of
 
-        self.ledger.set_aside_damaged()
-        self.ledger.write_test_set(test_set_of(self.sources.dataset))
-        self.ledger.write_manifest(
-            SweepManifest(self.dataset_info.fingerprint, dict(self.dataset_info.sources))
-        )
-        self.folder.write(self.folder.space, self.space.to_yaml().encode())
+        setup, info = self.setup, self.setup.dataset_info
+        setup.ledger.set_aside_damaged()
+        setup.ledger.write_test_set(test_set_of(setup.dataset))
+        setup.ledger.write_manifest(SweepManifest(info.fingerprint, dict(info.sources)))
+        setup.folder.write(setup.folder.space, setup.space.to_yaml().encode())
 
     def run_missing(self, trackers: "Sequence[Tracker]") -> bool:
         """Run what is missing; whether a person interrupted it."""
@@ -396,47 +353,42 @@ class _Sweep:
         from mnist_ray.run.connection import connected
         from mnist_ray.space.custom_code import modules_to_ship
 
-        seconds = estimated_seconds(missing, self.dataset_info, self.queue.records)
+        seconds = estimated_seconds(missing, self.setup.dataset_info, self.queue.records)
         weights = {trial.key: seconds[trial.cell_key] for trial in missing}
         try:
             with (
                 interruption_regained(),
                 self.terminal.progress(trials=len(missing), weights=weights) as progress,
                 connected(
-                    self.address,
+                    self.setup.address,
                     verbose=self.options.verbose,
-                    modules=modules_to_ship(self.space) if self.address else [],
+                    modules=modules_to_ship(self.setup.space) if self.setup.address else [],
                     meanwhile=_import_what_follows,
                 ),
             ):
                 from mnist_ray.run.execution import execute
 
-                execute(
-                    self.queue,
-                    space=self.space,
-                    dataset_info=self.dataset_info,
-                    dataset=self.sources.dataset,
-                    code=self.code,
-                    folder=self.folder,
-                    ledger=self.ledger,
-                    listener=progress,
-                    limits=self._limits(),
-                    is_cluster=self.address is not None,
-                    trackers=trackers,
-                )
+                execute(self.queue, self.setup, listener=progress, trackers=trackers)
         except KeyboardInterrupt:
             self.terminal.interrupted(self.queue)
             return True
         return False
 
-    def tell_result(self, tables: "Tables", *, interrupted: bool) -> "SweepResult":
-        """Show what came out."""
+    def report(self, *, interrupted: bool) -> "SweepResult":
+        """Write the report, and show what came out."""
         from mnist_ray.analysis.findings import findings
         from mnist_ray.analysis.frames import to_frame
         from mnist_ray.ledger.record import Status
+        from mnist_ray.view.report_writer import rebuild
         from mnist_ray.view.sweep_result import SweepResult
 
-        plan = self.queue.plan
+        setup, plan = self.setup, self.queue.plan
+        tables = rebuild(
+            setup.folder,
+            space=setup.space,
+            dataset_info=setup.dataset_info,
+            records=self.queue.records,
+        )
         asked = {trial.key for trial in plan.wanted}
         failed = [
             record
@@ -444,13 +396,13 @@ class _Sweep:
             if key in asked and record.status is Status.FAILED
         ]
         self.terminal.result(tables, findings(tables))
-        self.terminal.failures(failed, folder=self.folder.uri)
-        page = self.folder / self.folder.page
-        self.terminal.left_out(len(plan.unrequested(self.queue.records)), space=self.space)
-        self.terminal.print_lines(self.sources.notices)
+        self.terminal.failures(failed, folder=setup.folder.uri)
+        page = setup.folder / setup.folder.page
+        self.terminal.left_out(len(plan.unrequested(self.queue.records)), space=setup.space)
+        self.terminal.print_lines(self.notices)
         self.terminal.print_place("The report", page.uri)
         code = _INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED
-        return SweepResult(self.folder.uri, to_frame(tables.report), code)
+        return SweepResult(setup.folder.uri, to_frame(tables.report), code)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from mnist_ray.data.dataset import Dataset
-from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.allocation import ResourceAllocator, check_fit
-from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import estimated_seconds
 from mnist_ray.plan.planner import asked_shifts
 from mnist_ray.plan.resources import Limits, Node, Request
@@ -20,9 +17,9 @@ from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection, runner
 from mnist_ray.run.early_stopping import StopEarly
 from mnist_ray.run.recorder import Listener, Recorder
+from mnist_ray.run.setup import SweepSetup
 from mnist_ray.run.trackers import Tracker
 from mnist_ray.run.worker import SharedInputs
-from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Space
 
 _DOUBT = 10.0
@@ -35,16 +32,9 @@ _LOG = logging.getLogger(__name__)
 
 def execute(
     queue: TrialQueue,
+    setup: SweepSetup,
     *,
-    space: Space,
-    dataset_info: DatasetInfo,
-    dataset: Dataset,
-    code: Code,
-    folder: ResultsFolder,
-    ledger: Ledger,
     listener: Listener,
-    limits: Limits,
-    is_cluster: bool,
     trackers: Sequence[Tracker] = (),
 ) -> None:
     """Run what the queue submits, on the Ray that this program is connected to.
@@ -53,36 +43,36 @@ def execute(
         InputError: no machine can hold a trial.
         StorageError: the results can't be written any more.
     """
-    nodes = _nodes_for_trials(limits, listener)
-    allocator = ResourceAllocator(space, dataset_info, nodes, limits)
-    check_fit(allocator.requests(), nodes, is_cluster=is_cluster)
+    nodes = _nodes_for_trials(setup.limits, listener)
+    allocator = ResourceAllocator(setup.space, setup.dataset_info, nodes, setup.limits)
+    check_fit(allocator.requests(), nodes, is_cluster=setup.is_cluster)
     recorder = Recorder(
         queue,
-        dataset=dataset.name,
+        dataset=setup.dataset.name,
         allocator=allocator,
-        folder=folder,
-        ledger=ledger,
+        folder=setup.folder,
+        ledger=setup.ledger,
         listener=_Audience(listener, trackers),
-        nodes_may_join=is_cluster,
+        nodes_may_join=setup.is_cluster,
     )
-    seconds = _checkpoint_seconds(space, dataset_info, queue, folder, nodes)
+    is_open = queue.plan.is_open
     with contextlib.ExitStack() as at_end:
         for tracker in trackers:
             at_end.callback(tracker.close)
         inputs = SharedInputs(
-            dataset=dataset,
-            code=code,
-            shifts=asked_shifts(space),
-            checkpoint_seconds=seconds,
-            checkpoints=at_end.enter_context(_checkpoints(folder)),
+            dataset=setup.dataset,
+            code=setup.code,
+            shifts=asked_shifts(setup.space),
+            checkpoint_seconds=_checkpoint_seconds(setup, queue, nodes),
+            checkpoints=at_end.enter_context(_checkpoints(setup.folder)),
             git_commit=git_commit(),
         )
         runner.run(
             queue,
             recorder,
             inputs=inputs,
-            max_pending=_max_pending(nodes, is_open=queue.plan.is_open, is_cluster=is_cluster),
-            scheduler=_scheduler(space),
+            max_pending=_max_pending(nodes, is_open=is_open, is_cluster=setup.is_cluster),
+            scheduler=_scheduler(setup.space),
         )
 
 
@@ -168,17 +158,13 @@ def _all_cores(nodes: Sequence[Node]) -> int:
 
 
 def _checkpoint_seconds(
-    space: Space,
-    dataset_info: DatasetInfo,
-    queue: TrialQueue,
-    folder: ResultsFolder,
-    nodes: Sequence[Node],
+    setup: SweepSetup, queue: TrialQueue, nodes: Sequence[Node]
 ) -> float | None:
-    """Seconds between checkpoints; None where nodes can't share them."""
-    seconds = space.checkpoint_every * 60
-    if not (folder.is_local and len(nodes) > 1):
+    """Seconds between checkpoints; None where nodes cannot share them."""
+    seconds = setup.space.checkpoint_every * 60
+    if not (setup.folder.is_local and len(nodes) > 1):
         return seconds
-    expected = estimated_seconds(queue.plan.wanted, dataset_info, queue.records)
+    expected = estimated_seconds(queue.plan.wanted, setup.dataset_info, queue.records)
     if _DOUBT * max(expected.values(), default=0.0) >= seconds:
         _LOG.warning(
             "Long trials are not checkpointed: the results lie on one machine, where other nodes "

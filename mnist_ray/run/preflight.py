@@ -6,25 +6,14 @@ A dry run asks the same questions.
 from collections.abc import Sequence
 
 from mnist_ray.plan import allocation
-from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.resources import Limits
 from mnist_ray.plan.trial import Trial
 from mnist_ray.run import connection
 from mnist_ray.run.cluster import check_reachable, check_same_versions
-from mnist_ray.space.custom_code import Code
-from mnist_ray.space.space import Space
+from mnist_ray.run.setup import SweepSetup
 from mnist_ray.train.builder_check import check_builders
 
 
-def check_missing(
-    missing: Sequence[Trial],
-    *,
-    space: Space,
-    code: Code,
-    dataset_info: DatasetInfo,
-    address: str | None,
-    limits: Limits,
-) -> None:
+def check_missing(missing: Sequence[Trial], setup: SweepSetup) -> None:
     """See that the trials in `missing` can run: the cluster, the machine, the user's own models.
 
     Raises:
@@ -32,27 +21,25 @@ def check_missing(
     """
     if not missing:
         return
-    if address is None:
-        expected_concurrency(space, dataset_info, address=None, limits=limits)
+    if setup.address is None:
+        expected_concurrency(setup)
     else:
-        check_same_versions(check_reachable(address))
+        check_same_versions(check_reachable(setup.address))
     cells = {trial.cell_key: trial.cell for trial in missing}
-    check_builders(list(cells.values()), classes=dataset_info.classes, code=code)
+    check_builders(list(cells.values()), classes=setup.dataset_info.classes, code=setup.code)
 
 
-def expected_concurrency(
-    space: Space, dataset_info: DatasetInfo, *, address: str | None, limits: Limits
-) -> int:
-    """How many trials of the space would run at a time, here or on the cluster at `address`.
+def expected_concurrency(setup: SweepSetup) -> int:
+    """How many trials of the space would run at a time, here or on the cluster.
 
     Raises:
         InputError: this machine cannot hold a trial.
     """
-    if address is None:
+    if setup.address is None:
         nodes = [connection.this_machine()]
     else:
-        with connection.connected(address, verbose=False):
+        with connection.connected(setup.address, verbose=False):
             nodes = connection.nodes()
     return allocation.expected_concurrency(
-        space, dataset_info, limits, nodes, is_cluster=address is not None
+        setup.space, setup.dataset_info, setup.limits, nodes, is_cluster=setup.is_cluster
     )

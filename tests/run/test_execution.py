@@ -8,12 +8,16 @@ import pytest
 from made_up import folder_at, made_up_space, made_up_sweep
 from object_storage import ObjectStorage
 
+from mnist_ray.data.dataset import load_dataset
+from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
-from mnist_ray.plan.resources import Node
+from mnist_ray.plan.resources import Limits, Node
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import execution
+from mnist_ray.run.setup import SweepSetup
+from mnist_ray.space.custom_code import user_code
 from mnist_ray.space.space import Space
 
 GIB = 1 << 30
@@ -22,6 +26,7 @@ CPU_NODE = Node(cpus=8, gpus=0, memory_bytes=32 * GIB)
 SMALL_CPU_NODE = Node(cpus=2, gpus=0, memory_bytes=16 * GIB)
 LARGE_GPU_NODE = Node(cpus=64, gpus=4, memory_bytes=256 * GIB, gpu_memory_bytes=80 * GIB)
 DATASET_INFO = made_up_sweep().dataset_info
+IMAGES = load_dataset("digits")
 
 
 # How many wait
@@ -55,7 +60,17 @@ def seconds_between_checkpoints(
     dataset_info: DatasetInfo = DATASET_INFO,
 ) -> float | None:
     queue = TrialQueue(lambda records: plan(space, dataset_info, records), {})
-    return execution._checkpoint_seconds(space, dataset_info, queue, folder, nodes)
+    setup = SweepSetup(
+        space=space,
+        code=user_code(space),
+        dataset=IMAGES,
+        dataset_info=dataset_info,
+        folder=folder,
+        ledger=Ledger(folder),
+        limits=Limits(),
+        address=None,
+    )
+    return execution._checkpoint_seconds(setup, queue, nodes)
 
 
 def test_one_machine_and_object_storage_always_allow_checkpoints(
