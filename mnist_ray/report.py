@@ -107,7 +107,7 @@ def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
             f"{folder.uri}: {results.left_out} records are of trials that its space does not ask "
             "for (any more); they stay in the ledger and out of the report."
         )
-    cells_results = (*results.cells_results, *results.searched)
+    cells_results = (*results.cells, *results.searched)
     # By key: cells of equal settings share their trials.
     failed = {record.key: record for cell in cells_results for record in cell.failed}
     for record in failed.values():

@@ -59,7 +59,7 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
             "it again, which puts them there."
         )
     indices = _draw(results.test_set, digits=digits, seed=seed, uri=folder.uri)
-    cells = _one_a_cell([cell for cell in results.cells_results if cell.finished])
+    cells = _one_a_cell([cell for cell in results.cells if cell.finished])
     files = {cell.key: _model_file(folder, cell) for cell in cells}
     if not any(files.values()):
         raise InputError(
@@ -115,10 +115,6 @@ def _one_a_cell(cells_results: Sequence["CellResults"]) -> list["CellResults"]:
     return [*found.values()]
 
 
-def _cell_key(cell_results: "CellResults") -> str:
-    return cell_results.records[0].cell_key
-
-
 def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | None:
     """The cell's saved model, if there is one.
 
@@ -126,7 +122,7 @@ def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | Non
     or share its trials with a cell of another name and equal settings.
     """
     names = [(record.architecture, record.variant) for record in cell_results.finished]
-    files = (folder.model(f"{a}-{v}", _cell_key(cell_results)) for a, v in dict.fromkeys(names))
+    files = (folder.model(f"{a}-{v}", cell_results.cell_key) for a, v in dict.fromkeys(names))
     return next((file for file in files if folder.exists(file)), None)
 
 

@@ -47,20 +47,16 @@ def compare_across(sweeps: Sequence[SweepResults]) -> list[Compared]:
     among the comparisons of its sweep already. Nor are cells compared whose test digits were placed
     by different seeds.
     """
-    owners = {
-        each: number for number, results in enumerate(sweeps) for each in results.cells_results
-    }
-    keys: list[set[str]] = [
-        {_cell_key(each) for each in _finished(r.cells_results)} for r in sweeps
-    ]
+    owners = {each: number for number, results in enumerate(sweeps) for each in results.cells}
+    keys: list[set[str]] = [{each.cell_key for each in _finished(r.cells)} for r in sweeps]
     return _compare_all(
         [
             (kind, a, b)
             for kind, a, b in _pairs(list(owners))
             if owners[a] != owners[b]
             and _same_test_digits(a, b)
-            and _cell_key(a) not in keys[owners[b]]
-            and _cell_key(b) not in keys[owners[a]]
+            and a.cell_key not in keys[owners[b]]
+            and b.cell_key not in keys[owners[a]]
         ],
         space=None,
     )
@@ -201,10 +197,6 @@ def _presentation(cell_results: CellResults) -> list[object]:
 
 def _settings(cell_results: CellResults) -> Mapping[str, object]:
     return cell_results.cell.hyperparameters | cell_results.cell.training.to_data()
-
-
-def _cell_key(cell_results: CellResults) -> str:
-    return cell_results.finished[0].cell_key
 
 
 def _same_test_digits(a: CellResults, b: CellResults) -> bool:

@@ -45,7 +45,15 @@ def read_results(
     dataset_info: DatasetInfo | None = None,
     records: Mapping[str, Record] | None = None,
 ) -> SweepResults:
-    """The sweep in `folder`, under `name` instead of its own where given;"""
+    """The sweep in `folder`, under `name` where that is given.
+
+    What is not given is read from the folder. Where the folder lacks the space or the test images,
+    the sweep is what the records alone show.
+
+    Raises:
+        InputError: its space or its records can't be used.
+        StorageError: something can't be read.
+    """
     ledger = Ledger(folder)
     records = ledger.read() if records is None else records
     space = space or _read_space(folder)
@@ -71,7 +79,7 @@ def _read_space(folder: ResultsFolder) -> Space | None:
 
 
 def _latest(ledger: Ledger, records: Mapping[str, Record]) -> SweepManifest | None:
-    """What the last sweep asked for; where that is not kept, what the last record is of."""
+    """What the last sweep asked for; where that is not kept, what the last trial ran on."""
     latest, last = ledger.read_manifest(), latest_record(records)
     if latest or last is None:
         return latest
@@ -81,14 +89,14 @@ def _latest(ledger: Ledger, records: Mapping[str, Record]) -> SweepManifest | No
 
 
 def _dataset_info(latest: SweepManifest | None, test_set: TestSet | None) -> DatasetInfo | None:
-    """What a report has to know of the data; None where there are no test images to ask."""
+    """What a report needs to know about the data; None without test images."""
     if latest is None or test_set is None:
         return None
     return DatasetInfo(
         fingerprint=latest.fingerprint,
         image_size=test_set.image_size,
         classes=test_set.classes,
-        train_images=0,  # only the order of what is still to run hangs on it
+        train_images=0,  # only the order of what is still to run depends on it
         test_images=len(test_set.labels),
         sources=latest.sources,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 
 from mnist_ray.ledger.identity import PROTOCOL
 from mnist_ray.ledger.ledger import TestSet
@@ -36,8 +36,10 @@ class CellResults:
     sweep: str
     dataset: str
     cell: Cell
+    cell_key: str
+    """As `Trial.cell_key`; cells of equal settings and other names have the same."""
     device: str | None
-    """None as long as no trial has told it."""
+    """None as long as no trial has run."""
     records: tuple[Record, ...]
     selection: Selection | None = None
     """None where nothing was searched."""
@@ -48,7 +50,8 @@ class CellResults:
     @cached_property
     def key(self) -> str:
         """A text that no other row of a report has; the tables' rows refer to their cells by it."""
-        return json.dumps([self.sweep, self.cell.name, self.device])
+        cell = self.cell
+        return json.dumps([self.sweep, cell.architecture, cell.variant, self.cell_key, self.device])
 
     @property
     def finished(self) -> tuple[Record, ...]:
@@ -67,8 +70,8 @@ class SweepResults:
 
     name: str
     space: Space | None
-    """None where the folder does not tell it: then all that is recorded is shown."""
-    cells_results: tuple[CellResults, ...]
+    """None where the folder does not hold it: then all that is recorded is shown."""
+    cells: tuple[CellResults, ...]
     """In the order of the space's cells."""
     shifts: tuple[int, ...]
     """The test shifts asked for beside each variant's own, in pixels."""
@@ -85,13 +88,6 @@ class SweepResults:
     def dataset(self) -> str:
         """The name of the data set."""
         return _dataset_name(self.space, self.records, self.test_set)
-
-    @property
-    def cells(self) -> list[Cell]:
-        """All cells that a table has a row of."""
-        searched = [cell_results.cell for cell_results in self.searched]
-        defaults = [search.default for search in self.searches]
-        return [*(cell_results.cell for cell_results in self.cells_results), *searched, *defaults]
 
     def status_of(self, trial: Trial) -> Status | None:
         """How a trial ended, if it did."""
@@ -114,20 +110,20 @@ def results_of_space(
     """The sweep that `space` asks for; a cell with nothing recorded yet is there too."""
     planned = plan(space, dataset_info, records)
     selections = _selections(planned.searches)
+    of = partial(
+        _cell_results, name or space.name, _dataset_name(space, records, test_set), records
+    )
     return SweepResults(
         name=name or space.name,
         space=space,
-        cells_results=tuple(
-            replace(cell_results, selection=selections.get(cell_results.cell.name))
-            for cell_results in _outcomes(
-                name or space.name, space, planned.measured, records, test_set
-            )
+        cells=tuple(
+            replace(cell, selection=selections.get(cell.cell.name)) for cell in of(planned.measured)
         ),
         shifts=planned.shifts,
         test_set=test_set,
         left_out=len(planned.unrequested(records)),
         searches=planned.searches,
-        searched=_outcomes(name or space.name, space, planned.searched, records, test_set),
+        searched=of(planned.searched),
         records=records,
     )
 
@@ -135,19 +131,21 @@ def results_of_space(
 def results_of_records(
     name: str, records: Mapping[str, Record], test_set: TestSet | None
 ) -> SweepResults:
-    """The sweep as far as its records alone tell it.
+    """The sweep as far as its records alone show it.
 
-    Those of the data and the seed that were used last: others would be means of something else.
+    It has those of the data and the seed that were used last: means over others as well would be
+    means of something else.
     """
     last = latest_record(records)
     alike = [record for record in records.values() if last and _comparable(record, last)]
     alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
     shifts = sorted({evaluation.shift for record in alike for evaluation in record.robustness})
     trials = [_trial_of(record) for record in alike]
+    dataset = _dataset_name(None, records, test_set)
     return SweepResults(
         name=name,
         space=None,
-        cells_results=_outcomes(name, None, trials, records, test_set),
+        cells=_cell_results(name, dataset, records, trials),
         shifts=tuple(shifts),
         test_set=test_set,
         left_out=len(records) - len(alike),
@@ -181,22 +179,18 @@ def _selections(searches: Iterable[SearchState]) -> dict[str, Selection]:
     return found
 
 
-def _outcomes(
-    name: str,
-    space: Space | None,
-    wanted: Sequence[Trial],
-    records: Mapping[str, Record],
-    test_set: TestSet | None,
+def _cell_results(
+    sweep: str, dataset: str, records: Mapping[str, Record], wanted: Sequence[Trial]
 ) -> tuple[CellResults, ...]:
-    dataset = _dataset_name(space, records, test_set)
+    """The wanted trials that are recorded, by cell and device; also cells without records."""
     # Cells of different names may have the same trials, and a search may draw the same cell twice.
     cells: dict[tuple[str, str, str], dict[str, Trial]] = {}
     for trial in wanted:
         place = (trial.cell.architecture, trial.cell.variant, trial.cell_key)
         cells.setdefault(place, {}).setdefault(trial.key, trial)
     return tuple(
-        CellResults(name, dataset, next(iter(trials.values())).cell, device, group)
-        for trials in cells.values()
+        CellResults(sweep, dataset, next(iter(trials.values())).cell, cell_key, device, group)
+        for (_, _, cell_key), trials in cells.items()
         for device, group in _by_device([records[key] for key in trials if key in records])
     )
 
@@ -216,8 +210,8 @@ def _by_device(
     records: Sequence[Record],
 ) -> list[tuple[str | None, tuple[Record, ...]]]:
     """The records of one cell by device; a failed trial alone makes no group of its own."""
-    told = [_device(record) for record in records if record.status is not Status.FAILED]
-    devices = list(dict.fromkeys(told)) or [_device(record) for record in records[:1]] or [None]
+    ran_on = [_device(record) for record in records if record.status is not Status.FAILED]
+    devices = list(dict.fromkeys(ran_on)) or [_device(record) for record in records[:1]] or [None]
     groups: dict[str | None, list[Record]] = {device: [] for device in devices}
     for record in records:
         device = _device(record)

@@ -1,23 +1,20 @@
 """From records to tables: pure functions. What their columns mean stands in `columns`."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import JsonValue
 
 from mnist_ray.analysis.agreement import predictions_of, variance_of_predictions
 from mnist_ray.analysis.comparisons import Compared, compare_across, compare_cells
-from mnist_ray.analysis.schema import schema
+from mnist_ray.analysis.schema import as_type, hyperparameter_types, schema
 from mnist_ray.analysis.sweep_results import SweepResults, search_key
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, RunEnvironment, Status
 from mnist_ray.plan.search import Configuration, SearchState
 from mnist_ray.space.columns import SWEEP, TABLES, Only
-from mnist_ray.space.hyperparameters import kind_of
 from mnist_ray.space.space import Cell, Space, StoppingRule
 from mnist_ray.stats.sequential import precision
 from mnist_ray.stats.skewness import FEWEST_WITH_A_SHAPE, looks_left_skewed
@@ -70,7 +67,7 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
 
     Without test images, or predictions, the figures that need them are null.
     """
-    types = _hyperparameter_types([cell for results in sweeps for cell in results.cells])
+    types = hyperparameter_types(cell for results in sweeps for cell in _cells(results))
     given = set(_given(sweeps))
     references: dict[str, list[Row]] = {}
 
@@ -86,7 +83,7 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         """The columns that say which cell a row is of."""
         columns = cell.columns()
         hyperparameters = {
-            name + suffix: _as_type(columns.get(name), type_) for name, type_ in types.items()
+            name + suffix: as_type(columns.get(name), type_) for name, type_ in types.items()
         }
         names = {f"architecture{suffix}": cell.architecture, f"variant{suffix}": cell.variant}
         return names | hyperparameters
@@ -97,9 +94,7 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         epochs=table("epochs", lambda results: _epoch_rows(results, identity)),
         comparisons=table(
             "comparisons",
-            lambda results: _comparison_rows(
-                compare_cells(results.cells_results, results.space), identity
-            ),
+            lambda results: _comparison_rows(compare_cells(results.cells, results.space), identity),
             more=_comparison_rows(compare_across(sweeps), identity),
         ),
         robustness=table("robustness", lambda results: _robustness_rows(results, identity)),
@@ -109,6 +104,12 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
 
 
 _Identity = Callable[..., Row]
+
+
+def _cells(results: SweepResults) -> Iterator[Cell]:
+    """All cells that a table has a row of."""
+    yield from (each.cell for each in (*results.cells, *results.searched))
+    yield from (search.default for search in results.searches)
 
 
 def _given(sweeps: Sequence[SweepResults]) -> Iterator[Only]:
@@ -130,14 +131,14 @@ def _goal(space: Space | None) -> StoppingRule | None:
 
 
 def _report_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
-    for cell_results in results.cells_results:
-        finished, failed = cell_results.finished, cell_results.failed
+    for each in results.cells:
+        finished, failed = each.finished, each.failed
         parameters = [r.parameters for r in (*finished, *failed) if r.parameters is not None]
         accuracies = [record.test.accuracy for record in finished if record.test]
         yield {
-            CELL: cell_results.key,
-            "dataset": cell_results.dataset,
-            **identity(cell_results.cell),
+            CELL: each.key,
+            "dataset": each.dataset,
+            **identity(each.cell),
             **_summary_columns(accuracies),
             **_precision_columns(accuracies, _goal(results.space)),
             "trials": len(finished),
@@ -148,18 +149,18 @@ def _report_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
             "parameters": parameters[0] if parameters else None,
             **_spread_columns(finished, results.test_set),
             "left_skewed": _left_skewed(finished),
-            "selection": cell_results.selection,
-            "device": cell_results.device,
+            "selection": each.selection,
+            "device": each.device,
         }
 
 
 def _trial_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
-    for cell_results in (*results.cells_results, *results.searched):
-        cell = identity(cell_results.cell)
-        for record in cell_results.records:
+    for each in (*results.cells, *results.searched):
+        cell = identity(each.cell)
+        for record in each.records:
             yield {
                 "key": record.key,
-                "dataset": cell_results.dataset,
+                "dataset": each.dataset,
                 **cell,
                 "trial": record.trial,
                 "seed": record.trial_seed,
@@ -178,9 +179,9 @@ def _trial_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
 
 
 def _epoch_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
-    for cell_results in (*results.cells_results, *results.searched):
-        cell = {"dataset": cell_results.dataset, **identity(cell_results.cell)}
-        for record in cell_results.records:
+    for each in (*results.cells, *results.searched):
+        cell = {"dataset": each.dataset, **identity(each.cell)}
+        for record in each.records:
             for number, epoch in enumerate(record.epochs, start=1):
                 place = {"key": record.key, "trial": record.trial, "epoch": number}
                 yield {**cell, **place, **vars(epoch)}
@@ -205,15 +206,15 @@ def _comparison_rows(comparisons: Iterable[Compared], identity: _Identity) -> It
 
 
 def _robustness_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
-    for cell_results in results.cells_results:
+    for each in results.cells:
         cell = {
-            CELL: cell_results.key,
-            "dataset": cell_results.dataset,
-            **identity(cell_results.cell),
-            "device": cell_results.device,
+            CELL: each.key,
+            "dataset": each.dataset,
+            **identity(each.cell),
+            "device": each.device,
         }
         for shift in results.shifts:
-            evaluations = [record.evaluation(shift) for record in cell_results.finished]
+            evaluations = [record.evaluation(shift) for record in each.finished]
             accuracies = [evaluation.accuracy for evaluation in evaluations if evaluation]
             columns = _summary_columns(accuracies)
             yield {**cell, "test_shift": shift, "trials": len(accuracies), **columns}
@@ -348,36 +349,3 @@ def _comparison_columns(compared: Compared) -> Row:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-# Hyperparameters
-
-
-def _hyperparameter_types(cells: Iterable[Cell]) -> dict[str, pa.DataType]:
-    """The type of each hyperparameter's column, in order of first appearance."""
-    seen: dict[str, list[JsonValue]] = {}
-    for cell in cells:
-        for name, value in cell.columns().items():
-            seen.setdefault(name, []).append(value)
-    return {name: _type_of(values) for name, values in seen.items()}
-
-
-def _type_of(values: Sequence[JsonValue]) -> pa.DataType:
-    """A type that holds all values; text where they are of different kinds in several sweeps."""
-    kinds = {kind_of(value) for value in values} - {None}
-    if any(kind.startswith("list") for kind in kinds if kind):
-        items = [item for value in values if isinstance(value, list) for item in value]
-        lists_only = all(kind.startswith("list") for kind in kinds if kind)
-        # A list without items is of whole numbers, as hidden_units is.
-        return pa.list_(_type_of(items) if items else pa.int64()) if lists_only else pa.string()
-    if kinds == {"true or false"}:
-        return pa.bool_()
-    if kinds != {"number"}:
-        return pa.string()
-    return pa.float64() if any(isinstance(value, float) for value in values) else pa.int64()
-
-
-def _as_type(value: JsonValue, type_: pa.DataType) -> JsonValue:
-    if value is None or not pa.types.is_string(type_) or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)

@@ -135,7 +135,7 @@ def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Cell
     """The cells of the report, in order; `tables` are those of `sweeps`."""
     rows = {row[CELL]: row for row in tables.rows("report")}
     robustness = _grouped(tables.rows("robustness"), CELL)
-    parts = name_parts([cell for results in sweeps for cell in results.cells_results])
+    parts = name_parts([cell for results in sweeps for cell in results.cells])
     series = architecture_series(sweeps)
     return [
         CellView(
@@ -147,7 +147,7 @@ def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Cell
             test_set=results.test_set,
         )
         for results in sweeps
-        for cell in results.cells_results
+        for cell in results.cells
     ]
 
 
@@ -187,7 +187,7 @@ def _searched_columns(results: SweepResults, state: SearchState) -> list[str]:
 
 def architecture_series(sweeps: Sequence[SweepResults]) -> dict[str, int]:
     """The number of each architecture's colour, by name."""
-    measured = [cell.cell.architecture for results in sweeps for cell in results.cells_results]
+    measured = [cell.cell.architecture for results in sweeps for cell in results.cells]
     searched = [search.architecture for results in sweeps for search in results.searches]
     names = dict.fromkeys([*measured, *searched])
     return {name: number % SERIES for number, name in enumerate(names)}

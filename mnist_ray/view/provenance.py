@@ -13,7 +13,7 @@ _MOST_VALUES = 10
 
 def facts(results: SweepResults) -> dict[str, str]:
     """What a sweep ran with, by name; what is not known is left out."""
-    cells = (*results.cells_results, *results.searched)
+    cells = (*results.cells, *results.searched)
     records = [record for cell in cells for record in cell.records]
     settings = [record.setting for record in records if record.setting]
     versions = [setting.versions for setting in settings]

@@ -279,7 +279,7 @@ def side_by_side(*changes: Mapping[str, object]) -> list[str]:
     renamed = [
         replace(
             each,
-            cells_results=tuple(replace(cell, sweep=each.name) for cell in each.cells_results),
+            cells=tuple(replace(cell, sweep=each.name) for cell in each.cells),
         )
         for each in results
     ]

@@ -10,6 +10,7 @@ from made_up import (
     ACCURACIES,
     MadeUp,
     as_failed,
+    made_up_record,
     made_up_search,
     made_up_space,
     made_up_sweep,
@@ -17,7 +18,8 @@ from made_up import (
 )
 from scipy import stats
 
-from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B
+from mnist_ray.analysis.sweep_results import results_of_records
+from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, tabulate
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.planner import trials_of
 from mnist_ray.space.columns import RESERVED_COLUMNS, SWEEP, TABLES, Column, Only, markdown
@@ -420,7 +422,7 @@ def test_architectures_of_equal_settings_both_have_their_rows() -> None:
 
 def test_rows_know_their_cells() -> None:
     sweep = made_up_sweep({"evaluate": {"shifts": [0]}, **TWINS})
-    tables, keys = sweep.tables(), [cell.key for cell in sweep.results().cells_results]
+    tables, keys = sweep.tables(), [cell.key for cell in sweep.results().cells]
     assert len(set(keys)) == len(keys)
     assert [row[CELL] for row in tables.rows("report")] == keys
     assert [row[CELL] for row in tables.rows("robustness")] == keys
@@ -430,3 +432,21 @@ def test_rows_know_their_cells() -> None:
             row["architecture_a"],
             row["architecture_b"],
         )
+
+
+def test_without_its_space_two_versions_of_an_own_architecture_are_two_rows() -> None:
+    changes = {"architectures": {"mine": {"build": "mine:build"}}, "variants": {"centered": {}}}
+    sweep, records = made_up_sweep(changes), {}
+    for digest in ("a" * 64, "b" * 64):
+        for trial in trials_of(
+            sweep.space,
+            sweep.space.cells(sweep.dataset_info.image_size)[0],
+            replace(sweep.dataset_info, sources={"mine:build": digest}),
+            2,
+        ):
+            rng = np.random.default_rng(0)
+            record = made_up_record(trial, 0.9, test_set=sweep.test_set, rng=rng)
+            records[trial.key] = record
+    results = results_of_records("mine", records, sweep.test_set)
+    assert len({cell.key for cell in results.cells}) == 2
+    assert tabulate([results]).report["trials"].to_pylist() == [2, 2]
