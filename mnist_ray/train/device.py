@@ -4,6 +4,7 @@ import gc
 
 import tensorflow as tf
 
+from mnist_ray.space.hyperparameters import JitCompile
 from mnist_ray.train.memory import drop_code_of_import, give_back_memory
 
 
@@ -21,13 +22,30 @@ def configure(threads: int, *, gpus: bool = True) -> None:
     for gpu in tf.config.get_visible_devices("GPU"):
         # Trials share a card: each takes what it needs, not all there is.
         tf.config.experimental.set_memory_growth(gpu, True)
-    tf.config.experimental.enable_op_determinism()
+    if not tf.config.get_visible_devices("GPU"):
+        # To the last bit the same on CPUs only: see docs/gpus.md for what it would cost on GPUs.
+        tf.config.experimental.enable_op_determinism()
     # Imported modules stay for good: searching them for garbage after each trial would take longer
     # than a small trial.
     gc.collect()
     gc.freeze()
     give_back_memory()
     drop_code_of_import()
+
+
+def tensorflow_device() -> str:
+    """TensorFlow's name of the device that this process computes on."""
+    return "GPU:0" if tf.config.get_visible_devices("GPU") else "CPU:0"
+
+
+def uses_xla(jit_compile: JitCompile) -> bool:
+    """Whether XLA compiles a model: where nothing else is asked for, on GPUs only.
+
+    On CPUs it makes convolutions twice as slow.
+    """
+    if jit_compile == "auto":
+        return bool(tf.config.get_visible_devices("GPU"))
+    return jit_compile
 
 
 def device_name() -> str:

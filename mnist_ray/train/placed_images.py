@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from mnist_ray.data.placement import place
+from mnist_ray.train.device import tensorflow_device
 
 _CHUNK_BYTES = 8 << 20
 """Bytes of images in one chunk: enough that the cost of a call is negligible, and so few that the
@@ -38,6 +41,18 @@ class PlacedImages:
             yield self._load(order[start : min(start + step, whole)].reshape(-1, batch_size))
         if whole < len(order):
             yield self._load(order[whole:].reshape(1, -1))
+
+    def part(self, indices: NDArray[np.integer[Any]]) -> "PlacedImages":
+        """The images of these indices, in their order."""
+        arrays = (self.images[indices], self.labels[indices], self.offsets[indices])
+        return PlacedImages(*arrays, self.canvas)
+
+    @cached_property
+    def on_device(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Images, int32 labels and int32 offsets, where TensorFlow computes; moved there once."""
+        with tf.device(tensorflow_device()):
+            images = tf.constant(self.images)
+        return images, tf.constant(self.labels, tf.int32), tf.constant(self.offsets, tf.int32)
 
     def _load(
         self, indices: NDArray[np.integer[Any]]

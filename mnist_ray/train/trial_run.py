@@ -70,8 +70,16 @@ class TrialRun:
         self._seeds = trial_seeds(trial.seed, trial.index)
         self._dataset = dataset
         self._placed_images = self._train_images()
+        # Keras' own rule: validation is the last part, whatever the order of training.
+        share = 1.0 - trial.cell.training.validation_split
+        self._trained = math.floor(len(dataset.train_images) * share)
         self._compiled_model = compiled_models.start(
-            trial.cell, classes=dataset.classes, seed=self._seeds.weights, code=code or {}
+            trial.cell,
+            self._placed_images,
+            trained=self._trained,
+            classes=dataset.classes,
+            seed=self._seeds.weights,
+            code=code or {},
         )
         self._train_seconds = self._evaluate_seconds = 0.0
         self._setup_seconds = time.perf_counter() - begin
@@ -92,6 +100,11 @@ class TrialRun:
         return int(self._compiled_model.model.count_params())
 
     @property
+    def xla_error(self) -> str | None:
+        """Why XLA could not compile the model, which the plain graph then trained."""
+        return self._compiled_model.xla_error
+
+    @property
     def costs(self) -> Costs:
         """Seconds of setup, training, and evaluation (on validation and test images alike)."""
         return Costs(
@@ -110,8 +123,7 @@ class TrialRun:
         """
         cell, placed_images = self.trial.cell, self._placed_images
         count = len(placed_images.images)
-        # Keras' own rule: validation is the last part, whatever the order of training.
-        split = math.floor(count * (1.0 - cell.training.validation_split))
+        split = self._trained
         if not split:
             raise InputError(
                 f"training: validation_split {cell.training.validation_split} leaves none of the "

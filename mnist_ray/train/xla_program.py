@@ -1,0 +1,217 @@
+"""Training and evaluation as programs that XLA compiles: many steps in one, for GPUs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from mnist_ray.ledger.record import Classes
+from mnist_ray.train.gradient_step import GradientStep, classes_of, probabilities_of
+from mnist_ray.train.placed_images import PlacedImages
+from mnist_ray.train.pooling import without_scatter
+
+_EVALUATION_BATCH = 128
+"""Images evaluated at a time: a forward pass of 128 takes less memory than a step with 32."""
+_EVALUATION_BATCHES = 16
+_EVALUATION_BLOCK = _EVALUATION_BATCHES * _EVALUATION_BATCH
+"""Images in every call, so that one program evaluates every set of images."""
+
+_REFUSALS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.UnimplementedError,
+)
+"""What XLA raises for an operation that it does not have, or for a device that it does not have."""
+
+
+class NotCompilableError(Exception):
+    """XLA cannot compile the model; nothing has been trained yet."""
+
+
+class XlaProgram:
+    """A whole epoch is one program: a loop over its batches, with the images on the device.
+
+    On a GPU, a step of a small model takes less time than starting it from Python does.
+    """
+
+    def __init__(self, step: GradientStep, canvas: int, *, pads: bool) -> None:
+        """Compile nothing yet.
+
+        Args:
+            step: what is trained.
+            canvas: height and width of what the model sees, in pixels.
+            pads: whether a smaller last batch is filled up with images that do not count. One
+                program less is compiled then, but layers that look across a batch would see them.
+        """
+        self._step, self._canvas, self._pads = step, canvas, pads
+        self._model = without_scatter(step.model)
+        self._train_program = tf.function(self._train_epoch, jit_compile=True)
+        self._evaluate_program = tf.function(self._evaluate_block, jit_compile=True)
+        self._concrete: dict[Any, Any] = {}
+
+    def compile(self, placed_images: PlacedImages, trained: int, batch_size: int) -> None:
+        """Compile training and evaluation, by calls in which no image counts.
+
+        Raises:
+            NotCompilableError: XLA lacks an operation of the model.
+        """
+        try:
+            for indices, _ in _in_batches(np.arange(trained), batch_size, pads=self._pads):
+                self._train(placed_images, indices, 0, rate=0.0)
+            self._evaluate(placed_images, np.zeros(1, int), 0)
+        except _REFUSALS as error:
+            raise NotCompilableError(error.message.splitlines()[0]) from error
+
+    def train(
+        self,
+        placed_images: PlacedImages,
+        order: NDArray[np.integer[Any]],
+        batch_size: int,
+        *,
+        rate: float,
+    ) -> tuple[float, int]:
+        """Take one step for each batch of `order`; the summed loss and the correct images."""
+        loss, correct = 0.0, 0
+        for indices, counted in _in_batches(order, batch_size, pads=self._pads):
+            part_loss, part_correct = self._train(placed_images, indices, counted, rate=rate)
+            loss += float(part_loss)
+            correct += int(part_correct)
+        return loss, correct
+
+    def evaluate(
+        self, placed_images: PlacedImages, order: NDArray[np.integer[Any]]
+    ) -> tuple[float, Classes]:
+        """The summed loss on the images in `order`, and the predicted class of each."""
+        loss, predictions = 0.0, []
+        for start in range(0, len(order), _EVALUATION_BLOCK):
+            part = order[start : start + _EVALUATION_BLOCK]
+            part_loss, classes = self._evaluate(placed_images, part, len(part))
+            loss += float(part_loss)
+            predictions.append(classes.numpy().ravel()[: len(part)])
+        return loss, np.concatenate(predictions)
+
+    def _train(
+        self,
+        placed_images: PlacedImages,
+        indices: NDArray[np.integer[Any]],
+        counted: int,
+        *,
+        rate: float,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        order, learning_rate = tf.constant(indices, tf.int32), tf.constant(rate, tf.float32)
+        images = placed_images.on_device
+        return self._call(self._train_program, *images, order, tf.constant(counted), learning_rate)
+
+    def _evaluate(
+        self, placed_images: PlacedImages, indices: NDArray[np.integer[Any]], counted: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        block = placed_images.part(np.resize(indices, _EVALUATION_BLOCK))
+        return self._call(self._evaluate_program, *block.on_device, tf.constant(counted))
+
+    def _call(self, function: Any, *arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Kept by shape here, since TensorFlow warns where a function of one name is traced often.
+        key = function, *(tuple(argument.shape) for argument in arguments)
+        if key not in self._concrete:
+            self._concrete[key] = function.get_concrete_function(*arguments)
+        results: tuple[tf.Tensor, tf.Tensor] = self._concrete[key](*arguments)
+        return results
+
+    def _train_epoch(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        offsets: tf.Tensor,
+        order: tf.Tensor,
+        counted: tf.Tensor,
+        rate: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, correct = tf.constant(0.0), tf.constant(0)
+        steps, size = order.shape
+        if counted > 0:
+            # As many steps as the shape says: of a loop whose length it does not know beforehand, a
+            # GPU asks the host after each step.
+            for batch in tf.range(steps):
+                chosen = order[batch]
+                placed = self._place(tf.gather(images, chosen), tf.gather(offsets, chosen))
+                counts = _counts(batch, size, counted)
+                batch_loss, batch_correct = self._train_batch(
+                    placed, tf.gather(labels, chosen), counts, rate
+                )
+                loss += batch_loss
+                correct += batch_correct
+        return loss, correct
+
+    def _train_batch(
+        self, images: tf.Tensor, labels: tf.Tensor, counts: tf.Tensor, rate: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        size = tf.reduce_sum(tf.cast(counts, tf.float32))
+
+        def forward() -> tuple[tf.Tensor, tf.Tensor]:
+            probabilities = probabilities_of(self._model, images, training=True)
+            return _cross_entropy(probabilities, labels, counts) / size, probabilities
+
+        loss, probabilities = self._step.take(forward, rate)
+        correct = tf.equal(classes_of(probabilities), labels) & counts
+        return loss * size, tf.reduce_sum(tf.cast(correct, tf.int32))
+
+    def _evaluate_block(
+        self, images: tf.Tensor, labels: tf.Tensor, offsets: tf.Tensor, counted: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        loss = tf.constant(0.0)
+        predictions = tf.TensorArray(tf.int32, size=_EVALUATION_BATCHES)
+        for batch in tf.range(_EVALUATION_BATCHES):
+            chosen = batch * _EVALUATION_BATCH + tf.range(_EVALUATION_BATCH)
+            placed = self._place(tf.gather(images, chosen), tf.gather(offsets, chosen))
+            probabilities = probabilities_of(self._model, placed, training=False)
+            counts = _counts(batch, _EVALUATION_BATCH, counted)
+            loss += _cross_entropy(probabilities, tf.gather(labels, chosen), counts)
+            predictions = predictions.write(batch, classes_of(probabilities))
+        return loss, predictions.stack()
+
+    def _place(self, images: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
+        """Put each image at its offset on a black canvas, as `dataset.place` does."""
+        height, width = images.shape[1:]
+        if height == width == self._canvas:
+            return images
+        rows = tf.range(self._canvas) - offsets[:, :1]
+        columns = tf.range(self._canvas) - offsets[:, 1:]
+        row_hits = (rows >= 0) & (rows < height)
+        column_hits = (columns >= 0) & (columns < width)
+        placed = tf.gather(images, tf.clip_by_value(rows, 0, height - 1), batch_dims=1)
+        columns = tf.clip_by_value(columns, 0, width - 1)
+        placed = tf.gather(placed, columns, axis=2, batch_dims=1)
+        inside = row_hits[:, :, tf.newaxis] & column_hits[:, tf.newaxis, :]
+        return tf.where(inside, placed, tf.zeros_like(placed))
+
+
+def _in_batches(
+    order: NDArray[np.integer[Any]], size: int, *, pads: bool
+) -> Iterator[tuple[NDArray[np.integer[Any]], int]]:
+    """Indices [k, b] of k batches, and how many of the indices count: the others fill up."""
+    whole = len(order) // size * size
+    if pads and whole < len(order):
+        yield np.resize(order, whole + size).reshape(-1, size), len(order)
+        return
+    if whole:
+        yield order[:whole].reshape(-1, size), whole
+    if whole < len(order):
+        yield order[whole:].reshape(1, -1), len(order) - whole
+
+
+def _counts(batch: tf.Tensor, size: int, counted: tf.Tensor) -> tf.Tensor:
+    """Which images of a batch are among the first `counted` of all, bool [size]."""
+    return batch * size + tf.range(size) < counted
+
+
+def _cross_entropy(probabilities: tf.Tensor, labels: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """The summed loss of the images that count.
+
+    By one-hot labels: what picks the probability of the right class by its index has a gradient
+    that scatters.
+    """
+    targets = tf.one_hot(labels, probabilities.shape[-1])
+    losses = keras.losses.categorical_crossentropy(targets, probabilities)
+    return tf.reduce_sum(tf.where(counts, losses, tf.zeros_like(losses)))

@@ -1,0 +1,188 @@
+"""The program of a GPU, which XLA compiles, on a CPU."""
+
+import logging
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_trials import (
+    CONVOLUTIONAL,
+    DENSE,
+    IMAGES,
+    cell_results,
+    keras_model,
+    run,
+    trial_of,
+    weights,
+)
+
+from mnist_ray.space.hyperparameters import Optimizer
+from mnist_ray.train.compiled_model import CompiledModelCache
+from mnist_ray.train.trial_run import TrialRun
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
+
+DENSE_WITH_DROPOUT = {**DENSE, "dropout": 0.4}
+
+
+def with_xla(architecture: dict[str, Any], *, folder: Path | None = None, **more: Any) -> TrialRun:
+    """A trial of three epochs that XLA has compiled."""
+    trained = run(trial_of(architecture, epochs=3, jit_compile=True, **more), folder=folder)
+    assert trained.xla_error is None
+    return trained
+
+
+def losses(trained: TrialRun) -> list[float]:
+    epochs = [asdict(epoch) for epoch in trained.epochs]
+    training = [value for epoch in epochs for value in epoch.values() if value is not None]
+    return [*training, trained.evaluate(trained.trial.cell.shift).loss]
+
+
+def assert_xla_trains_as_the_plain_graph(
+    architecture: dict[str, Any], *, folder: Path | None = None, **more: Any
+) -> None:
+    compiled = with_xla(architecture, folder=folder, **more)
+    plain = run(trial_of(architecture, epochs=3, **more), folder=folder)
+    np.testing.assert_allclose(losses(compiled), losses(plain), rtol=1e-5)
+    pairs = zip(weights(keras_model(compiled)), weights(keras_model(plain)), strict=True)
+    for ours, theirs in pairs:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "more"),
+    [
+        (DENSE, {}),
+        (DENSE, {"batch_size": 200, "validation_split": 0.0}),
+        (DENSE, {"variant": {"shift": 3}, "batch_size": 31}),
+        (CONVOLUTIONAL, {}),
+        ({**CONVOLUTIONAL, "pool_size": 3, "pool_stride": 2}, {"variant": {"shift": 7}}),
+    ],
+    ids=["dense", "one batch", "shifted, whole batches", "pooling", "pooling apart, shifted"],
+)
+def test_xla_trains_as_the_plain_graph(architecture: dict[str, Any], more: dict[str, Any]) -> None:
+    assert_xla_trains_as_the_plain_graph(architecture, **more)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_xla_trains_with_other_optimizers_as_the_plain_graph(optimizer: str) -> None:
+    assert_xla_trains_as_the_plain_graph(CONVOLUTIONAL, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_xla_trains_in_mixed_precision(precision: str) -> None:
+    first = with_xla(CONVOLUTIONAL, precision=precision).epochs[0]
+    expected = run(trial_of(CONVOLUTIONAL, precision=precision)).epochs[0]
+    assert first.train_loss == pytest.approx(expected.train_loss, rel=1e-2)
+
+
+BATCH_WISE = """
+from keras import layers, models
+
+def build(shape, classes):
+    return models.Sequential([
+        layers.Input(shape), layers.Conv2D(3, 2, use_bias=False), layers.BatchNormalization(),
+        layers.ReLU(), layers.MaxPooling2D(2), layers.Flatten(),
+        layers.Dense(classes, activation="softmax", kernel_regularizer="l2"),
+    ])
+"""
+
+
+def test_layers_that_look_across_a_batch_see_no_images_that_fill_it_up(tmp_path: Path) -> None:
+    (tmp_path / "batch_wise.py").write_text(BATCH_WISE)
+    assert_xla_trains_as_the_plain_graph({"build": "batch_wise:build"}, folder=tmp_path)
+
+
+def test_a_kept_program_starts_again_as_new() -> None:
+    compiled_models = CompiledModelCache()
+    trials = [trial_of(DENSE_WITH_DROPOUT, index=i, epochs=2, jit_compile=True) for i in (0, 1)]
+    run(trials[0], compiled_models)
+    assert cell_results(run(trials[1], compiled_models)) == cell_results(run(trials[1]))
+
+
+def test_a_trial_under_xla_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    precision = {"precision": "mixed_float16"}  # It has the most state.
+    trial = trial_of(DENSE_WITH_DROPOUT, epochs=2, jit_compile=True, **precision)
+    begun = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
+    begun.train_epoch()
+    begun.save(tmp_path)
+    elsewhere = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
+    elsewhere.restore(tmp_path)
+    while not elsewhere.is_trained:
+        elsewhere.train_epoch()
+    assert cell_results(elsewhere) == cell_results(run(trial))
+
+
+# What XLA cannot compile
+
+IN_PYTHON = """
+import keras
+import tensorflow as tf
+from keras import layers
+
+class InPython(keras.layers.Layer):
+    def call(self, inputs):
+        outputs = tf.numpy_function(lambda values: 2 * values, [inputs], inputs.dtype)
+        return inputs + tf.stop_gradient(tf.ensure_shape(outputs, inputs.shape))
+
+def build(shape, classes):
+    return keras.Sequential([
+        layers.Input(shape), layers.Flatten(), layers.Dense(9), InPython(),
+        layers.Dense(classes, activation="softmax"),
+    ])
+"""
+
+
+def test_what_xla_cannot_compile_is_trained_by_the_plain_graph(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in_python.py").write_text(IN_PYTHON)
+    architecture = {"build": "in_python:build"}
+    compiled_models = CompiledModelCache()
+    trial = trial_of(architecture, jit_compile=True, epochs=2)
+    with caplog.at_level(logging.WARNING):
+        first, again = (run(trial, compiled_models, folder=tmp_path) for _ in range(2))
+    for trained in (first, again):
+        assert "PyFunc" in (trained.xla_error or "")
+        plain = run(trial_of(architecture, epochs=2), folder=tmp_path)
+        assert cell_results(trained) == cell_results(plain)
+        assert plain.xla_error is None
+    (said,) = [line for line in caplog.messages if "PyFunc" in line]
+    assert "in_python:build" in said
+
+
+# What a GPU needs, as far as TensorFlow says
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+def test_every_variable_has_a_place_on_a_gpu(optimizer: str, precision: str) -> None:
+    trial = trial_of(DENSE_WITH_DROPOUT, optimizer=optimizer, precision=precision)
+    started = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
+    assert dtypes_of_state(started) <= dtypes_of_gpu_variables()
+
+
+def dtypes_of_state(trial: TrialRun) -> set[Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        trial.save(Path(folder))
+        with np.load(Path(folder) / "state.npz") as state:
+            return {tf.as_dtype(state[name].dtype) for name in state.files}
+
+
+def dtypes_of_gpu_variables() -> set[Any]:
+    from tensorflow.python.framework.kernels import get_registered_kernels_for_op
+
+    kernels = get_registered_kernels_for_op("VarHandleOp").kernel
+    return {
+        tf.as_dtype(dtype)
+        for kernel in kernels
+        if kernel.device_type in ("GPU", "DEFAULT")
+        for constraint in kernel.constraint
+        if constraint.name == "dtype"
+        for dtype in constraint.allowed_values.list.type
+    }
