@@ -1,8 +1,8 @@
-"""Which configurations a search tries, from what is known of the earlier ones.
+"""Which configurations a search tries, given the scores of the earlier ones.
 
-The same seed and the same scores give the same configurations, however many workers there are:
-an algorithm that learns is asked for a batch of fixed size, and told of a batch as a whole, in the
-order of its configurations.
+The same seed and the same scores give the same configurations, however many workers there are. An
+algorithm that learns proposes batches of a fixed size, and gets the scores of a batch as a whole,
+in the order of its configurations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,28 +17,28 @@ from mnist_ray.ledger.identity import digest
 from mnist_ray.space.distributions import Distribution
 
 BATCH_SIZE = 4
-"""Configurations that Optuna is asked for at once."""
+"""How many configurations Optuna proposes at a time."""
 
 Values = dict[str, JsonValue]
-"""Of the searched hyperparameters, by column."""
+"""Values of the searched hyperparameters, by column."""
 
 Scores = tuple[float | None, ...]
-"""Of a batch of configurations, higher is better; None for one that has no mean."""
+"""Scores of a batch of configurations, higher is better; None for one without a mean."""
 
 
 class Sampler(Protocol):
     """A search algorithm."""
 
-    def next_batch(self, told: Sequence[Scores]) -> Sequence[Values]:
+    def next_batch(self, scores: Sequence[Scores]) -> Sequence[Values]:
         """The configurations to try next.
 
         Args:
-            told: the scores of each earlier batch, in order.
+            scores: those of each earlier batch, in order.
         """
 
 
 class RandomSampler:
-    """Configurations drawn at random, all at once: a `Sampler`."""
+    """A `Sampler` that draws all configurations at random."""
 
     def __init__(
         self,
@@ -48,76 +48,77 @@ class RandomSampler:
         place: str,
         configurations: int,
     ) -> None:
-        """Draw them.
+        """Draw all configurations.
 
         Args:
             distributions: what to draw from, by column.
             seed: of the sweep.
-            place: what is searched, so that two searches of a space draw apart.
-            configurations: how many; more of them never change earlier ones.
+            place: what is searched, so that two searches of a space draw different values.
+            configurations: how many; a higher number never changes earlier ones.
         """
         self._drawn = [
             draw_at_random(distributions, seed=seed, place=place, number=number)
             for number in range(configurations)
         ]
 
-    def next_batch(self, told: Sequence[Scores]) -> Sequence[Values]:
-        """All of them; none after those."""
-        return [] if told else self._drawn
+    def next_batch(self, scores: Sequence[Scores]) -> Sequence[Values]:
+        """All of them at once, and none after that."""
+        return [] if scores else self._drawn
 
 
 class OptunaSampler:
-    """Configurations by Optuna's TPE, `BATCH_SIZE` at once: a `Sampler`."""
+    """A `Sampler` that takes Optuna's TPE, `BATCH_SIZE` configurations at a time."""
 
     def __init__(self, distributions: Mapping[str, Distribution], *, seed: int, place: str) -> None:
-        """Make ready.
+        """Start an empty study.
 
         Args:
             distributions: what to draw from, by column.
             seed: of the sweep.
-            place: what is searched, so that two searches of a space draw apart.
+            place: what is searched, so that two searches of a space draw different values.
 
         Raises:
             InputError: Optuna is not installed.
         """
         check_optuna()
         self._distributions = distributions
-        self._seed = int(digest({"seed": seed, "search": place})[:8], 16)
-        self._begin()
-
-    def next_batch(self, told: Sequence[Scores]) -> Sequence[Values]:
-        """The batch after those told of; one that was told otherwise before is forgotten.
-
-        Each batch is asked for once: asking and telling again takes longer the more there are.
-        """
-        if list(told[: len(self._told)]) != self._told[: len(told)]:
-            self._begin()
-        while len(self._batches) <= len(told):
-            if self._batches:
-                self._tell(told[len(self._told)])
-            self._batches.append(self._ask())
-        return self._batches[len(told)]
-
-    def _begin(self) -> None:
         self._space = {
             str(number): _optuna_distribution(distribution)
-            for number, distribution in enumerate(self._distributions.values())
+            for number, distribution in enumerate(distributions.values())
         }
+        self._seed = int(digest({"seed": seed, "search": place})[:8], 16)
+        self._start()
+
+    def next_batch(self, scores: Sequence[Scores]) -> Sequence[Values]:
+        """The batch after those that `scores` belong to.
+
+        The study starts again where `scores` contradict earlier ones. Otherwise each batch is asked
+        for once and kept, since a study gets slower with each trial.
+        """
+        if list(scores[: len(self._scores)]) != self._scores[: len(scores)]:
+            self._start()
+        while len(self._batches) <= len(scores):
+            if self._batches:
+                self._learn(scores[len(self._scores)])
+            self._batches.append(self._ask())
+        return self._batches[len(scores)]
+
+    def _start(self) -> None:
         self._study = _optuna_study(self._seed)
         self._trials: list[list[Any]] = []
         self._batches: list[list[Values]] = []
-        self._told: list[Scores] = []
+        self._scores: list[Scores] = []
 
     def _ask(self) -> list[Values]:
         trials = [self._study.ask(fixed_distributions=self._space) for _ in range(BATCH_SIZE)]
         self._trials.append(trials)
         return [_values(self._distributions, trial.params) for trial in trials]
 
-    def _tell(self, scores: Scores) -> None:
+    def _learn(self, scores: Scores) -> None:
         from optuna.trial import TrialState
 
-        trials = self._trials[len(self._told)]
-        self._told.append(scores)
+        trials = self._trials[len(self._scores)]
+        self._scores.append(scores)
         for trial, score in zip(trials, scores, strict=False):
             state = TrialState.FAIL if score is None else TrialState.COMPLETE
             self._study.tell(trial, score, state=state)
@@ -133,7 +134,7 @@ def draw_at_random(
 
 
 def check_optuna() -> None:
-    """See that Optuna is there.
+    """Check that Optuna is installed.
 
     Raises:
         InputError: it is not installed.
@@ -157,7 +158,7 @@ def _optuna_study(seed: int) -> Any:
 
 
 def _optuna_distribution(distribution: Distribution) -> Any:
-    """Optuna's counterpart. Options go by number, since they may be lists."""
+    """Optuna's counterpart. Options are given by number, since they may be lists."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     match distribution.kind, distribution.parameters:

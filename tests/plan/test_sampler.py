@@ -1,11 +1,13 @@
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from mnist_ray.ledger.identity import digest
 from mnist_ray.plan.sampler import BATCH_SIZE, OptunaSampler, RandomSampler, Scores, Values
 from mnist_ray.space.distributions import Distribution
 
@@ -97,7 +99,7 @@ def score(values: Values) -> float:
 
 
 def batches(sampler: OptunaSampler, count: int) -> tuple[list[list[Values]], list[Scores]]:
-    """So many batches, each told of before the next is asked for."""
+    """So many batches; the scores of each are given before the next is asked for."""
     asked: list[list[Values]] = []
     told: list[Scores] = []
     for _ in range(count):
@@ -122,6 +124,62 @@ def test_optuna_asked_step_by_step_or_all_at_once_proposes_the_same() -> None:
     assert [at_once.next_batch(told[:count]) for count in range(5)] == asked
 
 
+def ray_tunes_batches(scored: list[Scores], *, seed: int) -> list[list[Values]]:
+    """What Ray Tune's own OptunaSearch proposes for `ALL`, given those scores of each batch."""
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    as_in_tune = {
+        "choice": lambda *options: tune.choice(list(range(len(options)))),
+        "uniform": tune.uniform,
+        "loguniform": tune.loguniform,
+        "quniform": tune.quniform,
+        "randint": tune.randint,
+    }
+    domains = {
+        str(number): as_in_tune[each.kind](*each.parameters)
+        for number, each in enumerate(ALL.values())
+    }
+    search = OptunaSearch(
+        space=OptunaSearch.convert_search_space(domains),
+        metric="score",
+        mode="max",
+        seed=int(digest({"seed": seed, "search": "here"})[:8], 16),
+    )
+    proposed: list[list[Values]] = []
+    for batch in range(len(scored) + 1):
+        names = [f"{batch}-{number}" for number in range(BATCH_SIZE)]
+        suggested = [search.suggest(name) for name in names]
+        proposed.append([as_values(each) for each in suggested])
+        for name, score in zip(names, scored[batch] if batch < len(scored) else (), strict=False):
+            result = None if score is None else {"score": score}
+            search.on_trial_complete(name, result=result, error=score is None)
+    return proposed
+
+
+def as_values(suggested: dict[str, Any] | None) -> Values:
+    assert suggested is not None
+    given = [suggested[str(number)] for number in range(len(ALL))]
+    return {
+        name: each.parameters[value] if each.kind == "choice" else each.cast(value)
+        for (name, each), value in zip(ALL.items(), given, strict=True)
+    }
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_optuna_proposes_what_ray_tunes_own_search_proposes(seed: int) -> None:
+    """Past the ten trials that are drawn at random, and with one that has no score."""
+    sampler = optuna(seed=seed)
+    asked: list[list[Values]] = []
+    scored: list[Scores] = []
+    for _ in range(6):
+        asked.append(list(sampler.next_batch(scored)))
+        reached = [score(each) for each in asked[-1]]
+        scored.append((*reached[:3], None if len(scored) == 1 else reached[3]))
+    asked.append(list(sampler.next_batch(scored)))
+    assert asked == ray_tunes_batches(scored, seed=seed)
+
+
 def test_optuna_with_another_seed_proposes_something_else() -> None:
     assert optuna(seed=1).next_batch([]) != optuna().next_batch([])
 
@@ -133,7 +191,7 @@ def test_optuna_learns_from_the_scores() -> None:
     assert np.mean(scores[5:]) > np.mean(scores[:3]) + 0.1
 
 
-def test_optuna_told_otherwise_begins_anew() -> None:
+def test_optuna_starts_again_where_earlier_scores_change() -> None:
     """As when a trial that failed at first finishes after all."""
     _, told = batches(optuna(), 4)
     with_failure = [(None, *told[0][1:]), *told[1:]]

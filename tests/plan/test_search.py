@@ -289,7 +289,7 @@ def test_a_search_with_failures_and_cut_trials_alone_has_no_winner() -> None:
 # --- Racing ----------------------------------------------------------------------------------
 
 
-def test_a_race_drops_what_is_worse_beyond_doubt() -> None:
+def test_a_race_drops_what_is_significantly_worse() -> None:
     for search in searches_of(ALONE["race", "all finish"]):
         stages = [each.stage for each in search.configurations]
         assert Stage.RACED_OUT in stages
