@@ -24,7 +24,6 @@ import pandas as pd
 from mnist_ray.data.dataset import Dataset, load_dataset
 from mnist_ray.plan.costs import model_cost
 from mnist_ray.plan.estimates import wall_seconds
-from mnist_ray.plan.forecast import cores_here
 from mnist_ray.space.space import Cell, load_space
 
 HERE = Path(__file__).parent
@@ -45,6 +44,11 @@ WORKS = (
     Work("four cells", ("feed_forward:0", "feed_forward:20", "cnn:0", "cnn:20"), 12_000, 2),
     Work("feed-forward network", ("feed_forward:0",), 60_000, 8),
 )
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What a trial costs before it has run: operations and bytes, counted from the cell alone."""
+"""Operations and bytes of a trial, counted from its cell alone before it runs."""
 
 import itertools
 import math
@@ -11,16 +11,15 @@ _BASE_BYTES = 700 << 20
 """A worker with TensorFlow imported and a graph traced, measured (TensorFlow 2.21, Linux)."""
 _UNKNOWN_PARAMETERS = 5_000_000
 _UNKNOWN_OPERATIONS = 50_000_000
-"""Stand-ins for a user's own architecture, between the feed-forward network and the CNN."""
+"""Assumed for a custom architecture: between the feed-forward network and the CNN."""
 
 
 @dataclass(frozen=True)
 class ModelCost:
-    """Of one model on one image.
+    """The cost of one model on one image.
 
     `operations` are the floating-point operations of a forward pass (a multiplication and an
-    addition are two), `parameters` the weights and biases, `activations` the numbers that layers
-    hand on.
+    addition are two), `parameters` the weights and biases, `activations` the outputs of all layers.
     """
 
     operations: int
@@ -29,7 +28,7 @@ class ModelCost:
 
 
 def model_cost(cell: Cell, classes: int) -> ModelCost:
-    """The cost of the cell's model; a middling guess for a user's own architecture."""
+    """The cost of the cell's model; assumed values for a custom architecture."""
     if cell.builder == "feed_forward":
         hidden: list[int] = cell.hyperparameters["hidden_units"]  # type: ignore[assignment]
         return _dense_cost([cell.canvas**2, *hidden, classes])
@@ -41,22 +40,22 @@ def model_cost(cell: Cell, classes: int) -> ModelCost:
 def training_operations(cell: Cell, *, classes: int, train_images: int, test_images: int) -> float:
     """Floating-point operations of a whole trial: a backward pass costs two forward ones.
 
-    The optimizer's pass over the weights is counted too, at 20 operations a weight and step: it
-    moves as many bytes as that many operations take time.
+    The optimizer's pass over the weights counts as 20 operations for each weight and step. It moves
+    bytes rather than computes, and takes about the time of that many operations.
     """
     cost = model_cost(cell, classes)
     training = cell.training
     trained = math.floor(train_images * (1 - training.validation_split))
     steps = math.ceil(trained / training.batch_size)
-    graded = (train_images - trained) * training.epochs + test_images
+    evaluated = (train_images - trained) * training.epochs + test_images
     steps_cost = 3 * cost.operations * trained + 20 * cost.parameters * steps
-    return float(training.epochs * steps_cost + graded * cost.operations)
+    return float(training.epochs * steps_cost + evaluated * cost.operations)
 
 
 def memory_bytes(cell: Cell, classes: int) -> int:
     """An upper estimate of a worker's peak memory while it trains the cell."""
     cost = model_cost(cell, classes)
-    # Weights, their gradients, two optimizer slots, and the fresh model that weights come from.
+    # Weights, gradients, two optimizer slots, and the fresh model that initial weights come from.
     weights = 5 * 4 * cost.parameters
     # Forward and backward, with the rearranged copies that convolutions make.
     activations = 6 * 4 * cost.activations * cell.training.batch_size

@@ -1,4 +1,4 @@
-"""What a plan and a report have to know of the data and of the user's own code."""
+"""What a plan and a report need to know about the data and the custom code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mnist_ray.ledger.ledger import TestSet
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a plan has to know of the data and of the user's own code.
+    """What a plan needs to know about the data and the custom code.
 
     Attributes:
         fingerprint: of the data set's content.
@@ -19,7 +19,7 @@ class DatasetInfo:
         classes: number of classes.
         train_images: number of training images, validation included.
         test_images: number of test images.
-        sources: for each architecture of the user's own, the digest of its module's source.
+        sources: for each custom architecture, the digest of its source.
     """
 
     fingerprint: str
@@ -31,7 +31,7 @@ class DatasetInfo:
 
     @classmethod
     def of(cls, dataset: Dataset, *, sources: Mapping[str, str]) -> "DatasetInfo":
-        """Those of a data set."""
+        """That of a data set."""
         return cls(
             fingerprint=dataset.fingerprint,
             image_size=dataset.image_size,

@@ -1,4 +1,4 @@
-"""How long trials will take: from those recorded, from a calibration, or by arithmetic."""
+"""How long trials will take: by recorded trials, by a calibration, or by arithmetic."""
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +12,11 @@ from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import Cell
 
 _OPERATIONS_PER_SECOND = 50e9
-"""Of one core in these models, measured on an AVX-512 server core: a guess for the first time."""
+"""Of one core in these models, measured on an AVX-512 server core; used where nothing is known."""
 
 
 def operations_of(cell: Cell, dataset_info: DatasetInfo) -> float:
-    """Floating-point operations of a trial, by arithmetic."""
+    """Floating-point operations of one trial of the cell."""
     return training_operations(
         cell,
         classes=dataset_info.classes,
@@ -26,9 +26,9 @@ def operations_of(cell: Cell, dataset_info: DatasetInfo) -> float:
 
 
 class Timings:
-    """What trials took, and what others will take by that.
+    """How long trials took, and how long others will take.
 
-    Reads each record once, so that it can be asked again after every one.
+    Each record is read once only, so that estimates after every record stay cheap.
     """
 
     def __init__(self, dataset_info: DatasetInfo) -> None:
@@ -38,7 +38,7 @@ class Timings:
         self._works: dict[str, _Work] = {}
 
     def learn(self, records: Mapping[str, Record]) -> None:
-        """Take in the times of the finished trials among `records`, by key."""
+        """Learn the times of the finished trials among `records`, which are by key."""
         for key, record in records.items():
             if record.status is not Status.FINISHED or key in self._read:
                 continue
@@ -52,11 +52,11 @@ class Timings:
     def seconds(
         self, trials: Iterable[Trial], *, measured: Mapping[str, float] | None = None
     ) -> dict[str, float]:
-        """What a trial of each cell takes, in seconds, by the cell's key in the order of `trials`.
+        """Seconds of one trial of each cell, by the cell's key in the order of `trials`.
 
-        From recorded trials of the same work, whatever their seed; else from `measured` (seconds
-        by the cell's key); else from the cell's operations, at the speed of what is known of the
-        same builder and canvas, or of all that is known; else at a middling speed.
+        They are the mean of recorded trials of the same work, whatever their seed; otherwise those
+        in `measured` (seconds by the cell's key). Otherwise they are the cell's operations at the
+        speed that is known of the same builder and canvas, or of all cells, or at a typical speed.
         """
         works = self._works_of(trials)
         known = {key: value for key, value in (measured or {}).items() if key in works}
@@ -72,7 +72,7 @@ class Timings:
         }
 
     def unknown_cells(self, trials: Iterable[Trial]) -> dict[str, Cell]:
-        """The cells, by key, of which no trial of the same work is recorded."""
+        """The cells, by key, for which no trial of the same work is recorded."""
         works = self._works_of(trials)
         return {key: work.cell for key, work in works.items() if work.key not in self._spent}
 
@@ -96,14 +96,14 @@ def estimated_seconds(
     *,
     measured: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """What a trial of each cell takes, in seconds; see `Timings.seconds`."""
+    """Seconds of one trial of each cell, by the cell's key; see `Timings.seconds`."""
     timings = Timings(dataset_info)
     timings.learn(records)
     return timings.seconds(trials, measured=measured)
 
 
 def wall_seconds(durations: Sequence[float], *, workers: int) -> float:
-    """How long workers take that share the trials out, in the given order."""
+    """Seconds until all are done, where each worker takes the next duration when it is free."""
     ends = [0.0] * max(1, workers)
     for duration in durations:
         heapq.heappush(ends, heapq.heappop(ends) + duration)
@@ -112,7 +112,7 @@ def wall_seconds(durations: Sequence[float], *, workers: int) -> float:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a trial of a cell has to do; `key` is what its time hangs on."""
+    """What a trial of a cell has to compute; trials with equal `key` take equally long."""
 
     cell: Cell
     key: str
@@ -120,12 +120,12 @@ class _Work:
 
     @property
     def family(self) -> tuple[str, int]:
-        """What works of about the same speed have in common."""
+        """What the works that run at about the same speed have in common."""
         return self.cell.builder, self.cell.canvas
 
 
 class _Mean:
-    """A mean over values that come one by one."""
+    """A running mean."""
 
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
@@ -140,26 +140,26 @@ class _Mean:
 
 
 class _Speeds:
-    """Seconds an operation."""
+    """Seconds per operation."""
 
     def __init__(self) -> None:
         self._by_family: dict[tuple[str, int], _Mean] = {}
         self._overall: _Mean | None = None
 
     def add(self, work: _Work, seconds: float) -> None:
-        """Take in what a trial of that work took."""
+        """Learn how long a trial of that work took."""
         self._overall = self._overall or _Mean()
         for mean in (self._by_family.setdefault(work.family, _Mean()), self._overall):
             mean.add(seconds / work.operations)
 
     def of(self, work: _Work) -> float:
-        """That of works of its family, or of all."""
+        """The mean of the work's family; where that is unknown, of all works."""
         known = self._by_family.get(work.family, self._overall)
         return known.mean if known else 1 / _OPERATIONS_PER_SECOND
 
 
 def _work_key(identity: JSON) -> str:
-    """What the time of a trial hangs on."""
+    """A hash of all that the duration of a trial depends on."""
     names = ("data", "builder", "source", "hyperparameters", "canvas")
     training = {key: value for key, value in identity["training"].items() if key != "learning_rate"}
     return digest({**{name: identity[name] for name in names}, "training": training})

@@ -1,6 +1,5 @@
-"""What a sweep would take, before it is paid for."""
+"""How long a sweep will take and what it will cost, before it runs."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,9 +20,9 @@ _MOST_CALIBRATED = 8
 
 @dataclass(frozen=True)
 class CellForecast:
-    """Trials that are recorded and that are to run, and the mean of their seconds.
+    """The trials of one cell: how many are recorded, how many are to run, their mean seconds.
 
-    Of one cell, or of a whole search and what confirms its winner, for which its default stands.
+    A search, with the trials that confirm its winner, is one entry; its cell is the default.
     """
 
     cell: Cell
@@ -34,16 +33,16 @@ class CellForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a sweep would take.
+    """What a sweep will take.
 
     Attributes:
         cells: in the order of the plan.
-        wall_seconds: from the command to the report.
-        concurrency: trials at a time.
+        wall_seconds: from the start of the command to the report.
+        concurrency: how many trials run at a time.
         peak_memory_bytes: of all workers together, an upper estimate.
-        basis: what the seconds come from.
-        is_open: whether a precision to be reached may ask for more trials.
-        price: at an hourly cost, if one was given.
+        basis: what the seconds are estimated from.
+        is_open: whether a precision goal may ask for more trials.
+        price: in the currency of the hourly cost, if one was given.
     """
 
     cells: tuple[CellForecast, ...]
@@ -65,12 +64,12 @@ def forecast(
     hourly_cost: float | None,
     calibrate: Callable[[dict[str, Cell]], Mapping[str, float]],
 ) -> Forecast:
-    """What the rest of a sweep would take with `concurrency` trials of one thread at a time.
+    """What the rest of a sweep will take with `concurrency` trials of one thread at a time.
 
-    Seconds come from recorded trials of the same work; where there are none, `calibrate` measures
-    the cells that are unlike each other. It gives seconds by the keys of the cells that it could
-    measure. What a search has yet to propose and to confirm is expected to take as long as its
-    default; what a race will save is not considered.
+    Seconds come from recorded trials of the same work. For cells without any, `calibrate` measures
+    some: it takes cells by their keys, and returns seconds for those that it could measure.
+    Configurations that a search has not proposed yet, and the trials that confirm its winner, are
+    expected to take as long as its default. Savings by a race are not predicted.
     """
     timings = Timings(dataset_info)
     timings.learn(records)
@@ -95,7 +94,7 @@ def forecast(
 
 
 def _unlike_all_known(unknown: Mapping[str, Cell], plan: Plan) -> dict[str, Cell]:
-    """Those of the unknown cells that no configuration of the same search tells the time of."""
+    """The unknown cells without the configurations of searches that have a timed trial."""
     known = {_pair(trial) for trial in plan.searched if trial.cell_key not in unknown}
     return {
         key: cell for key, cell in unknown.items() if (cell.architecture, cell.variant) not in known
@@ -108,18 +107,13 @@ def _basis(unknown: Mapping[str, Cell], measured: Mapping[str, float]) -> str:
     return "a calibration on this machine" if measured else "arithmetic alone"
 
 
-def cores_here() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _calibrated(
     unknown: Mapping[str, Cell], calibrate: Callable[[dict[str, Cell]], Mapping[str, float]]
 ) -> Mapping[str, float]:
     """Seconds of the unknown cells, or of some of them where there are many."""
     if not unknown:
         return {}
-    # One of each architecture and variant first: the rest follows from those by arithmetic.
+    # One of each architecture and variant first: the others are estimated from those.
     firsts: dict[tuple[str, str], str] = {}
     for key, cell in unknown.items():
         firsts.setdefault((cell.architecture, cell.variant), key)
@@ -128,10 +122,10 @@ def _calibrated(
 
 
 def _to_come(plan: Plan, space: Space, dataset_info: DatasetInfo) -> list[Trial]:
-    """Trials of the defaults, as many as searches will ask for beyond what is known to be missing.
+    """Trials that the searches will ask for later, with the default in place of each cell.
 
-    Of configurations that are not proposed yet, or still in a race, and of what confirms the
-    winner.
+    They are those of configurations that are not proposed yet or still racing, and those that
+    confirm the winner.
     """
     return [
         trial
@@ -154,7 +148,7 @@ def _count_to_come(search: SearchState, space: Space) -> int:
 def _cells(
     plan: Plan, to_come: Sequence[Trial], seconds: Mapping[str, float]
 ) -> tuple[CellForecast, ...]:
-    """One for each cell that is not searched, and for each search."""
+    """One entry for each cell that is not searched, and one for each search."""
     missing = {trial.key for trial in plan.missing}
     # Not by key: cells of equal settings share their trials, and each has its row.
     asked = {

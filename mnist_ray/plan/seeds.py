@@ -8,20 +8,20 @@ from numpy.random import Generator, SeedSequence
 
 @dataclass(frozen=True)
 class TrialSeeds:
-    """What trial *i* of every cell draws from.
+    """The seeds of trial *i* of every cell.
 
-    Architectures share the streams of `placement` and `shuffle` in equal trials, so that their
+    Trials of equal index share `placement` and `shuffle` across architectures, so that their
     accuracies can be compared in pairs.
     """
 
     seed: int
-    """Names the trial's child sequence (the column `seed`); draws nothing itself."""
+    """Identifies the trial's child sequence (the column `seed`); nothing is drawn from it."""
     placement: SeedSequence
     """Where each training image lies on its canvas."""
     shuffle: SeedSequence
     """The order of the training images in every epoch."""
     weights: int
-    """For Keras: initial weights, dropout and all else that a model draws (32 bits)."""
+    """For Keras: initial weights, dropout and all other draws of a model (32 bits)."""
 
 
 def trial_seeds(seed: int, trial: int) -> TrialSeeds:
@@ -41,9 +41,9 @@ def trial_seeds(seed: int, trial: int) -> TrialSeeds:
 
 
 def evaluation_generator(seed: int) -> Generator:
-    """Draws where the test images lie, from the sweep's seed alone.
+    """The generator that places the test images; it depends on the sweep's seed alone.
 
-    The root sequence, of which every trial is a child: all trials and architectures are graded on
-    the very same test images.
+    It draws from the root sequence, of which every trial's is a child. So all trials and
+    architectures are evaluated on the very same test images.
     """
     return np.random.default_rng(SeedSequence(seed))

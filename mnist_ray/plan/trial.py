@@ -1,4 +1,4 @@
-"""A trial: one training of a fresh model in one cell, and the key that names it for ever."""
+"""A trial: one training of a fresh model in one cell, and its permanent key."""
 
 from dataclasses import dataclass
 from functools import cached_property
