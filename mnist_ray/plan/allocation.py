@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mnist_ray.errors import InputError
-from mnist_ray.plan.costs import memory_bytes
+from mnist_ray.plan.costs import gpu_memory_bytes, memory_bytes
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import operations_of
 from mnist_ray.plan.resources import (
@@ -16,8 +16,10 @@ from mnist_ray.plan.resources import (
     Request,
     concurrency,
     gpu_fraction,
+    gpu_share,
     memory_class,
     memory_classes,
+    side_by_side,
     threads,
 )
 from mnist_ray.plan.trial import Trial
@@ -51,6 +53,7 @@ class ResourceAllocator:
         memory = memory_classes(workloads, min(able, key=lambda node: node.memory_bytes))
         self._classes = dataset_info.classes
         self._most_memory = int(max(node.memory_bytes for node in able))
+        self._larger_shares: dict[str, float] = {}
         self._requests = {
             name: Request(limits.cpus_per_trial or given[name], gpus, memory[name])
             for name in workloads
@@ -60,6 +63,8 @@ class ResourceAllocator:
         """What `trial` asks for."""
         cell = trial.cell
         usual = self._requests[cell.name if cell.name in self._requests else _search_name(cell)]
+        if trial.cell_key in self._larger_shares:
+            usual = replace(usual, gpus=self._larger_shares[trial.cell_key])
         needed = memory_bytes(cell, self._classes)
         if needed <= usual.memory_bytes or cell.builder not in BUILT_IN:
             return usual
@@ -67,6 +72,19 @@ class ResourceAllocator:
         # machine has is not asked for: the trial would wait for ever.
         larger = min(memory_class(needed), self._most_memory)
         return replace(usual, memory_bytes=max(usual.memory_bytes, larger))
+
+    def enlarge_gpu_share(self, trial: Trial, tried: Request) -> bool:
+        """Give the trials of a cell a larger share of a GPU from now on, if there is a larger one.
+
+        Args:
+            trial: one for which the memory of its share was too small.
+            tried: what it had asked for.
+        """
+        if not 0 < tried.gpus < 1:
+            return False
+        if self.request(trial).gpus <= tried.gpus:  # Otherwise another trial has enlarged it.
+            self._larger_shares[trial.cell_key] = gpu_share(side_by_side(tried.gpus) // 2)
+        return True
 
     def requests(self) -> set[Request]:
         """The different requests of what the space asks for."""
@@ -96,6 +114,7 @@ def _workload(cell: Cell, dataset_info: DatasetInfo, trials: int) -> CellWorkloa
         trials,
         operations_of(cell, dataset_info),
         memory_bytes(cell, dataset_info.classes),
+        gpu_memory_bytes(cell, dataset_info),
         is_guess=cell.builder not in BUILT_IN,
     )
 
@@ -123,7 +142,7 @@ def _gpus_per_trial(
     if not with_gpus:
         return 0.0
     return gpu_fraction(
-        max(cell.memory_bytes for cell in workloads.values()),
+        max(cell.gpu_memory_bytes for cell in workloads.values()),
         gpu_memory_bytes=min(node.gpu_memory_bytes for node in with_gpus),
         cpus_per_gpu=min(node.cpus / node.gpus for node in with_gpus),
     )

@@ -5,10 +5,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.space.space import Cell
 
 _BASE_BYTES = 700 << 20
 """A worker with TensorFlow imported and a graph traced, measured (TensorFlow 2.21, Linux)."""
+_GPU_BASE_BYTES = 1 << 30
+"""A process' CUDA context and the workspaces of its libraries: an assumption, not measured."""
 _UNKNOWN_PARAMETERS = 5_000_000
 _UNKNOWN_OPERATIONS = 50_000_000
 """Assumed for a custom architecture: between the feed-forward network and the CNN."""
@@ -60,6 +63,16 @@ def memory_bytes(cell: Cell, classes: int) -> int:
     # Forward and backward, with the rearranged copies that convolutions make.
     activations = 6 * 4 * cost.activations * cell.training.batch_size
     return _BASE_BYTES + weights + activations
+
+
+def gpu_memory_bytes(cell: Cell, dataset_info: DatasetInfo) -> int:
+    """An upper estimate of what a trial of the cell takes of a GPU's memory.
+
+    The images of an epoch lie there, as bytes.
+    """
+    of_host = memory_bytes(cell, dataset_info.classes) - _BASE_BYTES
+    images = (dataset_info.train_images + dataset_info.test_images) * cell.canvas**2
+    return _GPU_BASE_BYTES + of_host + images
 
 
 def _dense_cost(widths: list[int]) -> ModelCost:

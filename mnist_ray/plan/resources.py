@@ -15,6 +15,7 @@ class CellWorkload:
     trials: int
     operations: float
     memory_bytes: int
+    gpu_memory_bytes: int = 0
     is_guess: bool = False
     """Whether nothing is known of the model."""
 
@@ -113,11 +114,25 @@ def gpu_fraction(memory_bytes: int, *, gpu_memory_bytes: float, cpus_per_gpu: fl
 
     As many trials as its memory holds, but no more than there are cores to feed them, and no more
     than eight: beyond that they only wait for each other.
+
+    Args:
+        memory_bytes: what a trial needs of the card's memory.
+        gpu_memory_bytes: what a card has.
+        cpus_per_gpu: cores for each card.
     """
     fitting = gpu_memory_bytes // max(memory_bytes, 1)
-    side_by_side = max(1, min(int(fitting), int(cpus_per_gpu), 8))
+    return gpu_share(min(int(fitting), int(cpus_per_gpu), 8))
+
+
+def gpu_share(trials: int) -> float:
+    """The share of a GPU with which `trials` run on it side by side; all of it for less than 2."""
     # Ray counts in steps of 1/10,000, to the nearest: six times 0.1667 would be more than a card.
-    return (_RAY_STEPS // side_by_side) / _RAY_STEPS
+    return (_RAY_STEPS // max(1, trials)) / _RAY_STEPS
+
+
+def side_by_side(share: float) -> int:
+    """How many trials with that share of a GPU run on it side by side; 1 for whole GPUs."""
+    return max(1, _RAY_STEPS // max(1, round(share * _RAY_STEPS)))
 
 
 def concurrency(requests: Sequence[Request], nodes: Sequence[Node]) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -30,7 +29,7 @@ _USUAL_GPU_BYTES = 16e9
 """Memory assumed of a card that does not report it."""
 
 _MEMORY_FOR_TRIALS = 0.7
-"""The share of a machine's free memory that Ray gives to processes."""
+"""The share of a machine's memory that Ray gives to processes, about."""
 
 _DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -123,8 +122,8 @@ def _resources_here() -> dict[str, float]:
     # Ray has no public way to ask without starting it.
     specification = _private("ray._private.resource_and_label_spec", "ResourceAndLabelSpec")
     if specification is None:
-        memory = _MEMORY_FOR_TRIALS * psutil.virtual_memory().available
-        return {"CPU": float(os.cpu_count() or 1), "memory": memory}
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return {"CPU": float(os.cpu_count() or 1), "memory": _MEMORY_FOR_TRIALS * memory}
     address = "127.0.0.1"  # given, because Ray would ask the network for it
     found = specification().resolve(is_head=True, node_ip_address=address).to_resource_dict()
     return dict(found)

@@ -1,6 +1,7 @@
 """What becomes of the trials that Ray Tune runs: records, models, and what is run again."""
 
 import contextlib
+import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.util import placement_group_table
 
+from mnist_ray.errors import InputError
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
@@ -21,6 +23,8 @@ from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run.connection import PATIENCE_SECONDS
 from mnist_ray.run.worker import TrialJob
+
+_LOG = logging.getLogger(__name__)
 
 LOST_PROCESS_RETRIES = 3
 """How often a trial is started again after its process was lost."""
@@ -73,6 +77,10 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         """Keys of the trials that were started, whether or not they ended."""
         self._losses: dict[str, list[str]] = {}
         """By key of a trial, what Ray reported of each of its processes that were lost."""
+        self._gpu_errors: dict[str, str] = {}
+        """By trial of Ray Tune's, how its GPU failed; its process is about to end."""
+        self._enlarged: set[str] = set()
+        """Keys of the cells of which a larger share of a GPU was reported."""
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,6 +129,11 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     ) -> None:
         """Record a trial that has ended, or keep what holds if it is stopped now."""
         with self._keeping_errors():
+            if "missing_gpu" in result:
+                raise InputError(result["missing_gpu"])
+            if "gpu_error" in result:
+                self._gpu_errors[trial.trial_id] = result["gpu_error"]
+                return
             record: Record | None = result.get("record")
             if record is None:
                 return
@@ -148,11 +161,34 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """Run a trial again whose process was lost, a limited number of times."""
+        """Run a trial again whose process ended before it, as long as there is hope."""
         with self._keeping_errors():
             self._running.discard(trial.trial_id)
             self._stopped.pop(trial.trial_id, None)
-            self._lose(trial.config["job"].trial, _account(trial))
+            job: TrialJob = trial.config["job"]
+            gpu_error = self._gpu_errors.pop(trial.trial_id, None)
+            if gpu_error is None:
+                self._lose(job.trial, _account(trial))
+            elif self._allocator.enlarge_gpu_share(job.trial, job.request):
+                self._queue.requeue(job.trial)
+                self._warn_of_larger_share(job)
+            elif gpu_error.startswith("ResourceExhaustedError"):
+                self._fail(job.trial, f"a GPU of its own is too small for it: {gpu_error}")
+            else:
+                self._lose(job.trial, gpu_error)
+
+    def _warn_of_larger_share(self, job: TrialJob) -> None:
+        trial, share = job.trial, self._allocator.request(job.trial).gpus
+        if trial.cell_key not in self._enlarged:
+            self._enlarged.add(trial.cell_key)
+            _LOG.warning(
+                "%s %s: a GPU ran out of memory with %g of it for each trial. This trial and those "
+                "to come get %g, and more if that is too little, so fewer run side by side.",
+                trial.cell.architecture,
+                trial.cell.variant,
+                job.request.gpus,
+                share,
+            )
 
     def _lose(self, lost: Trial, account: str) -> None:
         losses = self._losses.setdefault(lost.key, [])
@@ -162,15 +198,14 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             self._listener.lost(lost, _reason(account))
             return
         accounts = (f"Failure # {number}\n{text}" for number, text in enumerate(losses, start=1))
-        self._settle(
-            lost.record(
-                self._dataset,
-                Status.FAILED,
-                error=f"process lost {len(losses)} times: {_reason(account)}",
-                traceback="\n".join(accounts),
-                costs=Costs(),
-            )
+        reason = f"process lost {len(losses)} times: {_reason(account)}"
+        self._fail(lost, reason, traceback="\n".join(accounts))
+
+    def _fail(self, trial: Trial, error: str, *, traceback: str | None = None) -> None:
+        failed = trial.record(
+            self._dataset, Status.FAILED, error=error, traceback=traceback, costs=Costs()
         )
+        self._settle(failed)
 
     def _settle(self, record: Record) -> None:
         self._ledger.write(record)

@@ -8,6 +8,7 @@ import gc
 import importlib
 import io
 import logging
+import os
 import platform
 import sys
 import tempfile
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mnist_ray.train.trial_run import TrialRun
 
 _LOG = logging.getLogger(__name__)
+_GPU_ERRORS = ("ResourceExhaustedError", "InternalError")
+"""TensorFlow's errors for a GPU that has no memory left, or whose libraries broke down."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,10 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     The trial's last result holds its `record` and, if it finished, its `model`. An exception in the
     trial ends in a record too; only the loss of the process reaches Ray Tune as an error.
+
+    Two results hold something else. `missing_gpu` says that TensorFlow sees no GPU although the
+    trial was given one. `gpu_error` says that the GPU ran out of memory or broke down: the process
+    can't be used any more, and ends with the next step.
     """
 
     @classmethod
@@ -94,11 +101,14 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], context: SharedInputs) -> None:
         """Import TensorFlow and set its threads."""
         request: Request = config["job"].request
+        if not request.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._train = import_training()
         self._train.device.configure(request.cpus, gpus=request.gpus > 0)
         self._compiled_models = self._train.compiled_model.CompiledModelCache()
         self._context = context
         self._run: TrialRun | None = None
+        self._gpu_error: Exception | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make ready for another trial."""
@@ -107,10 +117,27 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train until the trial ends, or until an epoch is to be reported."""
+        if self._gpu_error:
+            raise self._gpu_error
+        if self._job.request.gpus and self._train.device.device_name() == "CPU":
+            return {DONE: True, "missing_gpu": self._missing_gpu()}
         try:
             return self._advance()
         except Exception as error:
+            if self._job.request.gpus and type(error).__name__ in _GPU_ERRORS:
+                self._gpu_error = error
+                return {DONE: False, "gpu_error": f"{type(error).__name__}: {error}"}
             return {DONE: True, "record": self._failure(error)}
+
+    def _missing_gpu(self) -> str:
+        given, visible = self._job.request.gpus, os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        return (
+            f"{platform.node()}: Ray gave a trial {given:g} of a GPU (CUDA_VISIBLE_DEVICES: "
+            f"{visible}), but TensorFlow {Versions.installed().tensorflow_version} sees no GPU "
+            "there. Install the NVIDIA driver and `pip install 'mnist-ray[cuda]'` on that machine "
+            "(`python -m mnist_ray.doctor` says what is missing), or run without GPUs: "
+            "--gpus-per-trial 0."
+        )
 
     @property
     def _job(self) -> TrialJob:

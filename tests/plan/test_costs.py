@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from made_up import made_up_space
 
-from mnist_ray.plan.costs import memory_bytes, model_cost, training_operations
+from mnist_ray.plan.costs import gpu_memory_bytes, memory_bytes, model_cost, training_operations
+from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.space.space import Cell
 
 
@@ -78,3 +79,16 @@ def test_memory_holds_weights_gradients_and_adams_two_moments(cell: Cell) -> Non
     larger_batches = replace(cell, training=cell.training.replace({"batch_size": 4096}))
     assert memory_bytes(cell, 10) > 4 * 4 * model_cost(cell, 10).parameters
     assert memory_bytes(larger_batches, 10) > memory_bytes(cell, 10)
+
+
+def test_a_card_holds_the_images_of_an_epoch_but_no_tensorflow_of_the_host() -> None:
+    dataset_info = DatasetInfo("f" * 64, (28, 28), 10, 60_000, 10_000, {})
+    small, large = (cell_of("feed_forward", canvas) for canvas in (28, 48))
+    more_weights = 5 * 4 * (48**2 - 28**2) * 512
+    more_numbers = 6 * 4 * (48**2 - 28**2) * 32
+    more_images = 70_000 * (48**2 - 28**2)
+    difference = gpu_memory_bytes(large, dataset_info) - gpu_memory_bytes(small, dataset_info)
+    assert difference == more_weights + more_numbers + more_images
+    fewer = replace(dataset_info, train_images=0, test_images=0)
+    on_card, on_host = gpu_memory_bytes(small, fewer), memory_bytes(small, 10)
+    assert on_card != on_host

@@ -10,7 +10,9 @@ from mnist_ray.plan.resources import (
     Request,
     concurrency,
     gpu_fraction,
+    gpu_share,
     memory_classes,
+    side_by_side,
     threads,
 )
 
@@ -116,7 +118,7 @@ def test_no_cell_is_promised_less_memory_than_it_needs(
 
 
 @pytest.mark.parametrize(
-    ("memory", "cpus_per_gpu", "side_by_side"),
+    ("memory", "cpus_per_gpu", "trials"),
     [
         (2 * GIB, 16, 8),  # 40 would fit and 16 be fed, but beyond 8 they only wait
         (2 * GIB, 3, 3),  # cores are scarce
@@ -126,17 +128,21 @@ def test_no_cell_is_promised_less_memory_than_it_needs(
         (2 * GIB, 0.5, 1),
     ],
 )
-def test_several_small_trials_share_a_card(
-    memory: int, cpus_per_gpu: float, side_by_side: int
-) -> None:
+def test_several_small_trials_share_a_card(memory: int, cpus_per_gpu: float, trials: int) -> None:
     share = gpu_fraction(memory, gpu_memory_bytes=80 * GIB, cpus_per_gpu=cpus_per_gpu)
-    assert math.floor(1 / share) == side_by_side
+    assert math.floor(1 / share) == trials
 
 
-@pytest.mark.parametrize("side_by_side", range(1, 9))
-def test_as_many_shares_as_were_meant_fit_on_a_card_in_rays_own_steps(side_by_side: int) -> None:
-    share = gpu_fraction(1, gpu_memory_bytes=80 * GIB, cpus_per_gpu=side_by_side)
-    assert side_by_side * round(share * 10_000) <= 10_000
+@pytest.mark.parametrize("trials", range(1, 9))
+def test_as_many_shares_as_were_meant_fit_on_a_card_in_rays_own_steps(trials: int) -> None:
+    share = gpu_fraction(1, gpu_memory_bytes=80 * GIB, cpus_per_gpu=trials)
+    assert trials * round(share * 10_000) <= 10_000
+
+
+@pytest.mark.parametrize("trials", range(1, 9))
+def test_a_share_tells_how_many_trials_it_is_for(trials: int) -> None:
+    assert side_by_side(gpu_share(trials)) == trials
+    assert side_by_side(float(trials)) == 1  # whole cards
 
 
 def test_a_request_becomes_rays_resources_without_what_it_does_not_ask_for() -> None:

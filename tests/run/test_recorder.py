@@ -16,6 +16,7 @@ from ray.tune import TuneError
 from walking import cut_short
 
 from mnist_ray.data.dataset import load_dataset
+from mnist_ray.errors import InputError
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
@@ -31,6 +32,7 @@ from mnist_ray.run.worker import SharedInputs, TrialJob
 SWEEP = made_up_sweep({"trials": 2})
 TRIALS = 4 * 2
 NODE = Node(cpus=2, gpus=0, memory_bytes=16 << 30)
+GPU_NODE = Node(cpus=8, gpus=1, memory_bytes=32 << 30, gpu_memory_bytes=16 << 30)
 
 
 class Told:
@@ -57,16 +59,18 @@ class Sweep:
     """A made-up sweep whose trials a test ends one by one."""
 
     folder: ResultsFolder
+    node: Node = NODE
     told: Told = field(default_factory=Told)
 
     def __post_init__(self) -> None:
         space, dataset_info = SWEEP.space, SWEEP.dataset_info
         self.ledger = Ledger(self.folder)
+        self.allocator = ResourceAllocator(space, dataset_info, [self.node], Limits())
         self.queue = TrialQueue(lambda records: plan(space, dataset_info, records), {})
         self.recorder = Recorder(
             self.queue,
             dataset="digits",
-            allocator=ResourceAllocator(space, dataset_info, [NODE], Limits()),
+            allocator=self.allocator,
             folder=self.folder,
             ledger=self.ledger,
             listener=self.told,
@@ -110,6 +114,9 @@ class Sweep:
             jobs.append(trial.config["job"])
             self.finish(trial)
         return jobs
+
+    def share(self, trial: Trial) -> float:
+        return self.allocator.request(trial).gpus
 
     def stored(self) -> dict[str, Record]:
         """What another process finds in the ledger."""
@@ -208,6 +215,86 @@ def test_a_worker_lost_after_an_epoch_leaves_no_record_of_that_epoch(sweep: Swee
     sweep.lose(trial, "gone")
     assert sweep.stored() == {}
     assert sweep.told.records == []
+
+
+# GPUs
+
+
+@pytest.fixture
+def on_gpus(tmp_path: Path) -> Sweep:
+    """A sweep of trials of which eight share a card."""
+    sweep = Sweep(folder_at(tmp_path / "results"), node=GPU_NODE)
+    assert sweep.share(sweep.queue.plan.missing[0]) == 1 / 8
+    return sweep
+
+
+def fail_gpu(sweep: Sweep, trial: Any, error: str) -> None:
+    """As a worker reports it, which then ends."""
+    sweep.result(trial, gpu_error=error)
+    sweep.lose(trial, "ray::TrialWorker.train() ResourceExhaustedError")
+
+
+def test_a_trial_for_which_a_card_has_no_memory_runs_again_with_a_larger_share(
+    on_gpus: Sweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, pending = on_gpus.start(), on_gpus.start()
+    assert first.config["job"].trial.cell_key == pending.config["job"].trial.cell_key
+    fail_gpu(on_gpus, first, "ResourceExhaustedError: OOM")
+    again = on_gpus.start()
+    assert again.config["job"].trial.key == first.config["job"].trial.key
+    assert again.config["job"].request.gpus == 1 / 4
+    assert on_gpus.told.losses == []  # no retry is used up
+    # One that had been asked for before it was known gets the larger share too.
+    fail_gpu(on_gpus, pending, "ResourceExhaustedError: OOM")
+    assert on_gpus.start().config["job"].request.gpus == 1 / 4
+    fail_gpu(on_gpus, again, "InternalError: CUDA_ERROR_ILLEGAL_ADDRESS")
+    assert on_gpus.start().config["job"].request.gpus == 1 / 2
+    [message] = caplog.messages
+    assert "ran out of memory" in message
+
+
+def test_later_trials_of_the_cell_get_the_larger_share_and_other_cells_do_not(
+    on_gpus: Sweep,
+) -> None:
+    first = on_gpus.start()
+    fail_gpu(on_gpus, first, "ResourceExhaustedError: OOM")
+    cell_key = first.config["job"].trial.cell_key
+    for job in on_gpus.run():
+        assert job.request.gpus == (1 / 4 if job.trial.cell_key == cell_key else 1 / 8)
+    assert {record.status for record in on_gpus.stored().values()} == {Status.FINISHED}
+
+
+def test_only_a_trial_for_which_a_whole_card_is_too_small_fails_with_the_figure(
+    on_gpus: Sweep,
+) -> None:
+    shares = []
+    while not on_gpus.told.records:
+        trial = on_gpus.start()
+        shares.append(trial.config["job"].request.gpus)
+        fail_gpu(on_gpus, trial, "ResourceExhaustedError: OOM when allocating 90.00GiB")
+    assert shares == [1 / 8, 1 / 4, 1 / 2, 1]
+    [failed] = on_gpus.told.records
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert "90.00GiB" in failed.error
+
+
+def test_a_card_that_breaks_down_under_a_trial_of_its_own_is_a_lost_process(
+    on_gpus: Sweep,
+) -> None:
+    attempts = 0
+    while not on_gpus.told.records:
+        fail_gpu(on_gpus, on_gpus.start(), "InternalError: CUDA_ERROR_LAUNCH_FAILED")
+        attempts += 1
+    assert attempts == 3 + LOST_PROCESS_RETRIES + 1  # three times with a larger share
+    assert on_gpus.told.records[0].status is Status.FAILED
+
+
+def test_a_card_that_only_ray_sees_ends_the_sweep_with_what_is_amiss(on_gpus: Sweep) -> None:
+    with pytest.raises(InputError, match="sees no GPU"):
+        on_gpus.result(on_gpus.start(), done=True, missing_gpu="laptop: TensorFlow sees no GPU")
+    assert isinstance(on_gpus.recorder.error, InputError)
+    assert on_gpus.stored() == {}
 
 
 # Errors in callbacks

@@ -1,5 +1,6 @@
 """A worker without Ray around it, as Ray Tune drives it."""
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def worker_for(
     cell: Cell = CELL,
     reports_epochs: bool = False,
     resumes: bool = False,
-    gpus: float = 1.0,
+    gpus: float = 0.0,
 ) -> TrialWorker:
     class Worker(TrialWorker):
         def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
@@ -256,3 +257,66 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(
     object_storage.stop()
     assert finished(worker_for(shared)).status is Status.FINISHED
     assert len(epochs_trained) == EPOCHS
+
+
+# GPUs
+
+
+def test_a_trial_without_a_gpu_sees_none(
+    context: SharedInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert finished(worker_for(context)).setting
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_gpu_that_only_ray_sees_is_reported_before_anything_is_trained(
+    context: SharedInputs, epochs_trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    result = worker_for(context, gpus=0.25).train()
+    assert result[DONE]
+    assert "record" not in result
+    message = result["missing_gpu"]
+    for part in ("0.25 of a GPU", "CUDA_VISIBLE_DEVICES: 1", "--gpus-per-trial 0", "driver"):
+        assert part in message
+    assert epochs_trained == []
+
+
+@pytest.mark.parametrize("name", ["ResourceExhaustedError", "InternalError"])
+def test_a_gpu_error_is_reported_and_ends_the_process_with_the_next_step(
+    context: SharedInputs, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import tensorflow as tf
+
+    from mnist_ray.train import device
+    from mnist_ray.train.trial_run import TrialRun
+
+    gpu_error = getattr(tf.errors, name)
+
+    def fails(run: TrialRun) -> Any:
+        raise gpu_error(None, None, "OOM when allocating 5.00GiB")
+
+    monkeypatch.setattr(TrialRun, "train_epoch", fails)
+    monkeypatch.setattr(device, "device_name", lambda: "NVIDIA T4")
+    worker = worker_for(context, gpus=0.25)
+    result = worker.train()
+    assert not result[DONE]
+    assert "record" not in result
+    assert result["gpu_error"] == f"{name}: OOM when allocating 5.00GiB"
+    with pytest.raises(gpu_error):
+        worker.train()
+
+
+def test_a_cpu_without_memory_is_a_failure_of_the_trial(
+    context: SharedInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    from mnist_ray.train.trial_run import TrialRun
+
+    def fails(run: TrialRun) -> Any:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(TrialRun, "train_epoch", fails)
+    assert worker_for(context).train()["record"].status is Status.FAILED

@@ -237,15 +237,33 @@ def test_a_sweep_waits_for_its_first_node_says_so_and_leaves_nothing_running(
     assert sweep.stdout is not None
     lines = iter(sweep.stdout.readline, "")
     assert any("Waiting for a machine with 1 CPUs" in line for line in lines)
-    with running_node(head, node_variables, cpus=2, gpus=1):
+    with running_node(head, node_variables, cpus=2):
         ended = wait(sweep, limit=PATIENCE_SECONDS)
         assert ended.code == 0, ended
         # The cluster lives on, and all of it is free again.
-        until(lambda: free_resources(head) == {"CPU": 2.0, "GPU": 1.0})
-    given = Path(logs["GIVEN_LOG"]).read_text().split()
-    assert set(given) == {"0"}  # Trials shared the one GPU, which Ray only believes in.
+        until(lambda: free_resources(head) == {"CPU": 2.0, "GPU": 0.0})
     trials = mnist_ray.load_trials(place.folder / "results" / "on-gpus")
     assert set(trials.device) == {"CPU"}
+
+
+def test_a_gpu_that_only_ray_has_is_refused_before_the_first_trial_and_unused_without_it(
+    head: str, node_variables: dict[str, str], logs: dict[str, str], place: Place
+) -> None:
+    on_gpus = ("on-gpus.yaml", "--address", head)
+    with running_node(head, node_variables, cpus=2, gpus=1):
+        refused = place.run(*on_gpus, environment=TOKEN)
+        assert refused.code == 2, refused
+        assert "TensorFlow" in refused.errors
+        assert "sees no GPU" in refused.errors
+        assert "CUDA_VISIBLE_DEVICES: 0" in refused.errors
+        assert "Traceback" not in refused.errors
+        assert refused.recorded == []
+        assert not Path(logs["GIVEN_LOG"]).exists()
+        without = place.run(*on_gpus, "--gpus-per-trial", "0", environment=TOKEN)
+        assert without.code == 0, without
+        until(lambda: free_resources(head) == {"CPU": 2.0, "GPU": 1.0})
+    given = Path(logs["GIVEN_LOG"]).read_text().splitlines()
+    assert set(given) == {""}  # No trial saw the card that it had not asked for.
 
 
 def test_a_trial_that_no_node_can_hold_is_told_rather_than_waited_for_in_silence(
