@@ -40,9 +40,10 @@ class ErrorCollector:
         for detail in error.errors(include_url=False):
             self.add(place_of(detail["loc"]), detail["msg"])
 
-    def within(self, keys: Iterable[str]) -> bool:
-        """Whether there is an error under one of the document's top `keys`."""
-        return bool({place[0] for place, _ in self._found if place} & set(keys))
+    def within(self, *places: Place) -> bool:
+        """Whether there is an error at, inside or around one of `places`."""
+        pairs = [(place, found) for place in places for found, _ in self._found if found]
+        return any(place[: len(found)] == found[: len(place)] for place, found in pairs)
 
     def raise_any(self, heading: str) -> None:
         """Raises one `InputError` with a line for each error, in the order of the file."""

@@ -3,13 +3,13 @@
 import math
 
 from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import ErrorCollector, shown, unknown
+from mnist_ray.space.error_collector import ErrorCollector, Place, shown, unknown
 from mnist_ray.space.hyperparameters import kind_of
 from mnist_ray.space.settings import Settings
 from mnist_ray.space.space_file import SpaceFile, StoppingRule
 
 MOST_CELLS = 100_000
-_SEARCHABLE = ("architectures", "variants", "training")
+_SEARCHABLE: tuple[Place, ...] = (("architectures",), ("variants",), ("training",))
 
 
 def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
@@ -62,8 +62,8 @@ def _not_too_many_cells(file: SpaceFile, errors: ErrorCollector) -> None:
 
 
 def _search_and_distributions_belong_together(file: SpaceFile, errors: ErrorCollector) -> None:
-    has_search = file.search is not None or errors.within(["search"])
-    if file.search and not file.sampled and not errors.within(_SEARCHABLE):
+    has_search = file.search is not None or errors.within(("search",))
+    if file.search and not file.sampled and not errors.within(*_SEARCHABLE):
         errors.add(
             ("search",),
             "has nothing to sample; give a hyperparameter a distribution, such as "
@@ -86,7 +86,7 @@ def _search_and_distributions_belong_together(file: SpaceFile, errors: ErrorColl
 
 def _options_of_a_search_fit(file: SpaceFile, errors: ErrorCollector) -> None:
     if file.search is None:
-        if errors.within(["search"]):
+        if errors.within(("search",)):
             return
         for key in ("confirm", "race", "early_stopping"):
             if getattr(file, key):
@@ -94,7 +94,8 @@ def _options_of_a_search_fit(file: SpaceFile, errors: ErrorCollector) -> None:
         return
     if file.race and file.search.trials_each == 1:
         errors.add(("race",), "needs trials_each of at least 2: it compares means over trials")
-    if file.early_stopping and file.training.epochs == 1 and not errors.within(["training"]):
+    is_one_epoch = file.training.epochs == 1 and not errors.within(("training", "epochs"))
+    if file.early_stopping and is_one_epoch:
         errors.add(("early_stopping",), "needs training.epochs above 1: it stops between epochs")
     if 0.0 in _candidates(file.training.validation_split):
         errors.add(
@@ -105,7 +106,7 @@ def _options_of_a_search_fit(file: SpaceFile, errors: ErrorCollector) -> None:
 
 
 def _precision_has_its_terms(file: SpaceFile, errors: ErrorCollector) -> None:
-    if errors.within(["trials", "until"]):
+    if errors.within(("trials",), ("until",)):
         return
     if not isinstance(file.trials, StoppingRule):
         if file.until:
@@ -117,7 +118,9 @@ def _precision_has_its_terms(file: SpaceFile, errors: ErrorCollector) -> None:
 
 
 def _difference_is_of_two_architectures(file: SpaceFile, errors: ErrorCollector) -> None:
-    if file.until is None or errors.within(["architectures"]):
+    if file.search and (file.until or errors.within(("until",))):
+        errors.add(("until",), "can't stand beside a search, whose cells are not known; omit one")
+    if file.until is None or errors.within(("architectures",)):
         return
     place = ("until", "difference")
     names = file.until.difference
@@ -126,5 +129,3 @@ def _difference_is_of_two_architectures(file: SpaceFile, errors: ErrorCollector)
             errors.add((*place, index), unknown("architecture", name, file.architectures))
     if len(set(names)) == 1:
         errors.add(place, "names one architecture twice; allowed: two of them")
-    if file.search:
-        errors.add(("until",), "can't stand beside a search, whose cells are not known; omit one")

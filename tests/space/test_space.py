@@ -1,8 +1,13 @@
+import contextlib
+import copy
+import functools
 import itertools
 import json
+import operator
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -709,6 +714,23 @@ def test_an_error_brings_no_further_errors_with_it() -> None:
     assert several == {no_name_and_no_builder, both_ends_of_a_range}
 
 
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("training: {epochs: 0}", 1),
+        ("training: fast", 1),
+        ("training: {optimizer: x}", 2),  # one epoch leaves nothing to stop between
+        ("training: {epochs: 2, optimizer: x}", 1),
+        ("search: 5", 2),
+    ],
+)
+def test_a_rule_is_not_broken_by_what_could_not_be_read(line: str, count: int) -> None:
+    text = SEARCHED + "early_stopping: asha\n"
+    if "search" in line:
+        text = text[: text.index("search:")] + "training: {epochs: x}\n"
+    assert len(errors_of(text + line)) == count
+
+
 def test_all_errors_are_reported_at_once_in_the_files_order() -> None:
     errors = errors_of(
         """
@@ -738,6 +760,42 @@ def test_all_errors_are_reported_at_once_in_the_files_order() -> None:
         "line 10, trials.until_ci95",
         "line 11, race",
     ]
+
+
+ANYTHING = st.sampled_from(
+    [
+        *(None, True, 0, 1, 2.5, 10**30, "x", "cnn", "m:f", [], [1], ["x"], [[1]], {}),
+        *({"choice": [1, 1.0]}, {"choice": []}, {"uniform": [0, 1]}, {"grid_search": [1, 2]}),
+        *({"build": "cnn"}, {"at_least": 5, "at_most": 3}, {"difference": ["cnn"], "ci95": 0}),
+    ]
+)
+
+
+def places_in(data: object, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    parts = data.items() if isinstance(data, dict) else enumerate(data)  # type: ignore[arg-type]
+    for key, value in parts:
+        yield (*place, key)
+        if isinstance(value, dict | list):
+            yield from places_in(value, (*place, key))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1000), ANYTHING), min_size=1, max_size=4))
+def test_whatever_stands_anywhere_in_a_file_is_read_or_refused(
+    changes: list[tuple[int, object]],
+) -> None:
+    data: dict[str, object] = {
+        **load_space("tuning").to_data(),
+        "evaluate": {"shifts": [0, 3]},
+        "until": {"difference": ["feed_forward", "cnn"], "ci95": 0.1},
+        "trials": {"at_least": 5, "at_most": 9},
+    }
+    for number, value in changes:
+        places = list(places_in(data))
+        *above, last = places[number % len(places)]
+        functools.reduce(operator.getitem, above, data)[last] = copy.deepcopy(value)  # type: ignore
+    with contextlib.suppress(InputError):
+        space_of(json.dumps(data))
 
 
 def test_hostile_and_long_values_are_shown_on_one_line() -> None:
