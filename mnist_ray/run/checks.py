@@ -20,6 +20,7 @@ from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.run import cluster, packages
 from mnist_ray.run.cluster_file import ClusterFile
+from mnist_ray.run.cuda_versions import cuda_faults, cuda_in_words
 from mnist_ray.run.machine import COMPARED_PACKAGES, Machine, installed_version
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ NEEDED_SHARED_MEMORY = 256 << 20
 """Bytes: MNIST in Ray's object store, which moves to the disk where it finds less."""
 
 _INSTALL = "pip install -c constraints.txt ."
+_INSTALL_CUDA = "pip install -c constraints.txt '.[cuda]'"
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,9 @@ def conclude(name: str, examine: Callable[[], str], *, remedy: str = "") -> Chec
 
 def python() -> str:
     """Whether this Python is one that the project supports."""
-    version, allowed = platform.python_version(), packages.read_requirements().python
-    if not allowed.contains(version, prereleases=True):
-        remedy = "Make an environment with such a Python: uv venv"
-        raise Unfit(f"Python {version}, allowed {allowed}", remedy)
-    return version
+    if fault := packages.python_fault(packages.read_requirements()):
+        raise Unfit(fault, "Make an environment with such a Python: uv venv")
+    return platform.python_version()
 
 
 def installed_packages() -> str:
@@ -138,16 +138,34 @@ def tensorflow(machines: Sequence[Machine]) -> str:
         if (one.tensorflow_gpus or 0) < len(one.gpus):
             raise Unfit(
                 f"sees {one.tensorflow_gpus} of {len(one.gpus)} GPUs{_of(one, machines)}",
-                "pip install -c constraints.txt '.[cuda]' (not tensorflow-cpu), and see that "
-                "nvidia-smi shows a driver that is new enough",
+                f"{_INSTALL_CUDA} (not tensorflow-cpu), and see that nvidia-smi shows a driver "
+                "that is new enough",
             )
     return _gpus_in_words(machines)
+
+
+def cuda(machines: Sequence[Machine]) -> str:
+    """Whether driver and CUDA's libraries are of versions that TensorFlow works with."""
+    with_gpus = [one for one in machines if one.gpus]
+    if not with_gpus:
+        raise NotApplicable("needed for NVIDIA's GPUs only")
+    needed = packages.cuda_requirements()
+    faults = [
+        f"{fault}{_of(one, machines)}"
+        for one in with_gpus
+        for fault in cuda_faults(one.cuda, needed)
+    ]
+    if faults:
+        remedy = f"{_INSTALL_CUDA}; a newer driver: https://www.nvidia.com/drivers"
+        raise Unfit(_shortened(faults), remedy)
+    return "; ".join(dict.fromkeys(cuda_in_words(one.cuda) for one in with_gpus))
 
 
 MACHINE_CHECKS: dict[str, Callable[[Sequence[Machine]], str]] = {
     "memory": memory,
     "/dev/shm": shared_memory,  # noqa: S108 - no file of ours
     "TensorFlow": tensorflow,
+    "CUDA": cuda,
 }
 
 

@@ -1,4 +1,4 @@
-"""What a machine has for trials: versions, memory, GPUs.
+"""What a machine has for trials: versions, memory, GPUs and their libraries.
 
 Only the standard library is imported: the functions are also sent to nodes of a cluster, where
 nothing of this project need be installed.
@@ -6,13 +6,15 @@ nothing of this project need be installed.
 
 import functools
 import importlib.metadata
+import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,12 @@ COMPARED_PACKAGES = ("ray", "tensorflow", "keras", "numpy", "pandas", "pyarrow")
 TENSORFLOW_LIMIT_SECONDS = 60.0
 
 # A child process: TensorFlow takes seconds and 500 MB, and would hold on to the GPUs.
-_COUNT_GPUS = (
-    "import tensorflow; print('GPUS', len(tensorflow.config.list_physical_devices('GPU')))"
-)
+_ASK_TENSORFLOW = """
+import json, tensorflow
+build = tensorflow.sysconfig.get_build_info()
+gpus = len(tensorflow.config.list_physical_devices("GPU"))
+print("FOUND", json.dumps({"gpus": gpus, "build": build}))
+"""
 # Distributions of one package under several names.
 _OTHER_NAMES = {"tensorflow": ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")}
 
@@ -47,6 +52,11 @@ class Machine:
     """How many GPUs TensorFlow sees; None where it does not start."""
     tensorflow_error: str
     """Why it does not start."""
+    cuda: dict[str, str] = field(default_factory=dict)
+    """Versions, as far as they are known: `driver`, the newest CUDA that it supports
+    (`driver_cuda`), the lowest compute capability of the GPUs (`capability`), the CUDA and cuDNN
+    that TensorFlow was built for (`built_cuda`, `built_cudnn`), the lowest compute capability that
+    it was built for (`built_capability`), and each of NVIDIA's packages that is installed."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -54,7 +64,7 @@ def describe_machine() -> dict[str, Any]:
 
     Takes as long as importing TensorFlow does: 3 to 10 s.
     """
-    gpus, error = _tensorflow_gpus()
+    tensorflow, error = _ask_tensorflow()
     return {
         "name": socket.gethostname(),
         "python_version": platform.python_version(),
@@ -62,8 +72,9 @@ def describe_machine() -> dict[str, Any]:
         "memory": _memory(),
         "shared_memory": _free_shared_memory(),
         "gpus": _nvidia_gpus(),
-        "tensorflow_gpus": gpus,
+        "tensorflow_gpus": tensorflow.get("gpus"),
         "tensorflow_error": error,
+        "cuda": _cuda(tensorflow.get("build", {})),
     }
 
 
@@ -107,23 +118,62 @@ def _ask_gpus(quantity: str) -> list[str]:
     if program is None:
         return []
     query = [program, f"--query-gpu={quantity}", "--format=csv,noheader,nounits"]
+    return _output(query).strip().splitlines()
+
+
+def _output(command: list[str]) -> str:
+    """What a program prints; empty where it fails."""
     try:
-        listing = subprocess.run(query, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
-        return []
-    return listing.stdout.strip().splitlines() if listing.returncode == 0 else []
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
-def _tensorflow_gpus() -> tuple[int | None, str]:
+def _cuda(build: dict[str, Any]) -> dict[str, str]:
+    """The versions that `Machine.cuda` holds; `build` is what TensorFlow says of itself."""
+    capabilities = [re.sub(r"\D", "", each) for each in build.get("cuda_compute_capabilities", [])]
+    found = {
+        "driver": next(iter(_ask_gpus("driver_version")), ""),
+        "driver_cuda": _driver_cuda(),
+        "capability": min(_ask_gpus("compute_cap"), default="", key=_as_number),
+        "built_cuda": build.get("cuda_version", ""),
+        "built_cudnn": build.get("cudnn_version", ""),
+        "built_capability": f"{min(map(int, capabilities)) / 10}" if capabilities else "",
+        **{
+            name: package.version
+            for package in importlib.metadata.distributions()
+            if (name := package.name or "").startswith("nvidia-")
+        },
+    }
+    return {name: version for name, version in found.items() if version}
+
+
+def _as_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _driver_cuda() -> str:
+    """The newest CUDA that the driver supports; it stands in nvidia-smi's heading alone."""
+    program = shutil.which("nvidia-smi")
+    heading = _output([program]) if program else ""
+    return next(iter(re.findall(r"CUDA Version:\s*([\d.]+)", heading)), "")
+
+
+def _ask_tensorflow() -> tuple[dict[str, Any], str]:
+    """What TensorFlow says of the GPUs and of its build; or nothing, and why it does not start."""
     # Ray hides the GPUs from a task that asks for none; the child shall see what the machine has.
     environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
     environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
     run = functools.partial(subprocess.run, capture_output=True, text=True, env=environment)
     try:
-        child = run([sys.executable, "-c", _COUNT_GPUS], timeout=TENSORFLOW_LIMIT_SECONDS)
+        child = run([sys.executable, "-c", _ASK_TENSORFLOW], timeout=TENSORFLOW_LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
-        return None, f"not imported after {TENSORFLOW_LIMIT_SECONDS:g} s"
-    counts = [line.split()[1] for line in child.stdout.splitlines() if line.startswith("GPUS ")]
-    if counts:
-        return int(counts[0]), ""
-    return None, (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+        return {}, f"not imported after {TENSORFLOW_LIMIT_SECONDS:g} s"
+    for line in child.stdout.splitlines():
+        if line.startswith("FOUND "):
+            return json.loads(line.removeprefix("FOUND ")), ""
+    return {}, (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]

@@ -49,6 +49,24 @@ def read_requirements() -> Requirements:
     return _requirements(installed.metadata["Requires-Python"], installed.requires or [])
 
 
+def cuda_requirements() -> dict[str, Requirement]:
+    """The ranges of NVIDIA's packages that the installed TensorFlow gives, by their names.
+
+    They are those of its extra `and-cuda`; there are none where TensorFlow is not installed under
+    its own name.
+    """
+    try:
+        lines = importlib.metadata.requires("tensorflow") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    given = {requirement.name: requirement for requirement in map(Requirement, lines)}
+    return {
+        name: requirement
+        for name, requirement in given.items()
+        if name.startswith("nvidia-") and _applies(requirement, extra="and-cuda")
+    }
+
+
 def find_constraints() -> Path | None:
     """`constraints.txt` of the checkout that this module lies in, if it is there."""
     path = _ROOT / "constraints.txt"
@@ -116,6 +134,6 @@ def _requirements(python: str, lines: list[str]) -> Requirements:
     return Requirements(SpecifierSet(python), tuple(filter(_applies, needed)))
 
 
-def _applies(requirement: Requirement) -> bool:
+def _applies(requirement: Requirement, *, extra: str = "") -> bool:
     marker = requirement.marker
-    return marker is None or marker.evaluate({"extra": ""})
+    return marker is None or marker.evaluate({"extra": extra})

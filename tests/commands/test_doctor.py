@@ -73,10 +73,22 @@ def test_a_gpu_that_tensorflow_does_not_see_is_a_fault_with_its_remedy() -> None
     assert ".[cuda]" in check.remedy
 
 
+def test_a_driver_that_is_too_old_is_a_fault_with_its_remedy() -> None:
+    cuda = {"driver": "470.82", "built_cuda": "12.5.1", "built_cudnn": "9"}
+    check = checked(checks.cuda, [replace(FIT, cuda=cuda)])
+    assert not check.ok
+    assert "driver 470.82, allowed from 525.60.13" in check.found
+    assert "nvidia.com/drivers" in check.remedy
+    newer = checked(checks.cuda, [replace(FIT, cuda={**cuda, "driver": "580.95.05"})])
+    assert newer.ok
+    assert "TensorFlow was built for CUDA 12.5.1 and cuDNN 9" in newer.found
+
+
 def test_a_machine_without_gpus_is_no_fault() -> None:
     check = checked(checks.tensorflow, [replace(FIT, gpus=[], tensorflow_gpus=0)])
     assert check.ok
     assert "trials run on CPUs" in check.found
+    assert checked(checks.cuda, [replace(FIT, gpus=[], tensorflow_gpus=0)]).ok is None
 
 
 def test_a_tensorflow_that_does_not_start_is_told_with_its_reason() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_ray.run.machine import smallest_gpu_memory
+from mnist_ray.run.machine import describe_machine, smallest_gpu_memory
 
 
 def pretend_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -31,3 +31,22 @@ def test_a_card_that_does_not_say_is_unknown(
 def test_without_nvidias_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert smallest_gpu_memory() is None
+
+
+def test_the_versions_of_driver_and_card_are_found_beside_what_tensorflow_was_built_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """case "$*" in
+        *driver_version*) echo 550.54.15; echo 550.54.15;;
+        *compute_cap*) echo 10.0; echo 9.0;;
+        *name*) echo NVIDIA H100; echo NVIDIA H100;;
+        *) echo '| NVIDIA-SMI 550.54.15    Driver Version: 550.54.15    CUDA Version: 12.4   |';;
+    esac"""
+    pretend_nvidia_smi(tmp_path, monkeypatch, script)
+    found = describe_machine()
+    cuda = found["cuda"]
+    assert found["gpus"] == ["NVIDIA H100", "NVIDIA H100"]
+    assert (cuda["driver"], cuda["driver_cuda"], cuda["capability"]) == ("550.54.15", "12.4", "9.0")
+    if "built_cuda" in cuda:  # not in TensorFlow's builds for CPUs alone
+        assert cuda["built_cuda"].startswith("12.")
+        assert cuda["built_capability"] == "6.0"
