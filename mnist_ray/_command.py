@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mnist_ray.errors import InputError
@@ -36,18 +36,37 @@ class SweepInputs:
     notices: tuple[str, ...] = ()
 
 
-def find_inputs(name: str | None, *, data: str | None) -> SweepInputs:
-    """The space called `name`, and its images.
+def find_inputs(
+    name: str | None,
+    *,
+    data: str | None,
+    trials: int | None = None,
+    seed: int | None = None,
+) -> SweepInputs:
+    """The space called `name`, as a command changes it, and its images.
 
     Without a name: the notebook's cells on MNIST where it can be had, otherwise on digits.
 
     Args:
         name: a path or the name of a shipped space.
         data: where MNIST lies; `MNIST_RAY_DATA` where None.
+        trials: of each cell, in place of the file's.
+        seed: in place of the file's.
 
     Raises:
-        InputError: the space or the images can't be used.
+        InputError: the space or the images cannot be used, together or by themselves.
     """
+    found = _find(name, data)
+    space = found.space.override(trials=trials, seed=seed)
+    space.check_images(found.dataset.image_size, found.dataset.classes)
+    if space.search and space.search.algorithm == "optuna":
+        from mnist_ray.plan.sampler import check_optuna
+
+        check_optuna()
+    return replace(found, space=space)
+
+
+def _find(name: str | None, data: str | None) -> SweepInputs:
     from mnist_ray.data.mnist import DatasetUnavailable
     from mnist_ray.space.space import load_space
 

@@ -1,6 +1,6 @@
 """Run a search space: `python -m mnist_ray.sweep`.
 
-Arguments, space, plan, run, report, and nothing else: what each of them is lives in its own room.
+Arguments, space, plan, run, report, and nothing else. What each of them is lies in its room.
 """
 
 import argparse
@@ -11,11 +11,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mnist_ray._command import (
+    SweepInputs,
+    find_inputs,
     integer,
     interruptible,
     interruption_regained,
@@ -25,7 +27,6 @@ from mnist_ray._command import (
 from mnist_ray.errors import InputError
 
 if TYPE_CHECKING:
-    from mnist_ray._command import SweepInputs
     from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.setup import SweepSetup
     from mnist_ray.run.trackers import Tracker
@@ -58,7 +59,6 @@ class Options:
 
 
 def _parser() -> argparse.ArgumentParser:
-    natural, positive = integer(least=0), integer(least=1)
     parser = argparse.ArgumentParser(
         prog="python -m mnist_ray.sweep",
         description="Run independent trials of Keras architectures on centered and shifted digits, "
@@ -72,57 +72,70 @@ def _parser() -> argparse.ArgumentParser:
         help="a search space: a YAML file or the name of a shipped one (default: notebook, or "
         "digits where MNIST can't be had)",
     )
-    parser.add_argument("--trials", type=positive, metavar="N", help="trials a cell")
-    parser.add_argument("--seed", type=natural, metavar="N", help="the sweep's seed")
-    parser.add_argument(
+    _add_what_to_run(parser.add_argument_group("what to run"))
+    _add_where_to_run(parser.add_argument_group("where, and with how much of the machine"))
+    _add_what_to_show(parser.add_argument_group("what to show"))
+    return parser
+
+
+def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--trials", type=integer(least=1), metavar="N", help="trials a cell")
+    group.add_argument("--seed", type=integer(least=0), metavar="N", help="the sweep's seed")
+    group.add_argument(
         "--data",
         metavar="PATH",
         help="MNIST: an .npz file with Keras' keys, or a folder of IDX files (default: "
         "$MNIST_RAY_DATA, Keras' cache, or a download into it)",
     )
-    parser.add_argument(
-        "--results",
-        default="results",
-        metavar="DIR|URI",
-        help="parent of the sweep's folder: a path, or s3://, gs:// (default: results)",
-    )
-    parser.add_argument(
-        "--address",
-        metavar="ADDR",
-        help="a running Ray cluster: auto or host:port (default: $RAY_ADDRESS, or a Ray of its own "
-        "on this machine)",
-    )
-    parser.add_argument("--cpus-per-trial", type=positive, metavar="N", help="threads of a trial")
-    parser.add_argument(
-        "--gpus-per-trial",
-        type=_share_of_gpus,
-        metavar="F",
-        help="GPUs of a trial, such as 0.25 (default: auto, by memory, where there are GPUs)",
-    )
-    parser.add_argument("--max-concurrent", type=positive, metavar="N", help="trials at a time")
-    parser.add_argument("--dry-run", action="store_true", help="show what would run, and end")
-    parser.add_argument(
+    group.add_argument(
         "--fresh",
         action="store_true",
         help="also run again what was recorded with another TensorFlow, Keras or NumPy than is "
         "installed",
     )
-    parser.add_argument(
+
+
+def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
+    positive = integer(least=1)
+    group.add_argument(
+        "--results",
+        default="results",
+        metavar="DIR|URI",
+        help="parent of the sweep's folder: a path, or s3://, gs:// (default: results)",
+    )
+    group.add_argument(
+        "--address",
+        metavar="ADDR",
+        help="a running Ray cluster: auto or host:port (default: $RAY_ADDRESS, or a Ray of its own "
+        "on this machine)",
+    )
+    group.add_argument("--cpus-per-trial", type=positive, metavar="N", help="threads of a trial")
+    group.add_argument(
+        "--gpus-per-trial",
+        type=_share_of_gpus,
+        metavar="F",
+        help="GPUs of a trial, such as 0.25 (default: auto, by memory, where there are GPUs)",
+    )
+    group.add_argument("--max-concurrent", type=positive, metavar="N", help="trials at a time")
+
+
+def _add_what_to_show(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--dry-run", action="store_true", help="show what would run, and end")
+    group.add_argument(
         "--hourly-cost",
         type=number(least=0),
         metavar="X",
         help="with --dry-run: what an hour of the machine or cluster costs, for a price",
     )
-    parser.add_argument(
+    group.add_argument(
         "--log",
         action="append",
         choices=_TRACKERS,
         default=[],
         help="hand every trial that runs to a tracker too; may be given several times",
     )
-    parser.add_argument("--quiet", action="store_true", help="show only what goes wrong")
-    parser.add_argument("--verbose", action="store_true", help="show all that Ray and Keras say")
-    return parser
+    group.add_argument("--quiet", action="store_true", help="show only what goes wrong")
+    group.add_argument("--verbose", action="store_true", help="show all that Ray and Keras say")
 
 
 def _share_of_gpus(text: str) -> float | None:
@@ -182,7 +195,9 @@ def run(options: Options) -> "SweepResult":
         InputError: something given can't be used; nothing has been started.
         StorageError: the results can't be written any more; what is recorded is safe.
     """
-    sweep = _prepare(options, _read_input(options))
+    # Before anything slower is imported, so that a slip of the pen is reported at once.
+    inputs = find_inputs(options.space, data=options.data, trials=options.trials, seed=options.seed)
+    sweep = _prepare(options, inputs)
     sweep.announce()
     trackers = [] if options.dry_run else sweep.open_trackers()
     sweep.check()
@@ -196,24 +211,7 @@ def run(options: Options) -> "SweepResult":
     return sweep.report(interrupted=interrupted)
 
 
-def _read_input(options: Options) -> "SweepInputs":
-    """The space as the command changes it, and its images.
-
-    Before anything slower is imported, so that a slip of the pen is told at once.
-    """
-    from mnist_ray._command import find_inputs
-
-    sources = find_inputs(options.space, data=options.data)
-    space = sources.space.override(trials=options.trials, seed=options.seed)
-    space.check_images(sources.dataset.image_size, sources.dataset.classes)
-    if space.search and space.search.algorithm == "optuna":
-        from mnist_ray.plan.sampler import check_optuna
-
-        check_optuna()
-    return replace(sources, space=space)
-
-
-def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
+def _prepare(options: Options, inputs: SweepInputs) -> "_Sweep":
     """Read all that is recorded, and plan."""
     from mnist_ray.ledger.ledger import Ledger
     from mnist_ray.ledger.record import Versions
@@ -227,14 +225,14 @@ def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
     from mnist_ray.space.custom_code import source_digests, user_code
     from mnist_ray.view.terminal import Terminal
 
-    space, installed = sources.space, Versions.installed()
+    space, installed = inputs.space, Versions.installed()
     code = user_code(space)
     folder = ResultsFolder.open(options.results, space.name)
     setup = SweepSetup(
         space=space,
         code=code,
-        dataset=sources.dataset,
-        dataset_info=DatasetInfo.of(sources.dataset, sources=source_digests(code)),
+        dataset=inputs.dataset,
+        dataset_info=DatasetInfo.of(inputs.dataset, sources=source_digests(code)),
         folder=folder,
         ledger=Ledger(folder),
         limits=Limits(options.cpus_per_trial, options.gpus_per_trial),
@@ -247,11 +245,11 @@ def _prepare(options: Options, sources: "SweepInputs") -> "_Sweep":
         stops_early=space.early_stopping is not None,
         is_outdated=lambda record: options.fresh and record.has_other_versions(installed),
     )
-    return _Sweep(options, sources.notices, setup, queue, Terminal(quiet=options.quiet))
+    return _Sweep(options, inputs.notices, setup, queue, Terminal(quiet=options.quiet))
 
 
 def _import_what_follows() -> None:
-    """What runs trials and makes the report; what is amiss with it is told where it is used."""
+    """What runs trials and makes the report; an error in it is reported where it is used."""
     for name in ("mnist_ray.run.execution", "mnist_ray.view.page", "scipy.stats"):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
@@ -268,7 +266,10 @@ class _Sweep:
     terminal: "Terminal"
 
     def announce(self) -> None:
-        """Say what will run."""
+        """Say what will run, and what is recorded of other versions."""
+        from mnist_ray.analysis.versions import outdated_sentences
+        from mnist_ray.ledger.record import Versions
+
         self.terminal.print_lines(self.notices)
         self.terminal.announce(
             self.setup.space,
@@ -276,20 +277,10 @@ class _Sweep:
             images=self.setup.dataset_info.train_images,
             plan=self.queue.plan,
         )
-        self._announce_other_versions()
-
-    def _announce_other_versions(self) -> None:
-        from mnist_ray.ledger.record import Versions
-
-        installed = Versions.installed()
-        wanted = (self.queue.records.get(trial.key) for trial in self.queue.plan.wanted)
-        outdated = [each for each in wanted if each and each.has_other_versions(installed)]
-        if outdated:
-            from mnist_ray.analysis.versions import outdated_sentences
-
-            self.terminal.print_lines(
-                outdated_sentences(outdated, installed, are_run_again=self.options.fresh)
-            )
+        found = (self.queue.records.get(trial.key) for trial in self.queue.plan.wanted)
+        wanted = [record for record in found if record]
+        installed, again = Versions.installed(), self.options.fresh
+        self.terminal.print_lines(outdated_sentences(wanted, installed, are_run_again=again))
 
     def foretell(self) -> None:
         """Say what the rest would take."""
@@ -312,16 +303,13 @@ class _Sweep:
         )
 
     def open_trackers(self) -> "list[Tracker]":
-        """Those asked for, if they will have something to be told."""
+        """Those asked for, if they will have something to log."""
         if not (self.options.log and self.queue.plan.missing):
             return []
         from mnist_ray.run.trackers import open_trackers
 
-        return open_trackers(
-            self.options.log,
-            folder=self.setup.folder,
-            sweep=self.setup.space.name,
-        )
+        folder, sweep = self.setup.folder, self.setup.space.name
+        return open_trackers(self.options.log, folder=folder, sweep=sweep)
 
     def check(self) -> None:
         """See that all that is needed is there, before anything starts."""
@@ -389,12 +377,8 @@ class _Sweep:
             dataset_info=setup.dataset_info,
             records=self.queue.records,
         )
-        asked = {trial.key for trial in plan.wanted}
-        failed = [
-            record
-            for key, record in self.queue.records.items()
-            if key in asked and record.status is Status.FAILED
-        ]
+        found = (self.queue.records.get(trial.key) for trial in plan.wanted)
+        failed = [record for record in found if record and record.status is Status.FAILED]
         self.terminal.result(tables, findings(tables))
         self.terminal.failures(failed, folder=setup.folder.uri)
         page = setup.folder / setup.folder.page

@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from mnist_ray.analysis.tables import Row, Tables
 from mnist_ray.ledger.record import Record, Status, Versions
 from mnist_ray.space.columns import SWEEP
+
+if TYPE_CHECKING:  # a sweep's start does not wait for what tables need
+    from mnist_ray.analysis.tables import Row, Tables
 
 _MOST_CELLS = 6
 
@@ -31,7 +34,7 @@ def outdated_sentences(
     ]
 
 
-def mixture_sentences(tables: Tables) -> list[str]:
+def mixture_sentences(tables: "Tables") -> list[str]:
     """A sentence on the versions that the finished trials ran with, if they are several."""
     counts = _counted(tables)
     if len(counts) < 2:
@@ -44,7 +47,7 @@ def mixture_sentences(tables: Tables) -> list[str]:
     ]
 
 
-def _counted(tables: Tables) -> _Counts:
+def _counted(tables: "Tables") -> _Counts:
     names = ["architecture", "variant", "status"]
     names += ["tensorflow_version", "keras_version", "numpy_version"]
     names += [SWEEP.name] if SWEEP.name in tables.trials.column_names else []
@@ -55,7 +58,7 @@ def _counted(tables: Tables) -> _Counts:
     return counts
 
 
-def _of_training(row: Row) -> str:
+def _of_training(row: "Row") -> str:
     return Versions(
         python_version="",
         tensorflow_version=row["tensorflow_version"],
@@ -65,7 +68,7 @@ def _of_training(row: Row) -> str:
     ).of_training
 
 
-def _cell(row: Row) -> str:
+def _cell(row: "Row") -> str:
     sweep = f"{row[SWEEP.name]}, " if SWEEP.name in row else ""
     return f"{sweep}{row['architecture']} on {row['variant']} digits"
 
