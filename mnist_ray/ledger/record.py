@@ -136,6 +136,9 @@ class RunEnvironment:
     threads: int
     versions: Versions
     git_commit: str | None
+    xla_error: str | None = None
+    """Why XLA could not compile the model, which was trained without it; None where it could, or
+    was not asked to."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ _SCHEMA = pa.schema(
                     ("threads", pa.int32()),
                     ("versions", pa.struct([(v.name, pa.string()) for v in fields(Versions)])),
                     ("git_commit", pa.string()),
+                    ("xla_error", pa.string()),
                 ]
             ),
         ),

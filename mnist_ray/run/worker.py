@@ -260,7 +260,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             parameters=run.parameters,
             epochs=tuple(run.epochs),
             costs=run.costs,
-            setting=self._setting(),
+            setting=self._setting(run),
             **figures,
         )
 
@@ -272,10 +272,10 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             error=f"{type(error).__name__}: {error}",
             traceback=traceback.format_exc(),
             epochs=tuple(run.epochs) if run else (),
-            setting=self._setting(),
+            setting=self._setting(run),
         )
 
-    def _setting(self) -> RunEnvironment:
+    def _setting(self, run: "TrialRun | None") -> RunEnvironment:
         return RunEnvironment(
             started_at=self._started_at,
             node=platform.node(),
@@ -283,6 +283,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             threads=self._job.request.cpus,
             versions=Versions.installed(),
             git_commit=self._context.git_commit,
+            xla_error=run.xla_error if run else None,
         )
 
 

@@ -187,6 +187,11 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
         Column("node", _TEXT, "the machine"),
         Column("device", _TEXT, '"CPU", or the name of the GPU'),
         Column("threads", _WHOLE, "CPU threads of the trial"),
+        Column(
+            "xla_error",
+            _TEXT,
+            "why XLA could not compile the model, which was trained without it; null otherwise",
+        ),
         Column("peak_memory_bytes", _WHOLE, "peak resident memory of its worker"),
         Column("python_version", _TEXT, "what the trial ran with"),
         Column("tensorflow_version", _TEXT, "likewise"),

@@ -205,6 +205,7 @@ class SweepProgress:
         self._console, self._quiet = console, quiet
         self._done, self._failed, self._total = 0, 0, trials
         self._weights = weights
+        self._without_xla: set[str] = set()
         self._bar = None if quiet else bar_for(console)
 
     def __enter__(self) -> Self:
@@ -234,6 +235,17 @@ class SweepProgress:
             )
         elif not self._quiet:
             self._print(f"[{self._done}/{self._total}] {_line(record)}")
+        self._show_xla_error(record)
+
+    def _show_xla_error(self, record: Record) -> None:
+        """Once for each cell."""
+        reason = record.setting.xla_error if record.setting else None
+        if reason and record.cell_key not in self._without_xla:
+            self._without_xla.add(record.cell_key)
+            self._print(
+                f"{record.architecture} {record.variant} is trained without XLA, which cannot "
+                f"compile it: {reason}"
+            )
 
     def lost(self, trial: Trial, reason: str) -> None:
         """A trial's process is gone; it is started again."""

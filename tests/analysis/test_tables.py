@@ -55,7 +55,7 @@ def test_trials_columns_come_in_the_documented_order() -> None:
         *("trial", "seed", "status", "error", "traceback", "test_accuracy", "test_loss"),
         *("validation_accuracy", "train_accuracy", "parameters"),
         *("setup_seconds", "train_seconds", "evaluate_seconds", "started_at"),
-        *("node", "device", "threads", "peak_memory_bytes"),
+        *("node", "device", "threads", "xla_error", "peak_memory_bytes"),
         *("python_version", "tensorflow_version", "keras_version", "ray_version"),
         *("numpy_version", "git_commit", "dataset_fingerprint"),
     ]

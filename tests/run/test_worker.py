@@ -320,3 +320,33 @@ def test_a_cpu_without_memory_is_a_failure_of_the_trial(
 
     monkeypatch.setattr(TrialRun, "train_epoch", fails)
     assert worker_for(context).train()["record"].status is Status.FAILED
+
+
+IN_PYTHON = """
+import keras
+import tensorflow as tf
+
+class InPython(keras.layers.Layer):
+    def call(self, inputs):
+        return tf.ensure_shape(tf.numpy_function(abs, [inputs], inputs.dtype), inputs.shape)
+
+def build(shape, classes):
+    return keras.Sequential([
+        keras.Input(shape), keras.layers.Flatten(), InPython(),
+        keras.layers.Dense(classes, activation="softmax"),
+    ])
+"""
+
+
+def test_a_record_says_why_a_model_was_trained_without_xla(
+    context: SharedInputs, tmp_path: Path
+) -> None:
+    (tmp_path / "in_python_worker.py").write_text(IN_PYTHON)
+    code = {"in_python_worker:build": modules_of("in_python_worker:build", tmp_path)}
+    training = Training(jit_compile=True)
+    own = replace(CELL, builder="in_python_worker:build", hyperparameters={}, training=training)
+    record = worker_for(replace(context, code=code), cell=own).train()["record"]
+    assert record.status is Status.FINISHED
+    assert "PyFunc" in record.setting.xla_error
+    of_built_in = worker_for(context).train()["record"]
+    assert of_built_in.setting.xla_error is None

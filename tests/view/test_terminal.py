@@ -1,13 +1,15 @@
 """Tests of the tables that `mnist_ray.view.terminal` shows."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from made_up import ACCURACIES, MadeUp, Scores, made_up_search, made_up_sweep
 from rich.console import Console
 
 from mnist_ray.analysis.findings import findings
-from mnist_ray.view.terminal import Terminal, means
+from mnist_ray.ledger.record import Record, RunEnvironment
+from mnist_ray.view.terminal import SweepProgress, Terminal, means
 
 SCORES: Scores = {0: [0.8] * 3, 1: [0.9] * 5, 2: [0.7] * 3, "default": [0.85] * 5}
 
@@ -44,3 +46,19 @@ def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "has no winner yet" in out
     assert "mean ± standard deviation" not in out
+
+
+def test_what_is_trained_without_xla_is_said_once_for_each_cell() -> None:
+    records = [*made_up_sweep().records.values()]
+    refused = [replace(record, setting=refused_by_xla(record)) for record in records]
+    console = Console(file=io.StringIO(), width=120)
+    with console.capture() as shown, SweepProgress(console, trials=9, weights={}, quiet=True) as to:
+        for record in [*records, *refused, *refused]:
+            to.recorded(record, left=0)
+    lines = [line for line in shown.get().splitlines() if "No registered 'PyFunc'" in line]
+    assert len(lines) == len({record.cell_key for record in records}) > 1
+
+
+def refused_by_xla(record: Record) -> RunEnvironment:
+    assert record.setting
+    return replace(record.setting, xla_error="No registered 'PyFunc'")
