@@ -214,8 +214,12 @@ def _lanes(
     labels = [_wrapped(row.label) for row in rows]
     above = _TEXT_LINE * (max(len(label) for label in labels) + stacked)
     height = above + lane + _GAP
-    with page_figure(_WIDTH, height * len(rows) + 0.5) as figure:
-        axes = figure.subplots()
+    total = height * len(rows) + 0.5
+    with page_figure(_WIDTH, total) as figure:
+        # By hand, so that the labels of all figures begin where their captions do.
+        figure.set_layout_engine("none")
+        margins = {"left": 0, "right": 1, "bottom": 0.47 / total, "top": 1 - 0.03 / total}
+        axes = figure.subplots(gridspec_kw=margins)
         axes.set_ylim(len(rows), 0)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -226,7 +230,6 @@ def _lanes(
             "transform": axes.get_yaxis_transform(),
             "va": "center",
             "fontsize": 8.5,
-            "in_layout": False,
         }
         for top, (row, label) in enumerate(zip(rows, labels, strict=True)):
             for number, line in enumerate(label):
