@@ -94,14 +94,14 @@ def _subjects(tables: Tables, cells: Sequence[Row]) -> list[_Subject]:
     names = tables.report.column_names
     columns = names[names.index("variant") + 1 : names.index("trials")]
     settings = [name for name in columns if name not in _PRESENTATION]
-    told = [cell for cell in cells if cell["trials"]]
+    finished = [cell for cell in cells if cell["trials"]]
     # Over all sweeps, so that a setting in which they differ is named.
     names = varying_by_family(
         ((cell["architecture"], _role(cell)), {name: cell[name] for name in settings})
-        for cell in told
+        for cell in finished
     )
     families: dict[str, list[Row]] = {}
-    for cell in told:
+    for cell in finished:
         place = [cell.get(SWEEP.name), cell["architecture"], _role(cell), cell["device"]]
         families.setdefault(canonical(place), []).append(cell)
     return [
@@ -149,8 +149,8 @@ def _of_one(subject: _Subject, compared: _Compared) -> Iterator[str]:
             mentioned |= {a[CELL], b[CELL]}
             yield f"{subject.start}: {_drop(a, b, row, subject)}."
     for cell in subject.cells:
-        is_told_of_search = cell.get("selection") is not None
-        if cell[CELL] not in mentioned and not is_told_of_search:
+        is_of_search = cell.get("selection") is not None  # Then the search's sentence has it.
+        if cell[CELL] not in mentioned and not is_of_search:
             mean = phrases.mean(cell)
             yield f"{subject.start}: mean test accuracy {mean} on {_digits(cell, subject)}."
 
@@ -177,8 +177,8 @@ def _digits(cell: Row, subject: _Subject) -> str:
     """The presentation; with shift and canvas where the variant has several."""
     same = [each for each in subject.cells if each["variant"] == cell["variant"]]
     names = varying({name: each[name] for name in _PRESENTATION} for each in same)
-    told = ", ".join(f"{name} {cell[name]}" for name in names)
-    return f"{cell['variant']}{f' ({told})' if told else ''} digits"
+    differing = ", ".join(f"{name} {cell[name]}" for name in names)
+    return f"{cell['variant']}{f' ({differing})' if differing else ''} digits"
 
 
 # Sentences on two architectures

@@ -40,9 +40,9 @@ def mixture_sentences(tables: "Tables") -> list[str]:
     if len(counts) < 2:
         return []
     most, *others = sorted(counts, key=lambda versions: -counts[versions].total())
-    told = "; ".join(_with_cells(versions, counts[versions]) for versions in others)
+    fewer = "; ".join(_with_cells(versions, counts[versions]) for versions in others)
     return [
-        f"The trials ran with different versions: {counts[most].total()} with {most}; {told}. "
+        f"The trials ran with different versions: {counts[most].total()} with {most}; {fewer}. "
         "A sweep with --fresh runs again those that ran with others than are installed."
     ]
 
@@ -74,6 +74,6 @@ def _cell(row: "Row") -> str:
 
 
 def _with_cells(versions: str, cells: Counter[str]) -> str:
-    told = [f"{cell}: {count}" for cell, count in cells.items()][:_MOST_CELLS]
+    named = [f"{cell}: {count}" for cell, count in cells.items()][:_MOST_CELLS]
     more = [f"{len(cells) - _MOST_CELLS} more"] if len(cells) > _MOST_CELLS else []
-    return f"{cells.total()} with {versions} ({', '.join([*told, *more])})"
+    return f"{cells.total()} with {versions} ({', '.join([*named, *more])})"
