@@ -159,7 +159,7 @@ def _drop(a: Row, b: Row, row: Row, subject: _Subject) -> str:
     from_, to = phrases.mean(a), phrases.mean(b)
     centered, shifted = _digits(a, subject).removesuffix(" digits"), _digits(b, subject)
     if phrases.is_tie(row):
-        return f"tied on {centered} and {shifted} with {from_}, {phrases.tie(row)}"
+        return f"tied on {centered} and {shifted} with {from_}, equal in every trial"
     if phrases.holds_zero(row):
         return (
             f"no difference shown between mean test accuracies of {from_} on {centered} and {to} "
@@ -233,7 +233,7 @@ def _architectures(row: Row | None, a: str, b: str) -> str:
     if row is None:
         return f"{a} and {b} are not compared: they differ in more than the architecture"
     if phrases.is_tie(row):
-        return f"{a} and {b} are tied, {phrases.tie(row)}"
+        return f"{a} and {b} are tied, equal in every trial"
     sign = 1 if row["mean_difference"] > 0 else -1
     higher, lower = (a, b) if sign > 0 else (b, a)
     size = phrases.difference(row, sign=sign)

@@ -35,9 +35,10 @@ def interval(row: Row, *, of: str = "", sign: int = 1) -> str:
 
 def difference(row: Row, *, sign: int = 1) -> str:
     """A difference with its interval; what stands in place of an interval that there is not."""
-    note = interval(row, sign=sign) or _no_spread(_fewest_trials(row))
+    n = min(int(row["trials_a"]), int(row["trials_b"]))
+    note = interval(row, sign=sign) or _no_spread(n) or f"no interval: {_n(n)}"
     size = f"{sign * row['mean_difference']:.3f}".replace("-0.000", "0.000")
-    return f"{size} ({note})" if note else size
+    return f"{size} ({note})"
 
 
 def is_tie(row: Row) -> bool:
@@ -49,12 +50,6 @@ def holds_zero(row: Row) -> bool:
     """Whether a difference has an interval, and 0 is in it."""
     low, high = row["ci95_low"], row["ci95_high"]
     return low is not None and low <= 0 <= high
-
-
-def tie(row: Row) -> str:
-    """That two cells are equal, and in how many trials."""
-    n = _fewest_trials(row)
-    return f"equal in {'the only trial' if n == 1 else f'all {n} trials'}"
 
 
 def sweep(row: Row) -> str:
@@ -70,10 +65,6 @@ def device(cell: Row) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun: `1 trial`, `2 trials`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _fewest_trials(row: Row) -> int:
-    return min(int(row["trials_a"]), int(row["trials_b"]))
 
 
 def _no_spread(n: int) -> str:

@@ -110,7 +110,7 @@ def _comparison(winner: Row, tables: Tables) -> str:
 def _which_is_better(row: Row) -> str:
     """Where `a` is the winner and `b` the default."""
     if phrases.is_tie(row):
-        return f"The two are tied, {phrases.tie(row)}"
+        return "The two are tied, equal in every trial"
     if row["ci95_low"] is None or phrases.holds_zero(row):
         size = phrases.difference(row)
         return f"No difference between them is shown: winner minus default is {size}"

@@ -48,11 +48,13 @@ def mixture_sentences(tables: "Tables") -> list[str]:
 
 
 def _counted(tables: "Tables") -> _Counts:
-    names = ["architecture", "variant", "status"]
+    names = ["key", "architecture", "variant", "status"]
     names += ["tensorflow_version", "keras_version", "numpy_version"]
     names += [SWEEP.name] if SWEEP.name in tables.trials.column_names else []
+    # By key: cells of equal settings share their trials.
+    trials = {(r.get(SWEEP.name), r["key"]): r for r in tables.trials.select(names).to_pylist()}
     counts: dict[str, Counter[str]] = {}
-    for row in tables.trials.select(names).to_pylist():
+    for row in trials.values():
         if row["status"] != Status.FAILED and row["tensorflow_version"] is not None:
             counts.setdefault(_of_training(row), Counter())[_cell(row)] += 1
     return counts

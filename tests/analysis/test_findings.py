@@ -49,7 +49,7 @@ def test_one_trial_tells_no_interval_and_says_so() -> None:
     )
     assert sentences[0] == (
         "feed_forward: mean test accuracy dropped from 0.968 (n = 1) on centered to 0.870 (n = 1) "
-        "on shifted digits, by 0.098."
+        "on shifted digits, by 0.098 (no interval: n = 1)."
     )
     assert "--trials" in sentences[-1]
 
@@ -103,7 +103,7 @@ def test_cells_that_are_equal_in_every_trial_are_tied() -> None:
     twins = {"architectures": {"first": {"build": "cnn"}, "second": {"build": "cnn"}}}
     sweep = made_up_sweep({**twins, "variants": {"centered": {}}}, accuracies=0.9)
     assert sentences_of(sweep)[-2:] == [
-        "On centered digits: first and second are tied, equal in all 3 trials.",
+        "On centered digits: first and second are tied, equal in every trial.",
         "first on centered digits and second on centered digits have equal settings and share "
         "their trials.",
     ]
@@ -114,7 +114,7 @@ def test_trials_without_spread_have_no_interval_and_say_so() -> None:
     sentences = sentences_of(made_up_sweep({"trials": 2}, accuracies=flat))
     assert sentences[0] == (
         "feed_forward: tied on centered and shifted digits with 0.900 (no spread seen in n = 2), "
-        "equal in all 2 trials."
+        "equal in every trial."
     )
 
 
@@ -294,7 +294,7 @@ def test_settings_that_differ_between_sweeps_are_named() -> None:
     between = [sentence for sentence in sentences if sentence.startswith("Between sweeps:")]
     assert between[0] == (
         "Between sweeps: feed_forward (epochs=1) on centered digits in monday and feed_forward "
-        "(epochs=3) on centered digits in tuesday are tied, equal in all 3 trials."
+        "(epochs=3) on centered digits in tuesday are tied, equal in every trial."
     )
     assert len(between) == 4
 
