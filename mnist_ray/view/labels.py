@@ -44,13 +44,11 @@ def pair_label(a: Parts, b: Parts) -> str:
     """What two cells share, and what is subtracted from what: `cnn: centered - shifted`."""
     shared = [text for kind, text in a.items() if b.get(kind) == text]
     of_a = [text for kind, text in a.items() if b.get(kind) != text]
-    of_b = [
+    of_b = {kind: text for kind, text in b.items() if a.get(kind) != text}
+    if len(of_b) == 1:
         # A hyperparameter is named once: `dropout=0.3 - 0.5`.
-        text.removeprefix(f"{kind}=") if kind in a else text
-        for kind, text in b.items()
-        if a.get(kind) != text
-    ]
-    return f"{' · '.join(shared)}: {' · '.join(of_a)}{_SUBTRACTED}{' · '.join(of_b)}"
+        of_b = {k: text.removeprefix(f"{k}=") if k in a else text for k, text in of_b.items()}
+    return f"{' · '.join(shared)}: {' · '.join(of_a)}{_SUBTRACTED}{' · '.join(of_b.values())}"
 
 
 def varying_hyperparameters(cells: Sequence[CellResults]) -> list[str]:

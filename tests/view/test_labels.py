@@ -20,7 +20,7 @@ CENTERED = {"architecture": "cnn", "variant": "centered"}
         (
             {"sweep": "monday", **CENTERED, "epochs": "epochs=1"},
             {"sweep": "tuesday", **CENTERED, "epochs": "epochs=3"},
-            "cnn · centered: monday · epochs=1 - tuesday · 3",
+            "cnn · centered: monday · epochs=1 - tuesday · epochs=3",
         ),
         (
             {"architecture": "cnn", "variant": "centered", "filters": "filters=[8]"},
