@@ -68,9 +68,7 @@ def look(goal: StoppingRule, half_width: float, series: Sequence[Series]) -> Loo
         series: one, for a cell's mean; or two, for the mean of their paired difference.
     """
     indices, values = _finished_in_all(series, goal)
-    interval = precision_interval(
-        values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
-    )
+    interval = _interval(values, goal, half_width)
     return Look(tuple(indices[: interval.n]), interval)
 
 
@@ -90,21 +88,21 @@ def to_precision(goal: StoppingRule, half_width: float, series: tuple[Series, ..
     recorded = _recorded(series, goal.at_most)
     if recorded < goal.at_least:
         return Demand(goal.at_least, goal.at_least, is_open=True, priority=math.inf)
-    seen = look(goal, half_width, series)
-    all_first_failed = not seen.trials
+    indices, values = _finished_in_all(series, goal)
+    all_first_failed = not indices
     if all_first_failed:
         return fixed(goal.at_least)
-    if seen.interval.stopped:
-        return fixed(seen.trials[-1] + 1)
+    interval = _interval(values, goal, half_width)
+    if interval.stopped:
+        return fixed(indices[interval.n - 1] + 1)
     if recorded == goal.at_most:
         return fixed(goal.at_most)
-    _, values = _finished_in_all(series, goal)
     predicted = recorded + _more_at_once(values, half_width)
     return Demand(
         counted=recorded + 1,
         started=min(predicted, goal.at_most),
         is_open=True,
-        priority=(seen.interval.student_half_width or math.inf) / half_width,
+        priority=(interval.student_half_width or math.inf) / half_width,
     )
 
 
@@ -161,6 +159,14 @@ def _finished_in_all(series: Sequence[Series], goal: StoppingRule) -> tuple[list
     columns = list(zip(*finished.values(), strict=True))
     values = differences(*columns) if len(columns) == 2 else columns[0] if columns else []
     return list(finished), list(values)
+
+
+def _interval(
+    values: Sequence[float], goal: StoppingRule, half_width: float
+) -> SequentialInterval:
+    return precision_interval(
+        values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
+    )
 
 
 def _more_at_once(values: Sequence[float], half_width: float) -> int:
