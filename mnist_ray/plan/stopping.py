@@ -161,9 +161,7 @@ def _finished_in_all(series: Sequence[Series], goal: StoppingRule) -> tuple[list
     return list(finished), list(values)
 
 
-def _interval(
-    values: Sequence[float], goal: StoppingRule, half_width: float
-) -> SequentialInterval:
+def _interval(values: Sequence[float], goal: StoppingRule, half_width: float) -> SequentialInterval:
     return precision_interval(
         values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
     )

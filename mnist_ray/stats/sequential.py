@@ -5,6 +5,7 @@ narrow enough. The interval here covers the truth in spite of that.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite, sqrt
 
 import numpy as np
@@ -111,10 +112,9 @@ def precision_half_widths(values: ArrayLike, *, at_most: int) -> PrefixHalfWidth
     if not 1 <= trials <= at_most or not np.isfinite(sweeps).all():
         raise ValueError(f"values: must be finite and 1 to {at_most}, but are {trials}")
     n = np.arange(1, trials + 1)
-    degrees = np.maximum(n - 1, 1)  # 0 for n = 1 would give NaN; that prefix has no width anyway
     sem = _prefix_std(sweeps) / np.sqrt(n)
-    student = sem * special.stdtrit(degrees, UPPER_QUANTILE)
-    sequential = sem * special.stdtrit(_SHARE_OF_DEGREES * degrees, UPPER_QUANTILE)
+    student = sem * _quantiles(1.0, trials)
+    sequential = sem * _quantiles(_SHARE_OF_DEGREES, trials)
     sequential[(sem == 0) & (n < _EQUAL_VALUES_THAT_STOP)] = np.inf
     sequential[..., n == at_most] = student[..., n == at_most]
     sequential[..., 0] = student[..., 0] = np.inf
@@ -212,6 +212,19 @@ def fixed_replication(std: float, half_width: float) -> int:
     while t_quantile(n - 1) * std / sqrt(n) > half_width:
         n += 1
     return n
+
+
+def _quantiles(share: float, trials: int) -> FloatArray:
+    """Student's 97.5 % quantile for each prefix, with that share of its degrees of freedom."""
+    # A planner asks after each trial: so that few lengths are computed, they are powers of two.
+    return _quantiles_up_to(share, 1 << (trials - 1).bit_length())[:trials]
+
+
+@lru_cache(maxsize=64)
+def _quantiles_up_to(share: float, trials: int) -> FloatArray:
+    degrees = np.maximum(np.arange(trials), 1)  # 0 would give NaN; one trial has no width anyway
+    quantiles: FloatArray = special.stdtrit(share * degrees, UPPER_QUANTILE)
+    return quantiles
 
 
 def _prefix_std(sweeps: FloatArray) -> FloatArray:
