@@ -283,8 +283,11 @@ def _shared_trials(tables: Tables) -> list[str]:
         cell = f"{row['architecture']} on {row['variant']} digits"
         place = canonical([row.get(SWEEP.name), row["key"]])
         owners.setdefault(place, {})[f"{phrases.sweep(row)}{cell}"] = None
-    groups = dict.fromkeys(" and ".join(cells) for cells in owners.values() if len(cells) > 1)
-    return [f"{group} have equal settings and share their trials." for group in groups]
+    groups = dict.fromkeys(tuple(cells) for cells in owners.values() if len(cells) > 1)
+    return [
+        f"{', '.join(others)} and {last} have equal settings and share their trials."
+        for *others, last in groups
+    ]
 
 
 def _failures(tables: Tables) -> list[str]:
