@@ -121,35 +121,43 @@ class TrialRun:
             InputError: `validation_split` leaves no image to train on.
             TrainingDivergedError: a loss is not finite.
         """
-        cell, placed_images = self.trial.cell, self._placed_images
-        count = len(placed_images.images)
-        split = self._trained
-        if not split:
-            raise InputError(
-                f"training: validation_split {cell.training.validation_split} leaves none of the "
-                f"{count} training images to train on; give a smaller one"
-            )
-        # Each epoch has its own stream, so that a restored trial draws the same.
-        stream = self._seeds.shuffle.spawn_key
-        shuffle = np.random.SeedSequence(
-            self._seeds.shuffle.entropy, spawn_key=(*stream, len(self.epochs))
-        )
         begin = time.perf_counter()
-        order = np.random.default_rng(shuffle).permutation(split)
-        loss, accuracy = self._compiled_model.train(placed_images, order, cell)
+        loss, accuracy = self._compiled_model.train(
+            self._placed_images, self._next_order(), self.trial.cell
+        )
         trained = time.perf_counter()
+        validation_loss, validation_accuracy = self._validate()
         self._train_seconds += trained - begin
-        validation = np.arange(split, count)
-        validation_loss, validation_accuracy = None, None
-        if len(validation):
-            validation_loss, predictions = self._compiled_model.evaluate(placed_images, validation)
-            correct = np.count_nonzero(predictions == placed_images.labels[validation])
-            validation_accuracy = correct / len(validation)
         self._evaluate_seconds += time.perf_counter() - trained
         epoch = Epoch(loss, accuracy, validation_loss, validation_accuracy)
         self.epochs.append(epoch)
         _check_finite({"training": loss, "validation": validation_loss}, epoch=len(self.epochs))
         return epoch
+
+    def _next_order(self) -> NDArray[np.integer[Any]]:
+        """The order of the training images in the next epoch."""
+        if not self._trained:
+            raise InputError(
+                f"training: validation_split {self.trial.cell.training.validation_split} leaves "
+                f"none of the {len(self._placed_images.images)} training images to train on; give "
+                "a smaller one"
+            )
+        # Each epoch has its own stream, so that a restored trial draws the same.
+        stream = self._seeds.shuffle
+        epoch = np.random.SeedSequence(
+            stream.entropy, spawn_key=(*stream.spawn_key, len(self.epochs))
+        )
+        return np.random.default_rng(epoch).permutation(self._trained)
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        """The loss and accuracy on the validation images, if there are any."""
+        placed_images = self._placed_images
+        validation = np.arange(self._trained, len(placed_images.images))
+        if not len(validation):
+            return None, None
+        loss, predictions = self._compiled_model.evaluate(placed_images, validation)
+        correct = np.count_nonzero(predictions == placed_images.labels[validation])
+        return loss, float(correct / len(validation))
 
     def evaluate(self, shift: int) -> Evaluation:
         """Evaluate the model on the test images, shifted by up to `shift` pixels on its canvas.
