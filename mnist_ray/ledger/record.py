@@ -139,6 +139,10 @@ class RunEnvironment:
     xla_error: str | None = None
     """Why XLA could not compile the model, which was trained without it; None where it could, or
     was not asked to."""
+    gpu_driver_version: str | None = None
+    """Of the NVIDIA driver; None on a CPU, and in records of before it was kept."""
+    cudnn_version: str | None = None
+    """Of cuDNN, likewise."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ _SCHEMA = pa.schema(
                     ("versions", pa.struct([(v.name, pa.string()) for v in fields(Versions)])),
                     ("git_commit", pa.string()),
                     ("xla_error", pa.string()),
+                    ("gpu_driver_version", pa.string()),
+                    ("cudnn_version", pa.string()),
                 ]
             ),
         ),

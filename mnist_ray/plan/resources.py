@@ -29,6 +29,8 @@ class Node:
     memory_bytes: float
     gpu_memory_bytes: float = 0.0
     """Of one card."""
+    gpu_names: tuple[str, ...] = ()
+    """Of its cards, as far as they are known."""
 
     def __str__(self) -> str:
         gpus = f", {self.gpus:g} GPUs" if self.gpus else ""

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mnist_ray.errors import InputError
 from mnist_ray.plan.resources import Node, Request
-from mnist_ray.run.machine import smallest_gpu_memory
+from mnist_ray.run.machine import gpu_names, smallest_gpu_memory
 from mnist_ray.train.environment import WORKER_ENVIRONMENT
 
 PATIENCE_SECONDS = 10.0
@@ -115,6 +115,7 @@ def this_machine() -> Node:
         gpus=gpus,
         memory_bytes=found["memory"],
         gpu_memory_bytes=(smallest_gpu_memory() or _USUAL_GPU_BYTES) if gpus else 0.0,
+        gpu_names=tuple(gpu_names()) if gpus else (),
     )
 
 
@@ -132,13 +133,13 @@ def _resources_here() -> dict[str, float]:
 def nodes() -> list[Node]:
     """What each living node of the cluster has to give."""
     living = [node for node in ray.nodes() if node["Alive"]]
-    cards = _gpu_memory([node["NodeID"] for node in living if node["Resources"].get("GPU")])
+    cards = _gpus_of([node["NodeID"] for node in living if node["Resources"].get("GPU")])
     return [
         Node(
             cpus=node["Resources"].get("CPU", 0.0),
             gpus=node["Resources"].get("GPU", 0.0),
             memory_bytes=node["Resources"].get("memory", 0.0),
-            gpu_memory_bytes=cards.get(node["NodeID"], 0.0),
+            **cards.get(node["NodeID"], {}),
         )
         for node in living
     ]
@@ -191,24 +192,26 @@ def _private(module: str, name: str) -> Any:
 
 
 @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
-def _ask_gpu_memory() -> int | None:
-    return smallest_gpu_memory()
+def _ask_gpus() -> dict[str, Any]:
+    memory = smallest_gpu_memory() or _USUAL_GPU_BYTES
+    return {"gpu_memory_bytes": memory, "gpu_names": tuple(gpu_names())}
 
 
-def _gpu_memory(node_ids: Sequence[str]) -> dict[str, float]:
-    """Bytes of the smallest card of each of those nodes."""
+def _gpus_of(node_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """For each of those nodes, what a `Node` says of its GPUs."""
     asked = {
-        _ask_gpu_memory.options(
+        _ask_gpus.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
         ).remote(): node_id
         for node_id in node_ids
     }
-    found = dict.fromkeys(node_ids, _USUAL_GPU_BYTES)
+    unknown: dict[str, Any] = {"gpu_memory_bytes": _USUAL_GPU_BYTES}
+    found = dict.fromkeys(node_ids, unknown)
     if not asked:
         return found
     for answer in ray.wait([*asked], num_returns=len(asked), timeout=_ASKING_SECONDS)[0]:
         with contextlib.suppress(RayError):  # The node may have gone.
-            found[asked[answer]] = ray.get(answer) or _USUAL_GPU_BYTES
+            found[asked[answer]] = ray.get(answer)
     return found
 
 

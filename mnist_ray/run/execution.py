@@ -5,11 +5,12 @@ import logging
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.allocation import ResourceAllocator, check_fit
+from mnist_ray.plan.device_kinds import ANY_GPU, check_one_kind
 from mnist_ray.plan.estimates import estimated_seconds
 from mnist_ray.plan.planner import asked_shifts
 from mnist_ray.plan.resources import Limits, Node, Request
@@ -40,12 +41,13 @@ def execute(
     """Run what the queue submits, on the Ray that this program is connected to.
 
     Raises:
-        InputError: no machine can hold a trial.
+        InputError: no machine can hold a trial, or decisions would mix kinds of device.
         StorageError: the results can't be written any more.
     """
     nodes = _nodes_for_trials(setup.limits, listener)
     allocator = ResourceAllocator(setup.space, setup.dataset_info, nodes, setup.limits)
     check_fit(allocator.requests(), nodes, is_cluster=setup.is_cluster)
+    check_one_kind(queue.plan, queue.records, _devices(allocator.requests(), nodes))
     recorder = Recorder(
         queue,
         dataset=setup.dataset.name,
@@ -147,6 +149,14 @@ def _scheduler(space: Space) -> StopEarly | None:
     if space.early_stopping is None:
         return None
     return StopEarly(epochs=space.training.bound({}).epochs)
+
+
+def _devices(requests: Iterable[Request], nodes: Sequence[Node]) -> set[str]:
+    """Where trials will run: "CPU", or the names of GPUs."""
+    if not any(request.gpus for request in requests):
+        return {"CPU"}
+    names = {name for node in nodes if node.cpus for name in node.gpu_names}
+    return names or {ANY_GPU}
 
 
 def _cores(nodes: Sequence[Node]) -> int:

@@ -71,7 +71,7 @@ def describe_machine() -> dict[str, Any]:
         "packages": {name: installed_version(name) for name in COMPARED_PACKAGES},
         "memory": _memory(),
         "shared_memory": _free_shared_memory(),
-        "gpus": _nvidia_gpus(),
+        "gpus": gpu_names(),
         "tensorflow_gpus": tensorflow.get("gpus"),
         "tensorflow_error": error,
         "cuda": _cuda(tensorflow.get("build", {})),
@@ -108,7 +108,13 @@ def smallest_gpu_memory() -> int | None:
     return min(map(int, sizes)) * 2**20 if sizes else None
 
 
-def _nvidia_gpus() -> list[str]:
+def gpu_driver() -> str | None:
+    """The version of the NVIDIA driver; None where there is none."""
+    return next(iter(_ask_gpus("driver_version")), None)
+
+
+def gpu_names() -> list[str]:
+    """The names of the NVIDIA GPUs, whether TensorFlow can use them or not."""
     return _ask_gpus("name")
 
 

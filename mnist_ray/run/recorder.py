@@ -18,6 +18,7 @@ from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.allocation import ResourceAllocator
+from mnist_ray.plan.device_kinds import is_same_kind
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
@@ -79,6 +80,8 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         """By key of a trial, what Ray reported of each of its processes that were lost."""
         self._gpu_errors: dict[str, str] = {}
         """By trial of Ray Tune's, how its GPU failed; its process is about to end."""
+        self._device: str | None = None
+        self._warned_of_devices = False
         self._enlarged: set[str] = set()
         """Keys of the cells of which a larger share of a GPU was reported."""
         self.error: Exception | None = None
@@ -208,10 +211,26 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         self._settle(failed)
 
     def _settle(self, record: Record) -> None:
+        self._note_device(record)
         self._ledger.write(record)
         self._queue.complete(record)
         self._ledger.pack()
         self._listener.recorded(record, left=self._queue.left)
+
+    def _note_device(self, record: Record) -> None:
+        """Warn when a node with another kind of device has joined while results decide."""
+        if record.setting is None or not self._queue.plan.is_open or self._warned_of_devices:
+            return
+        device = record.setting.device
+        self._device = self._device or device
+        if not is_same_kind(device, self._device):
+            self._warned_of_devices = True
+            _LOG.warning(
+                "Trials run on %s and on %s, and the space decides from their results what to run "
+                "next. Use nodes of one kind.",
+                self._device,
+                device,
+            )
 
     @contextlib.contextmanager
     def _keeping_errors(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ from mnist_ray.ledger.record import Record, RunEnvironment, Status, Versions
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
+from mnist_ray.run.machine import gpu_driver
 from mnist_ray.space.custom_code import Code
 
 if TYPE_CHECKING:
@@ -109,6 +110,12 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._context = context
         self._run: TrialRun | None = None
         self._gpu_error: Exception | None = None
+        self._gpu_versions: dict[str, str | None] = {}
+        if request.gpus:
+            self._gpu_versions = {
+                "gpu_driver_version": gpu_driver(),
+                "cudnn_version": self._train.device.cudnn_version(),
+            }
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make ready for another trial."""
@@ -284,6 +291,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             versions=Versions.installed(),
             git_commit=self._context.git_commit,
             xla_error=run.xla_error if run else None,
+            **self._gpu_versions,
         )
 
 

@@ -1,6 +1,8 @@
 """How TensorFlow computes in this process."""
 
+import contextlib
 import gc
+import importlib.metadata
 
 import tensorflow as tf
 
@@ -55,3 +57,12 @@ def device_name() -> str:
         return "CPU"
     details = tf.config.experimental.get_device_details(gpus[0])
     return str(details.get("device_name", "GPU"))
+
+
+def cudnn_version() -> str | None:
+    """The version of cuDNN: as installed by pip, or else the one TensorFlow was built for."""
+    for name in ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    built_for = tf.sysconfig.get_build_info().get("cudnn_version")
+    return None if built_for is None else str(built_for)

@@ -2,14 +2,14 @@
 
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from made_up import as_failed, folder_at, made_up_sweep
+from made_up import as_failed, folder_at, made_up_sweep, on_device
 from ray import tune
 from ray.exceptions import ObjectLostError
 from ray.tune import TuneError
@@ -295,6 +295,17 @@ def test_a_card_that_only_ray_sees_ends_the_sweep_with_what_is_amiss(on_gpus: Sw
         on_gpus.result(on_gpus.start(), done=True, missing_gpu="laptop: TensorFlow sees no GPU")
     assert isinstance(on_gpus.recorder.error, InputError)
     assert on_gpus.stored() == {}
+
+
+def test_a_node_of_another_kind_that_joins_while_results_decide_is_not_unnoticed(
+    sweep: Sweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    for device in ("NVIDIA T4", "NVIDIA T4", "NVIDIA A100", "NVIDIA A100"):
+        sweep.queue.plan = replace(sweep.queue.plan, is_open=True)
+        trial = sweep.start()
+        sweep.result(trial, record=on_device(record_of(trial), device))
+    [message] = caplog.messages
+    assert "NVIDIA T4 and on NVIDIA A100" in message
 
 
 # Errors in callbacks

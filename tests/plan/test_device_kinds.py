@@ -1,0 +1,80 @@
+"""Decisions rest on figures of one kind of device."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from made_up import made_up_space, made_up_sweep, on_device
+from walking import DATASET_INFO, finished, walk
+
+from mnist_ray.errors import InputError
+from mnist_ray.ledger.record import Record
+from mnist_ray.plan.device_kinds import check_one_kind, is_same_kind
+from mnist_ray.plan.planner import Plan, plan
+
+SEARCHED = {
+    "architectures": {"feed_forward": {"dropout": {"uniform": [0, 0.5]}}},
+    "variants": {"centered": {}},
+    "search": {"configurations": 3, "trials_each": 2},
+}
+DECIDE: dict[str, dict[str, Any]] = {
+    "precision": {"trials": {"until_ci95": 0.001, "at_least": 3, "at_most": 50}},
+    "difference": {
+        "trials": {"at_least": 3, "at_most": 50},
+        "until": {"difference": ["cnn", "feed_forward"], "ci95": 0.001},
+    },
+    "search": SEARCHED,
+    "race": {**SEARCHED, "race": True},
+}
+SETTING = next(iter(made_up_sweep({"trials": 1}).records.values()))
+
+
+def half_done(changes: Mapping[str, Any], *devices: str) -> tuple[Plan, dict[str, Record]]:
+    """A sweep of which each device has run a trial in turn, as far as four trials."""
+    space = made_up_space(changes)
+    walked = walk(space, lambda trial: finished(trial, 0.9), workers=1, stop_after=4)
+    records = {}
+    for number, (key, record) in enumerate(walked.records.items()):
+        assert SETTING.setting
+        object.__setattr__(record, "setting", SETTING.setting)
+        records[key] = on_device(record, devices[number % len(devices)])
+    return plan(space, DATASET_INFO, records), records
+
+
+@pytest.mark.parametrize("how", DECIDE)
+def test_a_sweep_that_decides_from_results_does_not_go_on_with_another_kind(how: str) -> None:
+    planned, records = half_done(DECIDE[how], "CPU")
+    check_one_kind(planned, records, {"CPU"})
+    with pytest.raises(InputError, match=r"on CPU; .* on NVIDIA T4\..*--gpus-per-trial 0"):
+        check_one_kind(planned, records, {"NVIDIA T4"})
+
+
+@pytest.mark.parametrize("how", DECIDE)
+def test_nor_with_records_of_two_kinds_or_a_cluster_of_two(how: str) -> None:
+    planned, records = half_done(DECIDE[how], "CPU", "NVIDIA T4")
+    with pytest.raises(InputError, match=r"Recorded trials: 2 on CPU, 2 on NVIDIA T4"):
+        check_one_kind(planned, records, {"CPU"})
+    planned, records = half_done(DECIDE[how], "NVIDIA T4")
+    with pytest.raises(InputError, match=r"NVIDIA A100 and NVIDIA T4"):
+        check_one_kind(planned, records, {"NVIDIA T4", "NVIDIA A100"})
+
+
+def test_a_fixed_number_of_trials_decides_nothing_and_may_go_on_anywhere() -> None:
+    planned, records = half_done({"trials": 3}, "CPU")
+    check_one_kind(planned, records, {"NVIDIA T4"})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("CPU", "CPU", True),
+        ("CPU", "NVIDIA T4", False),
+        ("CPU", "GPU", False),
+        ("NVIDIA T4", "NVIDIA T4", True),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "NVIDIA A100-SXM4-40GB", True),
+        ("NVIDIA T4", "GPU", True),  # not known
+        ("NVIDIA T4", "NVIDIA A100", False),
+    ],
+)
+def test_names_tell_kinds_apart(first: str, second: str, same: bool) -> None:
+    assert is_same_kind(first, second) is is_same_kind(second, first) is same
