@@ -131,9 +131,10 @@ class XlaProgram:
         loss, correct = tf.constant(0.0), tf.constant(0)
         steps, size = order.shape
         if counted > 0:
-            # As many steps as the shape says: of a loop whose length it does not know beforehand, a
-            # GPU asks the host after each step.
-            for batch in tf.range(steps):
+            # Not `for batch in tf.range(steps)`: its condition has two parts, so that XLA does not
+            # see how long the loop is, and a GPU would ask the host after each step.
+            batch = tf.constant(0)
+            while batch < steps:
                 chosen = order[batch]
                 placed = self._place(tf.gather(images, chosen), tf.gather(offsets, chosen))
                 counts = _counts(batch, size, counted)
@@ -142,6 +143,7 @@ class XlaProgram:
                 )
                 loss += batch_loss
                 correct += batch_correct
+                batch += 1
         return loss, correct
 
     def _train_batch(
@@ -162,13 +164,15 @@ class XlaProgram:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         loss = tf.constant(0.0)
         predictions = tf.TensorArray(tf.int32, size=_EVALUATION_BATCHES)
-        for batch in tf.range(_EVALUATION_BATCHES):
+        batch = tf.constant(0)
+        while batch < _EVALUATION_BATCHES:
             chosen = batch * _EVALUATION_BATCH + tf.range(_EVALUATION_BATCH)
             placed = self._place(tf.gather(images, chosen), tf.gather(offsets, chosen))
             probabilities = probabilities_of(self._model, placed, training=False)
             counts = _counts(batch, _EVALUATION_BATCH, counted)
             loss += _cross_entropy(probabilities, tf.gather(labels, chosen), counts)
             predictions = predictions.write(batch, classes_of(probabilities))
+            batch += 1
         return loss, predictions.stack()
 
     def _place(self, images: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
