@@ -168,7 +168,7 @@ def expected_concurrency(
 
 
 def check_fit(requests: Iterable[Request], nodes: Sequence[Node], *, is_cluster: bool) -> None:
-    """Refuse what no machine can hold; a cluster may yet grow, so there it is only told.
+    """Refuse what no machine can hold; a cluster may yet grow, so there it is a warning.
 
     Raises:
         InputError: this machine can't hold a trial.

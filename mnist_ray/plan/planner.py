@@ -26,7 +26,7 @@ class CellPlan:
     Attributes:
         trials: what counts.
         started: what should have been started by now, which may be more.
-        urgency: how many times too wide its interval still is.
+        priority: how many times too wide its interval still is.
         is_open: whether more may be wanted.
     """
 
@@ -49,10 +49,10 @@ class Plan:
         cells: those whose means are reported, in the space's order.
         searches: the state of each search.
         missing: what is to run, as far as it is known.
-        shifts: test shifts that a measured trial must be graded on.
+        shifts: test shifts that a measured trial must be evaluated on.
         is_open: whether more may be wanted once what is missing is recorded.
-        in_advance: for cells whose trials may be started before it is known that they count, how
-            many may be in the end, by the cell's key.
+        speculative: by the key of each cell whose trials may be started before it is known that
+            they count, how many of its trials may count in the end.
     """
 
     cells: tuple[CellPlan, ...]
@@ -102,7 +102,7 @@ class Plan:
         return len(self.wanted) - len(self.missing)
 
     def unrequested(self, records: Mapping[str, Record]) -> set[str]:
-        """Keys of the records that are not asked for; what was started in advance is none."""
+        """Keys of the records that are not asked for, without those of speculative trials."""
         wanted = {trial.key for trial in self.wanted}
         return {
             key
@@ -119,8 +119,8 @@ def plan(space: Space, dataset_info: DatasetInfo, records: Mapping[str, Record])
 class Planner:
     """Plans one space again and again, as records come in.
 
-    A plan hangs on the space and the records alone; what does not change from one to the next
-    (cells, trials and their keys, what searches proposed, recorded times) is kept in between.
+    A plan depends on the space and the records alone. What does not change from one plan to the
+    next (cells, trials and their keys, what searches proposed, recorded times) is kept in between.
     """
 
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
@@ -212,7 +212,7 @@ def _trial_of(space: Space, cell: Cell, dataset_info: DatasetInfo, index: int) -
 
 
 def asked_shifts(space: Space) -> tuple[int, ...]:
-    """The test shifts that the space asks to grade every model on, beside its own."""
+    """The test shifts that the space asks to evaluate every model on, beside its own."""
     return tuple(space.evaluate.shifts) if space.evaluate else ()
 
 
@@ -224,7 +224,7 @@ def is_done(
     Args:
         trial: which.
         records: by key.
-        shifts: what it must be graded on.
+        shifts: what it must be evaluated on.
         cut_short: whether it counts if it was stopped early: in a search it does.
     """
     record = records.get(trial.key)
@@ -319,7 +319,7 @@ def _missing(
     *,
     cut_short: bool,
 ) -> list[Trial]:
-    """What is not recorded as asked; `cut_short` tells whether that will do in a search."""
+    """What is not recorded as asked. `cut_short`: whether a search takes trials cut short."""
     of_searches = [t for t in searched if not is_done(t, records, (), cut_short=cut_short)]
     of_cells = [t for t in measured if not is_done(t, records, shifts)]
     return list({trial.key: trial for trial in [*of_searches, *of_cells]}.values())

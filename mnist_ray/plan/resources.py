@@ -76,7 +76,7 @@ def threads(work: Mapping[str, CellWorkload], cores: int) -> dict[str, int]:
 
     One, where there are at least as many trials as cores: single-threaded trials side by side
     finish more than one trial with many threads. Otherwise the spare cores go to the cells whose
-    trials would be done last. It follows from the space and the cores alone, since it changes the
+    trials would be done last. It depends on the space and the cores alone, since it changes the
     last bits of the figures.
 
     Args:

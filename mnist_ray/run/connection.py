@@ -70,31 +70,11 @@ def connected(
     Raises:
         InputError: this process uses Ray already, as a notebook may.
     """
-    if ray.is_initialized():
-        # It was started without the environment that workers need, and it is not ours to stop.
-        raise InputError(
-            "Ray already runs in this process, which a sweep can't share. Call ray.shutdown() "
-            "first, or run the sweep in a process of its own. A cluster goes on running after "
-            "ray.shutdown(), and the sweep joins it by its address (--address)."
-        )
-    own = address is None
-    os.environ.update({**_DRIVER_ENVIRONMENT, **(WORKER_ENVIRONMENT if own else {})})
-    level = logging.INFO if verbose else logging.ERROR
-    logging.getLogger("ray").setLevel(level)
-    # For each lost process Ray Tune logs a traceback of its own code; the listener reports it.
-    logging.getLogger("ray.tune").setLevel(level if verbose else logging.CRITICAL)
+    _refuse_other_ray()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     if meanwhile:
         threading.Thread(target=meanwhile, daemon=True).start()
-    ray.init(
-        # "local" starts one even if a cluster has left its address in Ray's temporary folder.
-        address="local" if own else address,
-        include_dashboard=False if own else None,
-        log_to_driver=verbose,
-        logging_level=level,
-        runtime_env=None if own else runtime_environment(modules),
-        configure_logging=True,
-    )
+    _start(address, verbose=verbose, modules=modules)
     if on_sigterm is not None and threading.current_thread() is threading.main_thread():
         # Ray's own handler would end the driver at once, with a C++ stack trace.
         signal.signal(signal.SIGTERM, on_sigterm)
@@ -104,6 +84,34 @@ def connected(
     finally:
         _stop_autoscaler()
         ray.shutdown()
+
+
+def _refuse_other_ray() -> None:
+    if ray.is_initialized():
+        # It was started without the environment that workers need, and it is not ours to stop.
+        raise InputError(
+            "Ray already runs in this process, which a sweep can't share. Call ray.shutdown() "
+            "first, or run the sweep in a process of its own. A cluster goes on running after "
+            "ray.shutdown(), and the sweep joins it by its address (--address)."
+        )
+
+
+def _start(address: str | None, *, verbose: bool, modules: Sequence[Path]) -> None:
+    is_new = address is None
+    os.environ.update({**_DRIVER_ENVIRONMENT, **(WORKER_ENVIRONMENT if is_new else {})})
+    level = logging.INFO if verbose else logging.ERROR
+    logging.getLogger("ray").setLevel(level)
+    # For each lost process Ray Tune logs a traceback of its own code; the listener reports it.
+    logging.getLogger("ray.tune").setLevel(level if verbose else logging.CRITICAL)
+    ray.init(
+        # "local" starts one even if a cluster has left its address in Ray's temporary folder.
+        address="local" if is_new else address,
+        include_dashboard=False if is_new else None,
+        log_to_driver=verbose,
+        logging_level=level,
+        runtime_env=None if is_new else runtime_environment(modules),
+        configure_logging=True,
+    )
 
 
 def this_machine() -> Node:

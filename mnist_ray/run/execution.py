@@ -61,21 +61,27 @@ def execute(
     with contextlib.ExitStack() as at_end:
         for tracker in trackers:
             at_end.callback(tracker.close)
-        inputs = SharedInputs(
-            dataset=setup.dataset,
-            code=setup.code,
-            shifts=asked_shifts(setup.space),
-            checkpoint_seconds=_checkpoint_seconds(setup, queue, nodes),
-            checkpoints=at_end.enter_context(_checkpoints(setup.folder)),
-            git_commit=git_commit(),
-        )
+        checkpoints = at_end.enter_context(_checkpoints(setup.folder))
         runner.run(
             queue,
             recorder,
-            inputs=inputs,
+            inputs=_shared_inputs(setup, _checkpoint_seconds(setup, queue, nodes), checkpoints),
             max_pending=_max_pending(nodes, is_open=is_open, is_cluster=setup.is_cluster),
             scheduler=_scheduler(setup.space),
         )
+
+
+def _shared_inputs(
+    setup: SweepSetup, checkpoint_seconds: float | None, checkpoints: ResultsFolder
+) -> SharedInputs:
+    return SharedInputs(
+        dataset=setup.dataset,
+        code=setup.code,
+        shifts=asked_shifts(setup.space),
+        checkpoint_seconds=checkpoint_seconds,
+        checkpoints=checkpoints,
+        git_commit=git_commit(),
+    )
 
 
 class _Audience:
