@@ -1,7 +1,8 @@
-"""`python -m mnist_ray.doctor`: what works here and on a cluster, before a sweep is started.
+"""Check what works on this machine and on a cluster, before a sweep is started.
 
-It only looks. No Ray is started (and so no token made), nothing is downloaded, and what is written
-to see whether results can be stored is removed again.
+Nothing is changed: no Ray is started (and so no token made), nothing is downloaded, and the file
+that is written to see whether results can be stored is deleted again. On a machine with a GPU, a
+few steps of each built-in architecture are trained there, which takes about a minute.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from mnist_ray.errors import InputError
 from mnist_ray.run import checks, cluster, machine
 from mnist_ray.run.checks import Check, NotApplicable, Unfit, conclude
 from mnist_ray.run.cluster_file import ClusterFile, load_cluster_file
+from mnist_ray.run.device_trials import HEADINGS, DeviceTrials, explanation, row, try_trials
 from mnist_ray.run.machine import Machine
 
 NODES_LIMIT_SECONDS = 90.0
@@ -33,9 +35,20 @@ class Request:
     results: str | None = None
     """A folder or URI; else what the cluster file names, else the sweep's default."""
     data: str | None = None
+    train: str = "auto"
+    """Where a few steps are trained: `auto` (on a GPU, if there is one), `cpu` or `no`."""
 
 
-def examine(request: Request) -> list[Check]:
+@dataclass(frozen=True)
+class Examination:
+    """What was found."""
+
+    checks: Sequence[Check]
+    trained: DeviceTrials | None
+    """What was trained here, if anything was."""
+
+
+def examine(request: Request) -> Examination:
     """Every check, in the order of a person's way from the laptop to a cluster."""
     with ThreadPoolExecutor() as pool:  # TensorFlow takes seconds to import; the rest goes on
         here = pool.submit(lambda: Machine(**machine.describe_machine()))
@@ -53,10 +66,21 @@ def examine(request: Request) -> list[Check]:
             conclude("packages", checks.installed_packages),
             conclude("constraints", partial(checks.pins, for_cluster=for_cluster)),
             *examine_machines([here.result()], where="here"),
-            conclude("data set", partial(checks.mnist, request.data)),
-            results.result(),
         ]
-    return own + joined
+        rest = [conclude("data set", partial(checks.mnist, request.data)), results.result()]
+    trained = train_here(request, here.result())
+    training = conclude("training here", partial(checks.training, trained))
+    return Examination([*own, training, *rest, *joined], trained)
+
+
+def train_here(request: Request, here: Machine) -> DeviceTrials | None:
+    """A few steps of each architecture, where that was asked for or a GPU is there to be tried."""
+    on_gpus = request.train == "auto" and bool(here.tensorflow_gpus)
+    if not on_gpus and request.train != "cpu":
+        return None
+    from mnist_ray.run.connection import this_machine
+
+    return try_trials(this_machine(), gpus=on_gpus)
 
 
 def examine_machines(machines: Sequence[Machine], *, where: str) -> list[Check]:
@@ -145,6 +169,22 @@ def describe_nodes(address: str) -> list[Machine]:
     return [Machine(**answer) for answer in answers]
 
 
+def show_trials(trained: DeviceTrials) -> None:
+    """Print the figures of what was trained."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in HEADINGS[:3] else "right")
+    for trial in trained.trials:
+        table.add_row(*row(trial))
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console.print()
+    console.print(table)
+    console.print(explanation(trained), markup=False)
+
+
 def show(concluded: Sequence[Check]) -> None:
     """Print the checks, one below the other; in colours on a terminal, plainly elsewhere."""
     from rich.console import Console
@@ -180,9 +220,14 @@ def _marks() -> dict[bool | None, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; gives its exit code: 0 where nothing is wrong, else 1."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before anything imports Ray
-    concluded = examine(_parse(arguments))
-    show(concluded)
-    wrong = sum(check.ok is False for check in concluded)
+    request = _parse(arguments)
+    if request.train == "cpu" and sys.stderr.isatty():
+        print("Training a few steps of each architecture: some minutes ...", file=sys.stderr)
+    examination = examine(request)
+    show(examination.checks)
+    if examination.trained:
+        show_trials(examination.trained)
+    wrong = sum(check.ok is False for check in examination.checks)
     print(f"{wrong} to mend" if wrong else "Nothing stands in the way.")
     return 1 if wrong else 0
 
@@ -193,8 +238,15 @@ def _parse(arguments: Sequence[str] | None) -> Request:
     parser.add_argument("--address", metavar="ADDR", help="check a running cluster: auto|host:port")
     parser.add_argument("--results", metavar="DIR|URI", help="where the sweep shall write")
     parser.add_argument("--data", metavar="PATH", help="where MNIST lies")
+    parser.add_argument(
+        "--train",
+        choices=["auto", "cpu", "no"],
+        default="auto",
+        help="where to train a few steps of each architecture in each precision, with and without "
+        "XLA: auto (the default) on the GPU if there is one; cpu takes some minutes",
+    )
     given = parser.parse_args(arguments)
-    return Request(given.cluster, given.address, given.results, given.data)
+    return Request(given.cluster, given.address, given.results, given.data, given.train)
 
 
 if __name__ == "__main__":

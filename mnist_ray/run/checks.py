@@ -21,6 +21,7 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.run import cluster, packages
 from mnist_ray.run.cluster_file import ClusterFile
 from mnist_ray.run.cuda_versions import cuda_faults, cuda_in_words
+from mnist_ray.run.device_trials import DeviceTrials
 from mnist_ray.run.machine import COMPARED_PACKAGES, Machine, installed_version
 
 T = TypeVar("T")
@@ -167,6 +168,18 @@ MACHINE_CHECKS: dict[str, Callable[[Sequence[Machine]], str]] = {
     "TensorFlow": tensorflow,
     "CUDA": cuda,
 }
+
+
+def training(trained: DeviceTrials | None) -> str:
+    """Whether every architecture trains in every precision, with XLA and without."""
+    if trained is None:
+        raise NotApplicable("tried where there is a GPU only (on CPUs: --train cpu)")
+    trials = trained.trials
+    failed = [f"{trial.name}: {trial.error}" for trial in trials if trial.timing is None]
+    if failed:
+        counted = f"{len(failed)} of {len(trials)} combinations do not train"
+        raise Unfit(f"{counted}: {_shortened(failed)}", "See CUDA and TensorFlow above")
+    return f"{len(trials)} combinations of architecture, precision and XLA train"
 
 
 def mnist(path: str | None) -> str:

@@ -1,13 +1,15 @@
 """How fast this machine trains a cell: a few batches are timed in a child process."""
 
 import contextlib
+import io
 import math
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.space.custom_code import Code
@@ -16,8 +18,26 @@ from mnist_ray.train.environment import WORKER_ENVIRONMENT
 
 if TYPE_CHECKING:
     from mnist_ray.data.dataset import Dataset
+    from mnist_ray.train.gpu_memory import GpuMemory
 
 _BATCHES = 16
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a cell trains on this machine, from a few batches of noise."""
+
+    trial_seconds: float
+    """Of a whole trial, without compilation."""
+    steps_per_second: float
+    compile_seconds: float
+    """What setting up takes longer for the first trial in a process."""
+    memory_bytes: int
+    """The peak of the process' resident memory."""
+    gpu_memory_bytes: int | None
+    """The peak on a GPU, CUDA's own share included; None where it computes on CPUs."""
+    xla_error: str | None
+    """Why XLA, although asked for, did not compile the model; None otherwise."""
 
 
 def calibrate(
@@ -25,48 +45,116 @@ def calibrate(
 ) -> dict[str, float]:
     """The estimated seconds of a trial of each cell on this machine, by the keys of `cells`.
 
-    A child process trains each cell for a few batches, with `threads` threads as in a trial. A cell
-    that fails there has no estimate.
+    A cell that fails has no estimate.
     """
-    request = pickle.dumps((dict(cells), dataset_info, threads, code))
-    done = subprocess.run(
-        [sys.executable, "-m", "mnist_ray.train.calibration"],
-        input=request,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **WORKER_ENVIRONMENT},
-        check=False,
-    )
-    if done.returncode:
-        return {}
-    answer: dict[str, float] = pickle.loads(done.stdout)  # noqa: S301 (of our own child)
-    return answer
+    timings = time_cells(cells, dataset_info, threads=threads, code=code)
+    return {
+        key: timing.trial_seconds for key, timing in timings.items() if isinstance(timing, Timing)
+    }
 
 
-def _measure(cell: Cell, dataset_info: DatasetInfo, code: Code) -> float:
-    """Seconds of a whole trial, extrapolated from a few batches of noise."""
+def time_cells(
+    cells: Mapping[str, Cell],
+    dataset_info: DatasetInfo,
+    *,
+    threads: int,
+    code: Code,
+    gpus: bool = True,
+    batches: int = _BATCHES,
+    limit_seconds: float | None = None,
+) -> dict[str, Timing | str]:
+    """How each cell trains on this machine, or why it does not, by the keys of `cells`.
+
+    A child process trains them one after the other. Where it ends before its time, as on an error
+    of a driver, the cell that it was at has failed, and another child takes the rest.
+
+    Args:
+        cells: what to train.
+        dataset_info: the size of images and data set.
+        threads: CPU threads, as of a trial.
+        code: the modules of custom architectures.
+        gpus: whether to compute on GPUs, where there are any.
+        batches: that are timed of each cell.
+        limit_seconds: after which a child is ended.
+    """
+    left, timings = dict(cells), dict[str, Timing | str]()
+    while left:
+        request = pickle.dumps((left, dataset_info, threads, code, gpus, batches))
+        answers, ending = _ask_child(request, limit_seconds)
+        has_begun = next(answers, None) is not None
+        timings |= answers
+        left = {key: cell for key, cell in left.items() if key not in timings}
+        # Where TensorFlow does not start, no cell can be trained.
+        failed = list(left)[:1] if has_begun else list(left)
+        timings |= dict.fromkeys(failed, ending)
+        left = {key: cell for key, cell in left.items() if key not in failed}
+    return timings
+
+
+def _ask_child(request: bytes, limit_seconds: float | None) -> tuple[Iterator[Any], str]:
+    """What a child process has answered by its end, and what it said last."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mnist_ray.train.calibration"],
+            input=request,
+            capture_output=True,
+            env={**os.environ, **WORKER_ENVIRONMENT},
+            timeout=limit_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as expired:
+        return _unpickled(expired.stdout or b""), f"not done after {limit_seconds:g} s"
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    ending = f"its process ended with exit code {done.returncode}"
+    return _unpickled(done.stdout), ": ".join([ending, *said[-1:]])
+
+
+def _unpickled(answer: bytes) -> Iterator[Any]:
+    stream = io.BytesIO(answer)
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):
+        while True:
+            yield pickle.load(stream)  # noqa: S301 (of our own child)
+
+
+def _time(
+    cell: Cell, dataset_info: DatasetInfo, code: Code, *, batches: int, gpu_memory: "GpuMemory"
+) -> Timing:
     from mnist_ray.plan.trial import Trial
     from mnist_ray.train.compiled_model import CompiledModelCache
     from mnist_ray.train.trial_run import TrialRun
 
     training, compiled_models = cell.training, CompiledModelCache()
-    dataset = _noise(dataset_info, min(training.batch_size * _BATCHES, dataset_info.train_images))
+    dataset = _noise(dataset_info, min(training.batch_size * batches, dataset_info.train_images))
     trial = Trial(cell, 0, 0, dataset.fingerprint)
+    gpu_memory.reset()
+    setup_seconds = []
     for _ in range(2):  # The first one pays for what happens once in a process.
         run = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
         run.train_epoch()
         validated = run.costs.evaluate_seconds or 0.0
         run.evaluate(cell.shift)
-    share = 1 - training.validation_split
-    here = math.floor(len(dataset.train_images) * share)
-    there = math.floor(dataset_info.train_images * share)
-    evaluated = (dataset_info.train_images - there) * training.epochs + dataset_info.test_images
-    evaluation = (run.costs.evaluate_seconds or 0.0) - validated
-    return (
-        (run.costs.setup_seconds or 0.0)
-        + (run.costs.train_seconds or 0.0) / here * there * training.epochs
-        + evaluation / len(dataset.test_images) * evaluated
+        setup_seconds.append(run.costs.setup_seconds or 0.0)
+    trained = math.floor(len(dataset.train_images) * (1 - training.validation_split))
+    train_seconds = run.costs.train_seconds or 0.0
+    evaluation = ((run.costs.evaluate_seconds or 0.0) - validated) / len(dataset.test_images)
+    return Timing(
+        trial_seconds=setup_seconds[1]
+        + _whole(cell, dataset_info, train=train_seconds / trained, evaluate=evaluation),
+        steps_per_second=math.ceil(trained / training.batch_size) / train_seconds,
+        compile_seconds=max(0.0, setup_seconds[0] - setup_seconds[1]),
+        memory_bytes=run.costs.peak_memory_bytes or 0,
+        gpu_memory_bytes=gpu_memory.peak(),
+        xla_error=run.xla_error,
     )
+
+
+def _whole(cell: Cell, dataset_info: DatasetInfo, *, train: float, evaluate: float) -> float:
+    """Seconds of a trial on all images, from those of an image; `train` is for one epoch."""
+    training = cell.training
+    trained = math.floor(dataset_info.train_images * (1 - training.validation_split))
+    validated = dataset_info.train_images - trained
+    evaluated = validated * training.epochs + dataset_info.test_images
+    return train * trained * training.epochs + evaluate * evaluated
 
 
 def _noise(dataset_info: DatasetInfo, count: int) -> "Dataset":
@@ -82,20 +170,30 @@ def _noise(dataset_info: DatasetInfo, count: int) -> "Dataset":
 
 
 def _main() -> None:
-    cells, dataset_info, threads, code = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
-    # Nothing that the user's modules print may get into the answer.
+    request = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
+    cells, dataset_info, threads, code, gpus, batches = request
+    # What a user's own code prints must not get into the answer.
     answer, sys.stdout = sys.stdout.buffer, sys.stderr
     from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
+    from mnist_ray.train.gpu_memory import GpuMemory
 
-    device.configure(threads)
-    measured = {}
-    for key, cell in cells.items():
-        # What is wrong with a cell is reported when its trials run.
-        with contextlib.suppress(Exception):
-            measured[key] = _measure(cell, dataset_info, code)
-    pickle.dump(measured, answer)
+    device.configure(threads, gpus=gpus)
+    gpu_memory = GpuMemory()
+    pickle.dump("ready", answer)
     answer.flush()
+    for key, cell in cells.items():
+        try:
+            timing: Timing | str = _time(
+                cell, dataset_info, code, batches=batches, gpu_memory=gpu_memory
+            )
+        except Exception as error:  # A sweep reports it when the cell's trials run.
+            timing = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        pickle.dump((key, timing), answer)
+        answer.flush()
 
 
 if __name__ == "__main__":
-    _main()
+    # As a module that can be imported: what is pickled must not be of `__main__`.
+    from mnist_ray.train import calibration
+
+    calibration._main()
