@@ -231,8 +231,14 @@ def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Com
     # Each of these trials finished in both.
     values_a, values_b = ([float(known[i] or 0) for i in seen.trials] for known in series)
     comparison = compare(values_a, values_b, pairs=len(seen.trials))
-    interval = seen.interval
-    return replace(comparison, ci95_low=interval.ci95_low, ci95_high=interval.ci95_high)
+    return replace(
+        comparison,
+        ci95_low=seen.interval.ci95_low,
+        ci95_high=seen.interval.ci95_high,
+        # The tests assume that the number of trials was not decided by looking at them.
+        p_value=None,
+        wilcoxon_p=None,
+    )
 
 
 _Trials = Mapping[tuple[int, int], float]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import combinations
 from typing import Any
 
 from mnist_ray.analysis import phrases
@@ -32,7 +32,7 @@ def findings(tables: Tables) -> list[str]:
     to shifted digits, how the architectures differ on either, and how many trials failed. Where a
     grid gives an architecture several configurations, all sentences are about the one with the
     highest validation accuracy, never test accuracy, and name it. A difference is claimed only
-    where its interval does not hold 0.
+    where it has an interval that does not hold 0.
     """
     searches = list(search_findings(tables).values())
     cells = tables.rows("report")
@@ -44,7 +44,7 @@ def findings(tables: Tables) -> list[str]:
         *searches,
         *(sentence for subject in subjects for sentence in _of_one(subject, compared)),
         *_of_two(subjects, compared),
-        *islice(_across_sweeps(subjects, compared), _MOST_PAIRS_ACROSS),
+        *_across_sweeps(subjects, compared),
         *_single_trials(cells),
         *_skewed(cells),
         *_shared_trials(tables),
@@ -165,6 +165,9 @@ def _drop(a: Row, b: Row, row: Row, subject: _Subject) -> str:
             f"no difference shown between mean test accuracies of {from_} on {centered} and {to} "
             f"on {shifted}: difference {phrases.difference(row)}"
         )
+    if row["ci95_low"] is None:
+        means = f"mean test accuracies of {from_} on {centered} and {to} on {shifted}"
+        return f"{means}: {phrases.observed(row)}"
     sign = 1 if row["mean_difference"] > 0 else -1
     verb = "dropped" if sign > 0 else "rose"
     return (
@@ -200,6 +203,14 @@ def _of_two(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
 
 
 def _across_sweeps(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
+    sentences = list(_each_across_sweeps(subjects, compared))
+    yield from sentences[:_MOST_PAIRS_ACROSS]
+    more = len(sentences) - _MOST_PAIRS_ACROSS
+    if more > 0:
+        yield f"Between sweeps: comparisons.parquet has {phrases.count(more, 'more comparison')}."
+
+
+def _each_across_sweeps(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
     """How cells of different sweeps differ that differ in one thing."""
     for a, b in combinations(subjects, 2):
         for cell, other in ((x, y) for x in a.cells for y in b.cells):
@@ -239,6 +250,8 @@ def _architectures(row: Row | None, a: str, b: str) -> str:
     size = phrases.difference(row, sign=sign)
     if phrases.holds_zero(row):
         return f"no difference shown between {higher} and {lower}: difference {size}"
+    if row["ci95_low"] is None:
+        return f"{higher} minus {lower}: {phrases.observed(row, sign=sign)}"
     return f"the mean of {higher} is above that of {lower} by {size}"
 
 

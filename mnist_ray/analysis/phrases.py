@@ -41,6 +41,11 @@ def difference(row: Row, *, sign: int = 1) -> str:
     return f"{size} ({note})"
 
 
+def observed(row: Row, *, sign: int = 1) -> str:
+    """A difference without an interval: nothing shows how much of it is chance."""
+    return f"observed difference {difference(row, sign=sign)}, which may be chance"
+
+
 def is_tie(row: Row) -> bool:
     """Whether a comparison found no difference at all, in any trial."""
     return abs(row["mean_difference"]) < _NOTHING and row["ci95_low"] is None

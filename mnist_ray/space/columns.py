@@ -253,7 +253,8 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
             "p_value",
             _REAL,
             "of the primary test, two-sided; null without an interval, but 1 where no spread and "
-            "no difference was seen",
+            "no difference was seen; null for the difference that until names, since the test "
+            "does not allow for its looking after every trial",
         ),
         Column(
             "p_value_holm",
@@ -264,7 +265,7 @@ TABLES: Mapping[str, tuple[Column | Hyperparameters, ...]] = {
             "wilcoxon_p_value",
             _REAL,
             "of the signed-rank test of the pairs, which cannot be below 0.05 with fewer than 6 "
-            "pairs; null without pairs",
+            "pairs; null without pairs, and for the difference that until names",
         ),
         Column("correlation", _REAL, "Pearson's, of the pairs; null below three"),
         Column(

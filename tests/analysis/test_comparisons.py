@@ -221,7 +221,11 @@ def _until(**changes: object) -> MadeUp:
     """The rule stops at five trials: the others are wild."""
     first = [0.9, 0.91, 0.92, 0.91, 0.9, 0.9, 0.9, 0.9]
     second = [value - difference for value, difference in zip(first, DIFFERENCES, strict=True)]
-    accuracies = {("feed_forward", "centered"): first, ("cnn", "centered"): second}
+    accuracies = {
+        (architecture, variant): values
+        for architecture, values in (("feed_forward", first), ("cnn", second))
+        for variant in ("centered", "large")
+    }
     return made_up_sweep({**UNTIL, **changes}, accuracies=accuracies, trials=len(first))
 
 
@@ -242,6 +246,14 @@ def test_until_reports_the_interval_that_it_stopped_on_after_a_failed_trial() ->
         (interval.ci95_low, interval.ci95_high)
     )
     assert (row["ci95_high"] - row["ci95_low"]) / 2 <= 0.02
+
+
+def test_the_difference_that_until_names_has_no_p_value_which_would_ignore_the_looks() -> None:
+    rows = comparisons_of(_until(variants={"centered": {}, "large": {"canvas": 12}}))
+    is_named = rows["kind"] == "architecture"
+    p_values = rows[["p_value", "p_value_holm", "wilcoxon_p_value"]]
+    assert p_values[is_named].isna().all(axis=None)
+    assert p_values[~is_named].notna().all(axis=None)
 
 
 def test_until_reports_the_trials_that_it_stopped_at_where_a_cell_has_more() -> None:

@@ -1,6 +1,6 @@
 """Tests of `mnist_ray.analysis.findings`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from made_up import (
@@ -48,10 +48,31 @@ def test_one_trial_tells_no_interval_and_says_so() -> None:
         made_up_sweep({"trials": 1}, accuracies=first, test_set=made_up_test_set(1000))
     )
     assert sentences[0] == (
-        "feed_forward: mean test accuracy dropped from 0.968 (n = 1) on centered to 0.870 (n = 1) "
-        "on shifted digits, by 0.098 (no interval: n = 1)."
+        "feed_forward: mean test accuracies of 0.968 (n = 1) on centered and 0.870 (n = 1) on "
+        "shifted digits: observed difference 0.098 (no interval: n = 1), which may be chance."
+    )
+    assert sentences[2] == (
+        "On centered digits: cnn minus feed_forward: observed difference 0.016 (no interval: n = "
+        "1), which may be chance."
     )
     assert "--trials" in sentences[-1]
+
+
+def test_without_an_interval_no_difference_is_claimed() -> None:
+    parallel = {  # all differences are equal
+        ("feed_forward", "centered"): [0.96, 0.97],
+        ("feed_forward", "shifted"): [0.86, 0.87],
+        ("cnn", "centered"): [0.98, 0.99],
+        ("cnn", "shifted"): [0.95, 0.96],
+    }
+    sentences = sentences_of(
+        made_up_sweep({"trials": 2}, accuracies=parallel, test_set=made_up_test_set(1000))
+    )
+    assert not [each for each in sentences if "dropped" in each or "is above" in each]
+    observed = "observed difference 0.100 (no spread seen in n = 2), which may be chance."
+    assert sentences[0].endswith(
+        f"on centered and 0.865 (95 % CI 0.801{DASH}0.929, n = 2) on shifted digits: {observed}"
+    )
 
 
 def test_a_rise_is_not_called_a_drop() -> None:
@@ -132,7 +153,8 @@ def with_scores(sweep: MadeUp, scores: Mapping[tuple[str, float], float]) -> Mad
 def test_all_sentences_of_an_architecture_are_about_one_configuration_which_they_name() -> None:
     high, low = {("cnn", 1e-3): 0.9, ("cnn", 1e-2): 0.8}, {("feed_forward", 1e-3): 0.7}
     scores = {**high, **low, ("feed_forward", 1e-2): 0.6}
-    sentences = sentences_of(with_scores(made_up_sweep(RATES, accuracies=ACCURACIES), scores))
+    sweep = made_up_sweep(RATES, accuracies=EXACT, test_set=made_up_test_set(1000))
+    sentences = sentences_of(with_scores(sweep, scores))
     chosen = "of 2 configurations the one with the highest validation accuracy"
     assert sentences[0].startswith(f"feed_forward (learning_rate=0.001), {chosen}: mean test acc")
     assert sentences[1].startswith(f"cnn (learning_rate=0.001), {chosen}: mean test accuracy dr")
@@ -270,10 +292,16 @@ def test_below_four_trials_there_is_no_telling_whether_some_are_far_below() -> N
 # Several sweeps side by side
 
 
-def side_by_side(*changes: Mapping[str, object]) -> list[str]:
+Accuracies = Mapping[tuple[str, str], Sequence[float]] | float
+
+
+def side_by_side(*changes: Mapping[str, object], accuracies: Accuracies = EXACT) -> list[str]:
     names = ("monday", "tuesday")
     results = [
-        replace(made_up_sweep(each, accuracies=EXACT).results(), name=name)
+        replace(
+            made_up_sweep(each, accuracies=accuracies, test_set=made_up_test_set(1000)).results(),
+            name=name,
+        )
         for name, each in zip(names, changes, strict=True)
     ]
     renamed = [
@@ -297,6 +325,18 @@ def test_settings_that_differ_between_sweeps_are_named() -> None:
         "(epochs=3) on centered digits in tuesday are tied, equal in every trial."
     )
     assert len(between) == 4
+
+
+def test_more_comparisons_between_sweeps_than_are_shown_are_counted() -> None:
+    architectures = {"architectures": {name: {"build": "cnn"} for name in "abcd"}}
+    sentences = side_by_side(
+        {**architectures, "training": {"epochs": 1}},
+        {**architectures, "training": {"epochs": 3}},
+        accuracies=0.9,
+    )
+    between = [each for each in sentences if each.startswith("Between sweeps:")]
+    assert len(between) == 7
+    assert between[-1] == "Between sweeps: comparisons.parquet has 2 more comparisons."
 
 
 def test_equal_sweeps_name_no_settings() -> None:
