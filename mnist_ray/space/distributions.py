@@ -1,18 +1,15 @@
 """What may stand in place of a hyperparameter's value: a grid, or a distribution to draw from.
 
-They have Ray Tune's names and mean what they mean there; nothing here needs Ray. In a file each is
-a mapping of one key, `{uniform: [0, 0.5]}`.
+They have Ray Tune's names and mean what they mean there; nothing here needs Ray.
 """
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
-
-from mnist_ray.space.error_collector import refusal, unknown
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,6 @@ class _Range:
     """A kind of distribution over numbers from `low` to `high`."""
 
     form: str
-    """How it is written, for messages."""
     inverse: Callable[..., float]
     """Its inverse distribution function: of a quantile in [0, 1) and the parameters."""
     is_sound: Callable[..., bool] = lambda low, high: True
@@ -56,11 +52,12 @@ _RANGES = {
         lambda low, high: isinstance(low, int) and isinstance(high, int),
     ),
 }
-_OPTIONS = {
-    kind: f"{{{kind}: [value, ...]}}, with at least one value" for kind in ("grid_search", "choice")
+_OPTIONS = ("grid_search", "choice")
+FORMS = {
+    **{kind: f"{{{kind}: [value, ...]}}, with at least one value" for kind in _OPTIONS},
+    **{kind: each.form for kind, each in _RANGES.items()},
 }
-KINDS = (*_OPTIONS, *_RANGES)
-"""The names of all distributions."""
+"""How each kind of distribution is written, for messages."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,20 @@ class Distribution:
 
     @property
     def has_options(self) -> bool:
-        """Whether its values are listed."""
         return self.kind in _OPTIONS
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the parameters are as `FORMS` says."""
+        if self.has_options:
+            return bool(self.parameters)
+        kind = _RANGES[self.kind]
+        try:
+            if len(self.parameters) != kind.parameters or not all(map(_is_number, self.parameters)):
+                return False
+            return self.parameters[0] < self.parameters[1] and kind.is_sound(*self.parameters)
+        except OverflowError:  # an integer too large for a float
+            return False
 
     def candidates(self) -> dict[int, JsonValue]:
         """Values that stand for all: each option, or both ends; by their index in the file."""
@@ -95,10 +104,7 @@ class Distribution:
         return {0: self.cast(low), 1: self.cast(high - 1 if self.kind == "randint" else high)}
 
     def middle(self) -> JsonValue:
-        """The value to begin with where the hyperparameter has no default.
-
-        The first option, or the value half-way on the scale that is sampled evenly.
-        """
+        """The first option, or the value half-way on the scale that is sampled evenly."""
         return self.at(0 if self.has_options else 0.5)
 
     def at(self, quantile: float) -> JsonValue:
@@ -129,35 +135,7 @@ class Distribution:
         return {i: self.parameters[i] for i, text in enumerate(texts) if text in texts[:i]}
 
     def to_data(self) -> dict[str, JsonValue]:
-        """As it stands in a file."""
         return {self.kind: list(self.parameters)}
-
-
-def parse_distribution(given: Mapping[str, JsonValue]) -> Distribution:
-    """The distribution that a file's mapping of one key describes.
-
-    Raises:
-        ValueError: it describes none; the message says what came and what is allowed.
-    """
-    if len(given) != 1:
-        allowed = f"a value, or a mapping of one key out of {', '.join(KINDS)}"
-        raise ValueError(refusal(given, allowed))
-    [(kind, parameters)] = given.items()
-    if kind not in KINDS:
-        raise ValueError(unknown("distribution", kind, KINDS))
-    is_sound = bool(parameters) if kind in _OPTIONS else _is_sound(_RANGES[kind], parameters)
-    if not isinstance(parameters, list) or not is_sound:
-        raise ValueError(refusal(given, _OPTIONS.get(kind) or _RANGES[kind].form))
-    return Distribution(kind, tuple(parameters))
-
-
-def _is_sound(kind: _Range, given: Any) -> bool:
-    try:
-        if not isinstance(given, list) or not all(_is_number(value) for value in given):
-            return False
-        return len(given) == kind.parameters and given[0] < given[1] and kind.is_sound(*given)
-    except OverflowError:  # an integer too large for a float
-        return False
 
 
 def _is_number(value: Any) -> bool:

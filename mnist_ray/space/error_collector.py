@@ -5,8 +5,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from pydantic import ValidationError
-
 from mnist_ray.errors import InputError
 
 Place = tuple[str | int, ...]
@@ -34,11 +32,6 @@ class ErrorCollector:
         """Notes a value that cannot be read; what is then missing at its place is not reported."""
         self.add(place, message)
         self._unreadable.add(place)
-
-    def add_all(self, error: ValidationError) -> None:
-        """Notes what pydantic found in `mnist_ray.space.settings.Settings`."""
-        for detail in error.errors(include_url=False):
-            self.add(place_of(detail["loc"]), detail["msg"])
 
     def within(self, *places: Place) -> bool:
         """Whether there is an error at, inside or around one of `places`."""

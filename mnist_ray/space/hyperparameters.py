@@ -1,18 +1,198 @@
-"""The hyperparameters of architectures, variants and training: types, ranges and defaults."""
+"""The hyperparameters of architectures, variants and training: types, ranges and defaults.
+
+A field's `description` is what a message says is allowed there.
+"""
 
 import keyword
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import no_info_wrap_validator_function
 
 from mnist_ray.space.columns import RESERVED_COLUMNS
-from mnist_ray.space.error_collector import refusal, shown
-from mnist_ray.space.settings import Searchable, Settings, explained
+from mnist_ray.space.distributions import FORMS, Distribution
+from mnist_ray.space.error_collector import Place, place_of, refusal, shown, unknown
 
 LARGEST_INTEGER = 2**31 - 1
 """The largest size or count that TensorFlow takes everywhere."""
+
+_EXPLAINED = "explained"
+"""The type of errors whose message is what a person will read."""
+
+
+def explained(message: str) -> PydanticCustomError:
+    """What a validator raises for a person to read."""
+    return PydanticCustomError(_EXPLAINED, message)  # type: ignore[arg-type]
+
+
+def explained_at(*errors: tuple[Place, str]) -> ValidationError:
+    """What a validator raises for errors at places within what it validates."""
+    details = [InitErrorDetails(type=explained(m), loc=place, input=None) for place, m in errors]
+    return ValidationError.from_exception_data("value", details)
+
+
+class Settings(BaseModel):
+    """A mapping of a search space: no unknown keys, no conversion of types, never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    keys_beside: ClassVar[tuple[str, ...]] = ()
+    """What may stand in the mapping beside the fields, for messages."""
+
+    _varied: tuple[str, ...] = PrivateAttr(())
+
+    def varied(self) -> dict[str, Distribution]:
+        """The distributions that stand in place of values, in the order of the file."""
+        names = self._varied
+        values = dict(self) if names else {}
+        return {key: values[key] for key in names}
+
+    def to_data(self) -> dict[str, JsonValue]:
+        """As plain data with the defaults filled in; what varies comes first, in its order."""
+        varied = {key: each.to_data() for key, each in self.varied().items()}
+        return varied | self.model_dump(mode="json", exclude=set(varied))
+
+    def bound(self, drawn: Mapping[str, JsonValue]) -> Self:
+        """With values in place of the distributions: those of `drawn`, otherwise the defaults."""
+        varied = self._varied
+        if not varied:
+            return self
+        fixed = {key: value for key, value in self if key not in varied}
+        own = {key: drawn[key] for key in varied if key in drawn}
+        return type(self).model_validate(fixed | self.defaults() | own)
+
+    def defaults(self) -> dict[str, JsonValue]:
+        """The values that take the place of distributions which have no default of their own."""
+        return {}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Puts pydantic's errors into words; those of inner mappings are in words already."""
+        data = {} if data is None else data  # as in `centered:`
+        try:
+            settings = handler(data)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+            places = [place_of(each["loc"]) for each in details]
+            around = {place[:end] for place in places for end in range(1, len(place))}
+            errors = [
+                (place, cls._in_words(each))
+                for each, place in zip(details, places, strict=True)
+                # A list whose items are wrong is not also too short; a key may still be wrong.
+                if place not in around or each["loc"] != place
+            ]
+            raise explained_at(*errors) from None
+        if isinstance(data, dict) and any(isinstance(given, dict) for given in data.values()):
+            values = dict(settings)
+            settings._varied = tuple(k for k in data if isinstance(values.get(k), Distribution))
+        return settings
+
+    @classmethod
+    def _in_words(cls, error: ErrorDetails) -> str:
+        if error["type"] == _EXPLAINED:
+            return error["msg"]
+        if not error["loc"]:
+            return refusal(error["input"], "a mapping such as {key: value}")
+        key = str(error["loc"][0])
+        field = cls.model_fields.get(key)
+        if error["type"] == "extra_forbidden":
+            return unknown("key", key, [*cls.keys_beside, *cls.model_fields])
+        allowed = (field and field.description) or error["msg"]
+        if error["type"] == "missing":
+            return f"is missing; allowed: {allowed}"
+        return refusal(error["input"], allowed, _literals(field.annotation) if field else [])
+
+
+def _literals(annotation: Any) -> list[str]:
+    """The names in an annotation such as `Literal["random", "optuna"] | None`."""
+    found: list[str] = []
+    for argument in get_args(annotation):
+        found += [argument] if isinstance(argument, str) else _literals(argument)
+    return found
+
+
+class _OrDistribution:
+    """In an annotation: a value of that type, or a distribution over such values in its place."""
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        def validate(given: object, check: Callable[[object], Any]) -> object:
+            return _read_distribution(given, check) if isinstance(given, dict) else check(given)
+
+        return no_info_wrap_validator_function(validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [handler(schema["schema"]), {"type": "object"}]}
+
+
+ValueT = TypeVar("ValueT")
+Searchable = Annotated[ValueT, _OrDistribution()]
+"""A hyperparameter: a value, or a distribution in its place."""
+
+
+def parse_distribution(given: Mapping[str, JsonValue]) -> Distribution:
+    """The distribution that a file's mapping of one key describes, such as `{uniform: [0, 0.5]}`.
+
+    Raises:
+        ValueError: it describes none; the message says what came and what is allowed.
+    """
+    if len(given) != 1:
+        allowed = f"a value, or a mapping of one key out of {', '.join(FORMS)}"
+        raise explained(refusal(given, allowed))
+    [(kind, parameters)] = given.items()
+    if kind not in FORMS:
+        raise explained(unknown("distribution", kind, FORMS))
+    if isinstance(parameters, list):
+        distribution = Distribution(kind, tuple(parameters))
+        if distribution.is_sound:
+            return distribution
+    raise explained(refusal(given, FORMS[kind]))
+
+
+def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any]) -> Distribution:
+    """Each value that a distribution may take is held to the same rules as a fixed one."""
+    distribution = parse_distribution(given)
+    checked, errors = [], []
+    for index, value in distribution.candidates().items():
+        try:
+            option = check(value)
+            checked.append(list(option) if isinstance(option, tuple) else option)
+        except ValidationError as error:
+            for each in error.errors(include_url=False):
+                place = (distribution.kind, index, *each["loc"])
+                kind = PydanticCustomError(each["type"], each["msg"])  # type: ignore[arg-type]
+                errors.append(InitErrorDetails(type=kind, loc=place, input=each["input"]))
+    if errors:
+        raise ValidationError.from_exception_data("value", errors)
+    if not distribution.has_options:
+        return distribution
+    distribution = Distribution(distribution.kind, tuple(checked))  # 1 may have become 1.0
+    doubles = distribution.doubles().items()
+    if doubles:
+        twice = [((distribution.kind, i), f"{shown(v)} is given twice") for i, v in doubles]
+        raise explained_at(*twice)
+    return distribution
+
 
 _AT_LEAST_1 = f"an integer from 1 to {LARGEST_INTEGER}"
 _AT_LEAST_0 = f"an integer from 0 to {LARGEST_INTEGER}"
@@ -24,10 +204,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class FeedForward(Settings):
-    """A built-in architecture: dense layers, each followed by dropout.
-
-    Without hidden units it is softmax regression.
-    """
+    """Dense layers, each followed by dropout. Without hidden units it is softmax regression."""
 
     keys_beside = ("build",)
 
@@ -38,7 +215,7 @@ class FeedForward(Settings):
 
 
 class Cnn(Settings):
-    """A built-in architecture: blocks of a convolution and a pooling, then a dense layer."""
+    """Blocks of a convolution and a pooling, then a dense layer."""
 
     keys_beside = ("build",)
 
@@ -118,8 +295,19 @@ class Training(Settings):
         return {key: data[key] for key in data if (key, data[key]) != ("jit_compile", "auto")}
 
 
+_TAKEN = RESERVED_COLUMNS | Training.model_fields.keys() | Variant.model_fields.keys()
+
+
+def _free_name(key: str) -> str:
+    if not key.isidentifier() or keyword.iskeyword(key):
+        raise explained(refusal(key, "the name of an argument of your function"))
+    if key in _TAKEN:
+        message = f"{shown(key)} is another column of the report; call the hyperparameter"
+        raise explained(f"{message} something else, in your function too")
+    return key
+
+
 def _free_value(value: Any) -> JsonValue:
-    """A value that a function of the user's own may be given: plain, or a list of plain ones."""
     items = value if isinstance(value, list) else [value]
     kinds = {kind_of(item) for item in items} - {None}
     if len(kinds) > 1 or not all(_is_plain(item) for item in items):
@@ -128,6 +316,7 @@ def _free_value(value: Any) -> JsonValue:
     return value  # type: ignore[no-any-return]
 
 
+FreeName = Annotated[str, AfterValidator(_free_name)]
 FreeValue = Annotated[Any, PlainValidator(_free_value)]
 
 
@@ -135,25 +324,10 @@ class Custom(Settings):
     """The hyperparameters of an architecture of the user's own: whatever its function takes."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Searchable[FreeValue]] = Field(init=False)
+    __pydantic_extra__: dict[FreeName, Searchable[FreeValue]] = Field(init=False)
 
     def defaults(self) -> dict[str, JsonValue]:
-        """The first option or the middle of each distribution."""
         return {key: each.middle() for key, each in self.varied().items()}
-
-    @classmethod
-    def misnamed(cls, data: object) -> list[InitErrorDetails]:
-        """Keys that no function can take, or that are other columns of the tables."""
-        taken = RESERVED_COLUMNS | Training.model_fields.keys() | Variant.model_fields.keys()
-        errors = []
-        for key in data if isinstance(data, dict) else ():
-            if not key.isidentifier() or keyword.iskeyword(key):
-                allowed = "the name of an argument of your function"
-                errors.append(explained(refusal(key, allowed), key))
-            elif key in taken:
-                message = f"{shown(key)} is another column of the report; call the hyperparameter"
-                errors.append(explained(f"{message} something else, in your function too", key))
-        return errors
 
 
 ArchitectureSettings = FeedForward | Cnn | Custom

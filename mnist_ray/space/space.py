@@ -4,28 +4,29 @@ A space is checked once, where it is read; it is typed data afterwards.
 """
 
 import itertools
+import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import JsonValue, PrivateAttr
 
 from mnist_ray.errors import InputError
-from mnist_ray.space.cell import Cell
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, nearest, refusal, shown
 from mnist_ray.space.hyperparameters import Cnn, Training, Variant
 from mnist_ray.space.space_file import (
-    DEFAULT_CONFIRM,
     Architecture,
     Evaluate,
     Search,
     SpaceFile,
     StoppingRule,
     Until,
+    check_rules,
     read_file,
 )
-from mnist_ray.space.space_rules import check_rules
 from mnist_ray.space.yaml_text import LARGEST, read_yaml, write_yaml
 
 __all__ = [
@@ -42,10 +43,42 @@ __all__ = [
     "shipped_spaces",
 ]
 
+_DEFAULT_CONFIRM = 10
 _SHIPPED = (
     Path(__file__).parent.parent / "search_spaces",  # installed
     Path(__file__).parent.parent.parent / "search_spaces",  # a checkout
 )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One architecture on one variant with all its hyperparameters.
+
+    It is what a mean and a standard deviation are taken over.
+    """
+
+    architecture: str
+    """Its name in the space."""
+    builder: str
+    """`feed_forward`, `cnn` or `module:function`."""
+    hyperparameters: dict[str, JsonValue]
+    """The architecture's own, with the defaults filled in."""
+    variant: str
+    """Its name in the space."""
+    shift: int
+    canvas: int
+    """Side of the square canvas in pixels."""
+    training: Training
+
+    @cached_property
+    def name(self) -> str:
+        """A text that two cells of a space share if and only if they are the same."""
+        return json.dumps([self.architecture, self.variant, self.columns()], sort_keys=True)
+
+    def columns(self) -> dict[str, JsonValue]:
+        """All hyperparameters by the names of their columns, in the tables' order."""
+        presentation: dict[str, JsonValue] = {"shift": self.shift, "canvas": self.canvas}
+        return self.hyperparameters | self.training.identity() | presentation
 
 
 class Space(SpaceFile):
@@ -76,7 +109,7 @@ class Space(SpaceFile):
         if rules:
             check_rules(space, errors)
         if space.search and "confirm" not in space.model_fields_set:
-            space = space.model_copy(update={"confirm": DEFAULT_CONFIRM})
+            space = space.model_copy(update={"confirm": _DEFAULT_CONFIRM})
         space._source, space._lines = source, errors.lines
         return space
 

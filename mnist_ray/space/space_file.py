@@ -1,9 +1,10 @@
-"""What the file of a search space may say: its keys and their types, as one nested model."""
+"""What the file of a search space may say: its keys, their types, and the rules between them."""
 
 import copy
 import keyword
+import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -24,18 +25,27 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import ErrorCollector, Place, place_of, refusal
+from mnist_ray.space.error_collector import (
+    ErrorCollector,
+    Place,
+    place_of,
+    refusal,
+    shown,
+    unknown,
+)
 from mnist_ray.space.hyperparameters import (
     BUILT_IN,
     ArchitectureSettings,
     Custom,
+    Settings,
     Training,
     Variant,
+    explained,
+    explained_at,
+    kind_of,
 )
-from mnist_ray.space.settings import Settings, explained, refuse
 
-DEFAULT_CONFIRM = 10
-
+_MOST_CELLS = 100_000
 _MOST_TRIALS = 1_000_000
 _LONGEST_NAME = 100
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
@@ -44,8 +54,10 @@ _FROM_1 = f"an integer from 1 to {_MOST_TRIALS}"
 _FROM_2 = f"an integer from 2 to {_MOST_TRIALS}"
 _HALF_WIDTH = "a half-width in accuracy, above 0 and below 1, such as 0.002"
 _NAMED = "a mapping of at least one name to its hyperparameters"
+_BUILDERS = f'{", ".join(BUILT_IN)} or "module:function" of your own'
 
-Count = Annotated[int, Field(le=_MOST_TRIALS)]
+Count = Annotated[int, Field(ge=1, le=_MOST_TRIALS)]
+Several = Annotated[int, Field(ge=2, le=_MOST_TRIALS)]
 HalfWidth = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -54,7 +66,7 @@ def _printable(name: str) -> str:
     blank = not name.strip() or len(name) > _LONGEST_NAME
     if blank or any(unicodedata.category(character) in _CONTROLS for character in name):
         allowed = f"a name of 1 to {_LONGEST_NAME} characters, no control characters in it"
-        raise refuse(explained(refusal(name, allowed)))
+        raise explained(refusal(name, allowed))
     return name
 
 
@@ -64,12 +76,8 @@ Name = Annotated[str, AfterValidator(_printable)]
 class StoppingRule(Settings):
     """Trials until the answer is precise enough, instead of a fixed number."""
 
-    at_least: Annotated[Count, Field(ge=2)] = Field(
-        description=f"{_FROM_2}: one trial has no spread"
-    )
-    at_most: Annotated[Count, Field(ge=2)] = Field(
-        description=f"an integer from at_least to {_MOST_TRIALS}"
-    )
+    at_least: Several = Field(description=f"{_FROM_2}: one trial has no spread")
+    at_most: Several = Field(description=f"an integer from at_least to {_MOST_TRIALS}")
     until_ci95: HalfWidth | None = Field(None, description=_HALF_WIDTH)
 
     @field_validator("at_most")
@@ -84,8 +92,8 @@ class Search(Settings):
     """A search over the sampled distributions, scored by means over trials."""
 
     algorithm: Literal["random", "optuna"] = Field("random", description="random or optuna")
-    configurations: Annotated[Count, Field(ge=1)] = Field(20, description=_FROM_1)
-    trials_each: Annotated[Count, Field(ge=1)] = Field(3, description=_FROM_1)
+    configurations: Count = Field(20, description=_FROM_1)
+    trials_each: Count = Field(3, description=_FROM_1)
 
 
 class Until(Settings):
@@ -122,7 +130,6 @@ class Architecture:
     hyperparameters: ArchitectureSettings
 
     def to_data(self) -> dict[str, JsonValue]:
-        """As plain data."""
         return {"build": self.builder, **self.hyperparameters.to_data()}
 
 
@@ -130,37 +137,31 @@ def _read_architecture(given: tuple[str, Any]) -> Architecture:
     """An architecture by its name and the mapping under that name."""
     name, body = given
     if not isinstance(body, dict | None):
-        raise refuse(explained(refusal(body, "a mapping such as {key: value}")))
+        raise explained(refusal(body, "a mapping such as {key: value}"))
     own = dict(body or {})
     is_named = "build" in own
     builder = own.pop("build", name)
-    model = _model_of(builder, is_named=is_named)
-    if model is not None:
-        return Architecture(builder, model.model_validate(own))
-    allowed = f'{", ".join(BUILT_IN)} or "module:function" of your own'
-    if is_named:
-        raise refuse(explained(refusal(builder, allowed, BUILT_IN), "build"))
-    allowed = f"{', '.join(BUILT_IN)}, or any name with build: {allowed}"
-    raise refuse(explained(refusal(builder, allowed, BUILT_IN)))
+    if isinstance(builder, str) and builder in BUILT_IN:
+        return Architecture(builder, BUILT_IN[builder].model_validate(own))
+    if not is_named:
+        allowed = f"{', '.join(BUILT_IN)}, or any name with build: {_BUILDERS}"
+        raise explained(refusal(builder, allowed, BUILT_IN))
+    if not isinstance(builder, str) or not _names_a_function(builder):
+        raise explained_at((("build",), refusal(builder, _BUILDERS, BUILT_IN)))
+    return Architecture(builder, Custom.model_validate(own))
 
 
-def _model_of(builder: object, *, is_named: bool) -> type[ArchitectureSettings] | None:
-    """What checks the hyperparameters of a builder; None where it is no builder."""
-    if not isinstance(builder, str):
-        return None
-    if builder in BUILT_IN:
-        return BUILT_IN[builder]
-    module, colon, function = builder.partition(":")
+def _names_a_function(builder: str) -> bool:
+    module, _, function = builder.partition(":")
     names = [*module.split("."), function]
-    are_names = all(name.isidentifier() and not keyword.iskeyword(name) for name in names)
-    return Custom if is_named and colon and are_names else None
+    return all(name.isidentifier() and not keyword.iskeyword(name) for name in names)
 
 
 def _beside_their_names(bodies: Any) -> Any:
     return {k: (k, body) for k, body in bodies.items()} if isinstance(bodies, dict) else bodies
 
 
-_number_of_trials = TypeAdapter(Annotated[int, Field(ge=1, le=_MOST_TRIALS, strict=True)])
+_number_of_trials = TypeAdapter(Annotated[Count, Field(strict=True)])
 
 
 def _read_trials(given: Any, _: object) -> int | StoppingRule:
@@ -179,7 +180,6 @@ class SpaceFile(Settings):
     dataset: Annotated[str, Field(pattern=r"^[^\x00]+$")] = Field(
         "mnist", description="mnist, digits or a path"
     )
-    """`mnist`, `digits` or a path."""
     architectures: Annotated[
         dict[Name, Annotated[Architecture, PlainValidator(_read_architecture)]],
         BeforeValidator(_beside_their_names),
@@ -195,7 +195,7 @@ class SpaceFile(Settings):
         0, description="an integer from 0 to 2**63 - 1"
     )
     search: Search | None = None
-    confirm: Annotated[Count, Field(ge=2)] | None = Field(None, description=f"{_FROM_2}, or null")
+    confirm: Several | None = Field(None, description=f"{_FROM_2}, or null")
     """Fresh trials of a search's winner and of the default beside it."""
     race: bool = Field(False, description="true or false")
     early_stopping: Literal["asha"] | None = Field(None, description="asha or null")
@@ -245,11 +245,10 @@ _IN_PLACE_OF_MISSING: dict[str, JsonValue] = {
 
 
 def read_file(model: type[SpaceT], data: Mapping[str, JsonValue], errors: ErrorCollector) -> SpaceT:
-    """Checks the plain data of a file.
+    """Checks the plain data of a file, each section by itself.
 
     Errors are noted, and reading goes on with what is right, so that all can be reported at once.
-    The result may only be used where `errors` stays empty. The rules between the sections are in
-    `mnist_ray.space.space_rules`.
+    The result may only be used where `errors` stays empty.
     """
     kept: dict[str, JsonValue] = copy.deepcopy(dict(data))
     is_first = True
@@ -257,11 +256,11 @@ def read_file(model: type[SpaceT], data: Mapping[str, JsonValue], errors: ErrorC
         try:
             return model.model_validate(kept)
         except ValidationError as error:
-            if is_first:
-                errors.add_all(error)
+            found = [(place_of(e["loc"]), e["msg"]) for e in error.errors(include_url=False)]
+            for place, message in found if is_first else ():
+                errors.add(place, message)
             is_first = False
-            places = [place_of(each["loc"]) for each in error.errors(include_url=False)]
-            for place in dict.fromkeys(reversed(places)):
+            for place in dict.fromkeys(place for place, _ in reversed(found)):
                 _remove(kept, place)
 
 
@@ -279,3 +278,119 @@ def _remove(data: dict[str, JsonValue], place: Place) -> None:
         _remove(data, tuple(above))
     else:
         data[str(last)] = _IN_PLACE_OF_MISSING[str(last)]
+
+
+def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
+    """Notes what is wrong between the sections, unless it follows from errors within them."""
+    _one_kind_a_column(file, errors)
+    _not_too_many_cells(file, errors)
+    _search_and_distributions_belong_together(file, errors)
+    if file.search is not None:
+        _options_of_a_search_fit(file, file.search, errors)
+    elif not errors.within(("search",)):
+        for key in ("confirm", "race", "early_stopping"):
+            if getattr(file, key):
+                errors.add((key,), f"needs a search, and there is none; add search or omit {key}")
+    _precision_has_its_terms(file, errors)
+    _difference_is_of_two_architectures(file, errors)
+
+
+def _one_kind_a_column(file: SpaceFile, errors: ErrorCollector) -> None:
+    """A column of the tables holds values of one kind, whichever architectures they are of."""
+    first: dict[str, tuple[str, str]] = {}
+    for name, key, value in _values_of_architectures(file):
+        kind = kind_of(value)
+        if kind is None:
+            continue
+        known, owner = first.setdefault(key, (kind, name))
+        if not (kind.startswith(known) or known.startswith(kind)):  # [] goes with any list
+            errors.add(
+                ("architectures", name, key),
+                f"{shown(value)} is of another kind ({kind}) than {key} of {shown(owner)} "
+                f"({known}), and they share a column; rename one, or use one kind",
+            )
+
+
+def _values_of_architectures(file: SpaceFile) -> Iterable[tuple[str, str, object]]:
+    for name, architecture in file.architectures.items():
+        for key, given in architecture.hyperparameters:
+            yield from ((name, key, value) for value in _candidates(given))
+
+
+def _candidates(given: object) -> list[object]:
+    return list(given.candidates().values()) if isinstance(given, Distribution) else [given]
+
+
+def _not_too_many_cells(file: SpaceFile, errors: ErrorCollector) -> None:
+    def combinations(settings: Settings) -> int:
+        grids = [each for each in settings.varied().values() if not each.sampled]
+        return math.prod(len(grid.parameters) for grid in grids)
+
+    architectures = sum(combinations(each.hyperparameters) for each in file.architectures.values())
+    variants = sum(combinations(variant) for variant in file.variants.values())
+    cells = architectures * variants * combinations(file.training)
+    if cells > _MOST_CELLS:
+        message = f"with all grids there are {cells} cells; allowed: {_MOST_CELLS}"
+        errors.add(("architectures",), message)
+
+
+def _search_and_distributions_belong_together(file: SpaceFile, errors: ErrorCollector) -> None:
+    searchable: tuple[Place, ...] = (("architectures",), ("variants",), ("training",))
+    if file.search and not file.sampled and not errors.within(*searchable):
+        errors.add(
+            ("search",),
+            "has nothing to sample; give a hyperparameter a distribution, such as "
+            "learning_rate: {loguniform: [1e-4, 1e-2]}, or leave search out",
+        )
+    has_search = file.search is not None or errors.within(("search",))
+    for place, distribution in file.distributions.items():
+        if distribution.sampled and not has_search:
+            errors.add(
+                place,
+                f"{distribution.kind} is sampled, which needs a search; add search: {{algorithm: "
+                "random, configurations: 20, trials_each: 3}, or use grid_search",
+            )
+        elif not distribution.sampled and file.sampled:
+            errors.add(
+                place,
+                "a grid_search can't stand beside sampled distributions; use choice, to have it "
+                "searched with them, or a space of its own",
+            )
+
+
+def _options_of_a_search_fit(file: SpaceFile, search: Search, errors: ErrorCollector) -> None:
+    if file.race and search.trials_each == 1:
+        errors.add(("race",), "needs trials_each of at least 2: it compares means over trials")
+    is_one_epoch = file.training.epochs == 1 and not errors.within(("training", "epochs"))
+    if file.early_stopping and is_one_epoch:
+        errors.add(("early_stopping",), "needs training.epochs above 1: it stops between epochs")
+    if 0.0 in _candidates(file.training.validation_split):
+        allowed = (
+            "a number above 0 where there is a search, since it chooses by validation accuracy"
+        )
+        errors.add(("training", "validation_split"), f"got 0; allowed: {allowed}")
+
+
+def _precision_has_its_terms(file: SpaceFile, errors: ErrorCollector) -> None:
+    if errors.within(("trials",), ("until",)):
+        return
+    if not isinstance(file.trials, StoppingRule):
+        if file.until:
+            errors.add(("until",), "needs bounds; write trials: {at_least: 5, at_most: 100}")
+    elif not file.trials.until_ci95 and not file.until:
+        message = "lacks until_ci95, a half-width such as 0.002; or the key until beside it"
+        errors.add(("trials",), message)
+
+
+def _difference_is_of_two_architectures(file: SpaceFile, errors: ErrorCollector) -> None:
+    if file.search and (file.until or errors.within(("until",))):
+        errors.add(("until",), "can't stand beside a search, whose cells are not known; omit one")
+    if file.until is None or errors.within(("architectures",)):
+        return
+    place = ("until", "difference")
+    names = file.until.difference
+    for index, name in enumerate(names):
+        if name not in file.architectures:
+            errors.add((*place, index), unknown("architecture", name, file.architectures))
+    if len(set(names)) == 1:
+        errors.add(place, "names one architecture twice; allowed: two of them")

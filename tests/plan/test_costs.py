@@ -76,7 +76,7 @@ def test_a_users_own_architecture_is_guessed_between_the_built_in_ones() -> None
 
 @pytest.mark.parametrize("cell", SOME_CELLS)
 def test_memory_holds_weights_gradients_and_adams_two_moments(cell: Cell) -> None:
-    larger_batches = replace(cell, training=cell.training.replace({"batch_size": 4096}))
+    larger_batches = replace(cell, training=cell.training.model_copy(update={"batch_size": 4096}))
     assert memory_bytes(cell, 10) > 4 * 4 * model_cost(cell, 10).parameters
     assert memory_bytes(larger_batches, 10) > memory_bytes(cell, 10)
 

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from mnist_ray.space.distributions import KINDS, Distribution, parse_distribution
+from mnist_ray.space.distributions import FORMS, Distribution
+from mnist_ray.space.hyperparameters import parse_distribution
 
 
 def of(kind: str, *parameters: object) -> Distribution:
@@ -40,7 +41,7 @@ def test_a_distribution_is_read_and_written_alike(
 
 def test_only_a_grid_is_not_sampled() -> None:
     assert not of("grid_search", 1).sampled
-    assert all(of(kind, 1, 2, 1).sampled for kind in KINDS if kind != "grid_search")
+    assert all(of(kind, 1, 2, 1).sampled for kind in FORMS if kind != "grid_search")
 
 
 @pytest.mark.parametrize(
