@@ -68,7 +68,7 @@ def _find_and_tell(location: str) -> ResultsFolder:
 def _report(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> None:
     from mnist_ray.analysis.findings import findings
     from mnist_ray.analysis.reading import read_results
-    from mnist_ray.view.report_writer import write_report
+    from mnist_ray.view.report import write_report
 
     if len(folders) > 1 and not options.output:
         raise InputError(

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mnist_ray.analysis.sweep_results import CellResults
     from mnist_ray.ledger.ledger import TestSet
     from mnist_ray.space.space import Cell
-    from mnist_ray.view.guesses import Guess
-    from mnist_ray.view.labels import Parts
+    from mnist_ray.view.cell_views import Parts
+    from mnist_ray.view.examples import Guess
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
         StorageError: something can't be read.
     """
     from mnist_ray.analysis.reading import read_results
-    from mnist_ray.view.labels import label, name_parts
+    from mnist_ray.view.cell_views import label, name_parts
 
     results = read_results(folder)
     if results.test_set is None:
@@ -83,7 +83,7 @@ def _ask(
     indices: NDArray[np.int64],
     test_set: "TestSet",
 ) -> "Guess":
-    from mnist_ray.view.guesses import Guess, as_graded
+    from mnist_ray.view.examples import Guess, as_graded
 
     images = as_graded(cell, indices, test_set)
     return Guess(
@@ -97,7 +97,7 @@ def _ask(
 
 
 def _draw(test_set: "TestSet", *, digits: int, seed: int, uri: str) -> NDArray[np.int64]:
-    from mnist_ray.view.guesses import draw_digits
+    from mnist_ray.view.examples import draw_digits
 
     size = len(test_set.labels)
     if digits > size:

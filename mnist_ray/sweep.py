@@ -250,7 +250,7 @@ def _prepare(options: Options, inputs: SweepInputs) -> "_Sweep":
 
 def _import_what_follows() -> None:
     """What runs trials and makes the report; an error in it is reported where it is used."""
-    for name in ("mnist_ray.run.execution", "mnist_ray.view.page", "scipy.stats"):
+    for name in ("mnist_ray.run.execution", "mnist_ray.view.report", "scipy.stats"):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
 
@@ -367,7 +367,7 @@ class _Sweep:
         from mnist_ray.analysis.findings import findings
         from mnist_ray.analysis.frames import to_frame
         from mnist_ray.ledger.record import Status
-        from mnist_ray.view.report_writer import rebuild
+        from mnist_ray.view.report import rebuild
         from mnist_ray.view.sweep_result import SweepResult
 
         setup, plan = self.setup, self.queue.plan

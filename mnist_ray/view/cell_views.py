@@ -1,22 +1,32 @@
-"""What the page shows: each cell and each search, joined once with its rows of the tables."""
+"""What the page shows: each cell and each search with its name and its rows of the tables."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import JsonValue
 
 from mnist_ray.analysis.agreement import Predictions, predictions_of
 from mnist_ray.analysis.search_findings import search_findings
-from mnist_ray.analysis.settings import shown_value
+from mnist_ray.analysis.settings import shown_value, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults, search_key
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Tables
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.search import Configuration, SearchState
 from mnist_ray.space.space import Cell
-from mnist_ray.view.labels import Parts, drawn_value, label, name_parts, pair_label
-from mnist_ray.view.svg import SERIES
 
 Row = dict[str, Any]
+Parts = Mapping[str, str]
+"""The parts of a cell's name in order, by what they name: `architecture`, `variant`, `dropout` …"""
+
+Item = TypeVar("Item")
+Group = TypeVar("Group", bound=Hashable)
+
+_SERIES = 8
+"""How many colours `report.css` has; the ninth architecture has the first one again."""
+_SUBTRACTED = "\N{NO-BREAK SPACE}\N{MINUS SIGN}\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,25 +39,18 @@ class CellView:
     robustness: Sequence[Row]
     """Of robustness.parquet, one a test shift."""
     parts: Parts
-    """Of its name."""
     series: int
     """The number of its architecture's colour."""
     test_set: TestSet | None
 
     @property
     def cell(self) -> Cell:
-        """What the trials have in common."""
         return self.results.cell
 
     @property
     def label(self) -> str:
         """Its name, which no other cell of the report has."""
         return label(self.parts)
-
-    @property
-    def short_label(self) -> str:
-        """Its name where the variant is known."""
-        return label(self.parts, variant=False)
 
     @property
     def presentation(self) -> tuple[str, str, int, int]:
@@ -78,13 +81,18 @@ class SearchView:
     state: SearchState
     rows: Sequence[Row]
     """Of search.parquet: one a configuration, and one of the default where it was none."""
-    columns: Sequence[str]
-    """The hyperparameters that are searched, in the tables' order."""
     label: str
     series: int
     """The number of the architecture's colour."""
     sentence: str
     """What it found."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The hyperparameters that are searched, in the tables' order."""
+        spaces = self.results.space.search_spaces() if self.results.space else {}
+        searched = spaces[self.state.architecture, self.state.variant]
+        return [name for name in self.state.default.columns() if name in searched]
 
     @property
     def measured(self) -> list[tuple[Selection, Row]]:
@@ -111,14 +119,12 @@ class SearchView:
     def failures(self) -> list[tuple[str, Record]]:
         """The failed trials of its configurations, each with a label."""
         place = f"{self.state.architecture} · {self.state.variant}"
-        # By key: the same configuration may have been drawn twice.
-        failures = {
-            trial.key: (f"{place} · configuration {each.number}", record)
+        return [
+            (f"{place} · configuration {each.number}", record)
             for each in self.state.configurations
             for trial in each.trials
             if (record := self.results.record_of(trial, Status.FAILED)) is not None
-        }
-        return [*failures.values()]
+        ]
 
     def setting(self, row: Row, name: str) -> str:
         """The value of a hyperparameter; empty where this search has none."""
@@ -134,7 +140,7 @@ class SearchView:
 def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[CellView]:
     """The cells of the report, in order; `tables` are those of `sweeps`."""
     rows = {row[CELL]: row for row in tables.rows("report")}
-    robustness = _grouped(tables.rows("robustness"), CELL)
+    robustness = grouped(tables.rows("robustness"), lambda row: str(row[CELL]))
     parts = name_parts([cell for results in sweeps for cell in results.cells])
     series = architecture_series(sweeps)
     return [
@@ -154,14 +160,13 @@ def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Cell
 def make_search_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[SearchView]:
     """The searches, in order; `tables` are those of `sweeps`."""
     series = architecture_series(sweeps)
-    rows = _grouped(tables.rows("search"), SEARCH)
+    rows = grouped(tables.rows("search"), lambda row: str(row[SEARCH]))
     sentences = search_findings(tables)
     return [
         SearchView(
             results=results,
             state=state,
             rows=rows[search_key(results.name, state)],
-            columns=_searched_columns(results, state),
             label=f"{state.architecture} on {state.variant} digits"
             + (f", {results.name}" if len(sweeps) > 1 else ""),
             series=series[state.architecture],
@@ -172,25 +177,20 @@ def make_search_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Se
     ]
 
 
-def _grouped(rows: Sequence[Row], reference: str) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row[reference], []).append(row)
-    return groups
-
-
-def _searched_columns(results: SweepResults, state: SearchState) -> list[str]:
-    spaces = results.space.search_spaces() if results.space else {}
-    searched = spaces[state.architecture, state.variant]
-    return [name for name in state.default.columns() if name in searched]
-
-
 def architecture_series(sweeps: Sequence[SweepResults]) -> dict[str, int]:
     """The number of each architecture's colour, by name."""
     measured = [cell.cell.architecture for results in sweeps for cell in results.cells]
     searched = [search.architecture for results in sweeps for search in results.searches]
     names = dict.fromkeys([*measured, *searched])
-    return {name: number % SERIES for number, name in enumerate(names)}
+    return {name: number % _SERIES for number, name in enumerate(names)}
+
+
+def grouped(items: Iterable[Item], group_of: Callable[[Item], Group]) -> dict[Group, list[Item]]:
+    """The items of each group, both in order of first appearance."""
+    groups: dict[Group, list[Item]] = {}
+    for item in items:
+        groups.setdefault(group_of(item), []).append(item)
+    return groups
 
 
 def choose(views: Sequence[CellView], limit: int) -> list[CellView]:
@@ -199,25 +199,18 @@ def choose(views: Sequence[CellView], limit: int) -> list[CellView]:
     Of each architecture and variant in turn the one with the highest validation accuracy left.
     """
     finished = [view for view in views if view.results.finished]
-    families: dict[tuple[str, str, str], list[CellView]] = {}
-    for view in finished:
+    taken: Counter[tuple[str, str, str]] = Counter()
+    turn: dict[CellView, int] = {}
+    for view in sorted(finished, key=lambda v: -(v.row["mean_validation_accuracy"] or 0.0)):
         family = (view.results.sweep, view.cell.architecture, view.cell.variant)
-        families.setdefault(family, []).append(view)
-    rank: dict[str, int] = {}
-    for members in families.values():
-        members.sort(key=lambda view: -(view.row["mean_validation_accuracy"] or 0.0))
-        rank |= {view.results.key: place for place, view in enumerate(members)}
-    first = sorted(finished, key=lambda view: rank[view.results.key])[:limit]
-    chosen = {view.results.key for view in first}
-    return [view for view in finished if view.results.key in chosen]
+        turn[view] = taken[family]
+        taken[family] += 1
+    chosen = set(sorted(finished, key=turn.__getitem__)[:limit])
+    return [view for view in finished if view in chosen]
 
 
 def by_presentation(views: Sequence[CellView]) -> list[list[CellView]]:
-    """The cells of each presentation."""
-    groups: dict[tuple[str, str, int, int], list[CellView]] = {}
-    for view in views:
-        groups.setdefault(view.presentation, []).append(view)
-    return list(groups.values())
+    return [*grouped(views, lambda view: view.presentation).values()]
 
 
 def describe_presentation(view: CellView, views: Sequence[CellView]) -> str:
@@ -240,3 +233,69 @@ def label_comparisons(tables: Tables, views: Sequence[CellView]) -> list[tuple[s
         (pair_label(parts[row[CELL_A]], parts[row[CELL_B]]), row)
         for row in tables.rows("comparisons")
     ]
+
+
+# Names
+
+
+def name_parts(cells: Sequence[CellResults]) -> dict[str, Parts]:
+    """The parts of each cell's name, by the cell's key.
+
+    Besides architecture and variant there is only what varies; after a search, winner and default
+    take the place of their hyperparameters.
+    """
+    varying = _varying_by_family(cells)
+    several_sweeps = len({cell.sweep for cell in cells}) > 1
+    several_devices = len({cell.device for cell in cells if cell.device}) > 1
+    return {
+        cell.key: {
+            **({"sweep": cell.sweep} if several_sweeps else {}),
+            "architecture": cell.cell.architecture,
+            "variant": cell.cell.variant,
+            **_distinction(cell, varying[_family(cell)]),
+            **({"device": cell.device} if several_devices and cell.device else {}),
+        }
+        for cell in cells
+    }
+
+
+def label(parts: Parts, *, variant: bool = True) -> str:
+    """A cell's name: `cnn · shifted · dropout=0.3`; without the variant where that is known."""
+    return " · ".join(text for kind, text in parts.items() if variant or kind != "variant")
+
+
+def pair_label(a: Parts, b: Parts) -> str:
+    """What two cells share, and what is subtracted from what: `cnn: centered - shifted`."""
+    shared = [text for kind, text in a.items() if b.get(kind) == text]
+    of_a = [text for kind, text in a.items() if b.get(kind) != text]
+    of_b = {kind: text for kind, text in b.items() if a.get(kind) != text}
+    if len(of_b) == 1:
+        # A hyperparameter is named once: `dropout=0.3 - 0.5`.
+        of_b = {k: text.removeprefix(f"{k}=") if k in a else text for k, text in of_b.items()}
+    return f"{' · '.join(shared)}: {' · '.join(of_a)}{_SUBTRACTED}{' · '.join(of_b.values())}"
+
+
+def varying_hyperparameters(cells: Sequence[CellResults]) -> list[str]:
+    """Those that vary within an architecture and variant, by the names of their columns."""
+    families = _varying_by_family(cells).values()
+    return list(dict.fromkeys(name for names in families for name in names))
+
+
+def drawn_value(value: JsonValue) -> str:
+    """A hyperparameter's value that a search drew, to three significant digits."""
+    return shown_value(float(f"{value:.3g}") if isinstance(value, float) else value)
+
+
+def _distinction(cell: CellResults, varying: Sequence[str]) -> dict[str, str]:
+    if cell.selection:
+        return {"selection": cell.selection.value}
+    columns = cell.cell.columns()
+    return {name: f"{name}={shown_value(columns[name])}" for name in varying if name in columns}
+
+
+def _varying_by_family(cells: Sequence[CellResults]) -> dict[tuple[str, str], list[str]]:
+    return varying_by_family((_family(cell), cell.cell.columns()) for cell in cells)
+
+
+def _family(cell: CellResults) -> tuple[str, str]:
+    return cell.cell.architecture, cell.cell.variant

@@ -1,5 +1,6 @@
-"""Test digits on the page with their predictions: the hardest ones, and a few random ones."""
+"""Test digits with their predictions: the hardest ones of a cell, and a few random ones."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,12 +8,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ray.analysis.agreement import all_right_rate
+from mnist_ray.analysis.sweep_results import CellResults
+from mnist_ray.data.placement import draw_offsets, place
+from mnist_ray.ledger.ledger import TestSet
+from mnist_ray.plan.seeds import evaluation_generator
 from mnist_ray.stats.predictions import hardest
-from mnist_ray.view.cell_views import CellView
-from mnist_ray.view.guesses import Guess, as_graded, draw_digits, seed_of
+from mnist_ray.view.cell_views import CellView, Parts
 
 DIGITS = 5
-"""How many random digits there are."""
+"""How many random digits the page shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """What one model of a cell predicts for drawn test digits."""
+
+    results: CellResults
+    parts: Parts
+    indices: NDArray[np.int64]
+    """Of the digits in the test set, int64 [n]."""
+    images: NDArray[np.uint8]
+    """The digits as the model sees them, uint8 [n, canvas, canvas]."""
+    truth: NDArray[np.integer]
+    """Integers [n]."""
+    predictions: NDArray[np.integer]
+    """Integers [n]."""
+    all_right_rate: float | None = None
+    """How often groups of n test digits are all right, where all predictions are recorded."""
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which digits it gets wrong, bool [n]."""
+        wrong: NDArray[np.bool_] = self.predictions != self.truth
+        return wrong
+
+    @property
+    def mistakes(self) -> int:
+        return int(np.count_nonzero(self.wrong))
+
+    @property
+    def accuracy(self) -> float:
+        """The mean test accuracy of the cell's finished trials."""
+        tests = [record.test for record in self.results.finished]
+        return float(np.mean([test.accuracy for test in tests if test]))
+
+    @property
+    def probability_of_none(self) -> float:
+        """Of no mistake in so many digits, if mistakes were independent: accuracy to the n."""
+        return float(self.accuracy ** len(self.predictions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +67,7 @@ class HardDigit:
     truth: int
     image: NDArray[np.uint8]
     """As the models saw it, uint8 [canvas, canvas]."""
-    votes: tuple[tuple[int, int], ...]
+    votes: Sequence[tuple[int, int]]
     """Predicted class and how many trials said so, the most frequent first."""
 
     @property
@@ -49,9 +92,9 @@ def hardest_digits(view: CellView, *, count: int) -> list[HardDigit] | None:
     ]
 
 
-def _ranked(votes: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+def _ranked(votes: NDArray[np.int64]) -> list[tuple[int, int]]:
     order = np.argsort(-votes, kind="stable")
-    return tuple((int(predicted), int(votes[predicted])) for predicted in order if votes[predicted])
+    return [(int(predicted), int(votes[predicted])) for predicted in order if votes[predicted]]
 
 
 def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
@@ -65,7 +108,7 @@ def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
         if test_set is None or predictions is None:
             continue
         labels = test_set.labels
-        chosen = draw_digits(test_set, min(DIGITS, len(labels)), seed=seed_of(view.results))
+        chosen = draw_digits(test_set, min(DIGITS, len(labels)), seed=_seed_of(view.results))
         guesses.append(
             Guess(
                 results=view.results,
@@ -78,3 +121,37 @@ def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
             )
         )
     return guesses
+
+
+def draw_digits(test_set: TestSet, count: int, *, seed: int) -> NDArray[np.int64]:
+    """The indices of `count` test digits, none twice: int64 [count]."""
+    return np.random.default_rng(seed).choice(len(test_set.labels), size=count, replace=False)
+
+
+def as_graded(
+    cell: CellResults, indices: NDArray[np.int64], test_set: TestSet
+) -> NDArray[np.uint8]:
+    """Test images where the cell's models were graded on them: uint8 [n, canvas, canvas]."""
+    offsets = draw_offsets(
+        test_set.image_size,
+        len(test_set.labels),
+        shift=cell.cell.shift,
+        canvas=cell.cell.canvas,
+        generator=evaluation_generator(_seed_of(cell)),
+    )
+    return place(test_set.images[indices], offsets[indices], canvas=cell.cell.canvas)
+
+
+def _seed_of(cell: CellResults) -> int:
+    return int(cell.records[0].identity["seed"])
+
+
+def digit_png(image: NDArray[np.uint8]) -> bytes:
+    """A digit as black ink on nothing: a PNG of the size of `image`, uint8 [height, width]."""
+    from PIL import Image
+
+    ink = np.zeros((*image.shape, 2), np.uint8)
+    ink[..., 1] = image
+    buffer = io.BytesIO()
+    Image.fromarray(ink, "LA").save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

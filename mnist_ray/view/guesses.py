@@ -1,18 +1,14 @@
 """What models predict for a few random test digits, as a table and as an image file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.sweep_results import CellResults
-from mnist_ray.data.placement import draw_offsets, place
-from mnist_ray.ledger.ledger import TestSet
-from mnist_ray.plan.seeds import evaluation_generator
-from mnist_ray.view.labels import Parts, label
+from mnist_ray.view.cell_views import grouped, label
+from mnist_ray.view.examples import Guess
 
 # Matplotlib takes half a second to import, which only the image file needs.
 if TYPE_CHECKING:
@@ -24,74 +20,6 @@ _ACROSS = 8
 _INCHES = 1.5
 """Side of a digit in the image file."""
 _LINE_INCHES = 0.2
-
-
-@dataclass(frozen=True, eq=False)
-class Guess:
-    """What one model of a cell predicts for drawn test digits."""
-
-    results: CellResults
-    parts: Parts
-    """Of the cell's name."""
-    indices: NDArray[np.int64]
-    """Of the digits in the test set, int64 [n]."""
-    images: NDArray[np.uint8]
-    """The digits as the model sees them, uint8 [n, canvas, canvas]."""
-    truth: NDArray[np.integer]
-    """Integers [n]."""
-    predictions: NDArray[np.integer]
-    """Integers [n]."""
-    all_right_rate: float | None = None
-    """How often groups of n test digits are all right, where all predictions are recorded."""
-
-    @property
-    def wrong(self) -> NDArray[np.bool_]:
-        """Which digits it gets wrong, bool [n]."""
-        wrong: NDArray[np.bool_] = self.predictions != self.truth
-        return wrong
-
-    @property
-    def mistakes(self) -> int:
-        """How many digits it gets wrong."""
-        return int(np.count_nonzero(self.wrong))
-
-    @property
-    def accuracy(self) -> float:
-        """The mean test accuracy of the cell's finished trials."""
-        tests = [record.test for record in self.results.finished]
-        return float(np.mean([test.accuracy for test in tests if test]))
-
-    @property
-    def probability_of_none(self) -> float:
-        """Of no mistake in so many digits, if mistakes were independent: accuracy to the n."""
-        return float(self.accuracy ** len(self.predictions))
-
-
-def draw_digits(test_set: TestSet, count: int, *, seed: int) -> NDArray[np.int64]:
-    """The indices of `count` test digits, none twice: int64 [count]."""
-    return np.random.default_rng(seed).choice(len(test_set.labels), size=count, replace=False)
-
-
-def as_graded(
-    cell: CellResults, indices: NDArray[np.int64], test_set: TestSet
-) -> NDArray[np.uint8]:
-    """Test images where the cell's models were graded on them: uint8 [n, canvas, canvas]."""
-    offsets = draw_offsets(
-        test_set.image_size,
-        len(test_set.labels),
-        shift=cell.cell.shift,
-        canvas=cell.cell.canvas,
-        generator=evaluation_generator(seed_of(cell)),
-    )
-    return place(test_set.images[indices], offsets[indices], canvas=cell.cell.canvas)
-
-
-def seed_of(cell: CellResults) -> int:
-    """The seed of the sweep that recorded the cell."""
-    return int(cell.records[0].identity["seed"])
-
-
-# As a table
 
 
 def tabulate_guesses(guesses: Sequence[Guess], *, title: str) -> "Table":
@@ -124,14 +52,11 @@ def _digits(classes: NDArray[np.integer], *, wrong: NDArray[np.bool_]) -> str:
     )
 
 
-# As an image file
-
-
 def save_picture(guesses: Sequence[Guess], path: Path) -> None:
     """The digits as each variant presents them, with truth and predictions, as an image file.
 
     Raises:
-        OSError: it can't be written.
+        OSError: it cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -156,15 +81,17 @@ def save_picture(guesses: Sequence[Guess], path: Path) -> None:
 
 def _by_presentation(guesses: Sequence[Guess]) -> Mapping[str, Sequence[Guess]]:
     """The guesses on each way that the images are presented, by the variant's name."""
-    groups: dict[tuple[str, int, int], list[Guess]] = {}
-    for guess in guesses:
-        cell = guess.results.cell
-        groups.setdefault((cell.variant, cell.shift, cell.canvas), []).append(guess)
+    groups = grouped(guesses, _presentation)
     several = len({variant for variant, _, _ in groups}) < len(groups)
     return {
         f"{variant} (shift {shift}, canvas {canvas})" if several else variant: group
         for (variant, shift, canvas), group in groups.items()
     }
+
+
+def _presentation(guess: Guess) -> tuple[str, int, int]:
+    cell = guess.results.cell
+    return cell.variant, cell.shift, cell.canvas
 
 
 def _draw_digit(axes: "Axes", number: int, guesses: Sequence[Guess]) -> None:

@@ -9,19 +9,21 @@ import re
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-SERIES = 8
-"""How many colours there are; the ninth series has the first one again."""
+WIDTH = 4.4
+"""Inches of a figure as wide as the text; narrow enough to be read on a phone."""
 
 # Matplotlib needs colours of its own, so each variable has a stand-in that nothing else has.
 INK, MUTED, RULE = "#000001", "#000002", "#000003"
-_SERIES_COLOURS = [f"#{16 + number:06x}" for number in range(SERIES)]
+_SERIES_COLOURS = [f"#{16 + number:06x}" for number in range(8)]  # as many as the page has
 _VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -58,9 +60,19 @@ _NOT_IN_XML = {
 }
 
 
+@dataclass(frozen=True)
+class Chart:
+    """A figure with its caption."""
+
+    svg: str
+    caption: str
+    series: int | None = None
+    """The number of the colour beside the caption."""
+
+
 def series_colour(series: int | None) -> str:
     """What to draw a series in, by its number; the colour of text for None."""
-    return INK if series is None else _SERIES_COLOURS[series % SERIES]
+    return INK if series is None else _SERIES_COLOURS[series]
 
 
 @contextmanager
@@ -70,6 +82,11 @@ def page_figure(width: float, height: float) -> Iterator[Figure]:
         # The browser has the letters that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
         yield Figure(figsize=(width, height), layout="constrained")
+
+
+def rule_lines(axes: Axes, axis: Literal["x", "y"]) -> None:
+    axes.grid(axis=axis, color=RULE, linewidth=0.5, alpha=0.7)
+    axes.set_axisbelow(True)
 
 
 def to_svg(figure: Figure, name: str, alternative: str) -> str:

@@ -12,7 +12,7 @@ from running import PROJECT
 from mnist_ray import SweepResult
 from mnist_ray.analysis.loading import load_report
 from mnist_ray.view.progress_bar import NotebookBar, bar_for
-from mnist_ray.view.report_writer import rebuild
+from mnist_ray.view.report import rebuild
 
 NOTEBOOK = PROJECT / "notebooks/review.ipynb"
 

@@ -12,7 +12,7 @@ import pytest
 from made_up import ACCURACIES, folder_at, made_up_sweep
 from running import PROJECT
 
-from mnist_ray.view.report_writer import rebuild
+from mnist_ray.view.report import rebuild
 
 MARK = "# review"
 

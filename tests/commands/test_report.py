@@ -28,7 +28,7 @@ from mnist_ray import (
 )
 from mnist_ray.errors import InputError
 from mnist_ray.report import main
-from mnist_ray.view.report_writer import rebuild
+from mnist_ray.view.report import rebuild
 
 FILES = {
     *("report.parquet", "trials.parquet", "epochs.parquet", "comparisons.parquet"),

@@ -22,7 +22,7 @@ from mnist_ray.plan.trial import Trial
 from mnist_ray.sanity_check import check_models, main
 from mnist_ray.space.custom_code import Code, modules_of, source_digests
 from mnist_ray.space.space import Space
-from mnist_ray.view.labels import label
+from mnist_ray.view.cell_views import label
 
 ARCHITECTURES = {
     "feed_forward": {"hidden_units": [16]},

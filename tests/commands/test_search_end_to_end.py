@@ -24,7 +24,7 @@ from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record
 from mnist_ray.plan.trial import Trial
 from mnist_ray.sweep import main
-from mnist_ray.view.report_writer import rebuild
+from mnist_ray.view.report import rebuild
 
 GOOD, BAD = 0.01, [1e-7, 1e-6]
 """Learning rates: one at which a small network learns digits in two epochs, and two too low."""

@@ -21,8 +21,7 @@ from made_up import (
 
 from mnist_ray.analysis.sweep_results import results_of_space
 from mnist_ray.analysis.tables import tabulate
-from mnist_ray.view.page import render
-from mnist_ray.view.report_writer import rebuild
+from mnist_ray.view.report import rebuild, render
 
 SECTIONS = [
     *("findings", "table", "trials", "differences", "learning", "robustness"),

@@ -1,8 +1,8 @@
-"""Tests of `mnist_ray.view.labels`."""
+"""Tests of `mnist_ray.view.cell_views`."""
 
 import pytest
 
-from mnist_ray.view.labels import Parts, pair_label
+from mnist_ray.view.cell_views import Parts, pair_label
 
 CENTERED = {"architecture": "cnn", "variant": "centered"}
 

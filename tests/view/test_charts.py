@@ -1,4 +1,4 @@
-"""Tests of `mnist_ray.view.figures`."""
+"""Tests of the page's charts: `row_charts`, `panel_charts` and their SVG."""
 
 import io
 import re
@@ -10,40 +10,44 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_ray.view import figures
-from mnist_ray.view.figures import Curve, Line, Row
+from mnist_ray.view import panel_charts, row_charts
+from mnist_ray.view.examples import digit_png
+from mnist_ray.view.panel_charts import Curve, Line
+from mnist_ray.view.row_charts import ChartRow
 
 ROWS = [
-    Row("cnn", "0.95, n = 3", 0, 0.95, 0.94, 0.96, [0.94, 0.95, 0.96]),
-    Row("feed_forward", "0.87, n = 1", 1, 0.87, None, None, [0.87]),
+    ChartRow("cnn", "0.95, n = 3", 0, 0.95, 0.94, 0.96, [0.94, 0.95, 0.96]),
+    ChartRow("feed_forward", "0.87, n = 1", 1, 0.87, None, None, [0.87]),
 ]
 MATRIX = np.array([[9, 1, 0], [0, 10, 0], [2, 0, 8]])
 
 
-def dots(rows: list[Row] = ROWS, name: str = "dots") -> str:
-    return figures.dots(rows, name=name, alternative="Every trial", x_label="test accuracy")
+def dots(rows: list[ChartRow] = ROWS, name: str = "dots") -> str:
+    return row_charts.dots(rows, name=name, alternative="Every trial", x_label="test accuracy")
 
 
 def confusion(*, numbers: bool = True) -> str:
-    return figures.confusion(
+    return panel_charts.confusion(
         MATRIX, series=2, full_scale=0.2, numbers=numbers, name="c", alternative="Taken for"
     )
 
 
 def all_figures() -> dict[str, str]:
-    line = Line("cnn", 0, 0, [0, 5], [0.9, 0.8], [0.88, None], [0.92, None])
+    columns = ("test_shift", "mean_test_accuracy", "ci95_low", "ci95_high")
+    points = [(0, 0.9, 0.88, 0.92), (5, 0.8, None, None)]
+    line = Line("cnn", 0, 0, [dict(zip(columns, point, strict=True)) for point in points])
     return {
         "dots": dots(),
-        "forest": figures.forest(ROWS, name="f", alternative="Differences", x_label="difference"),
-        "learning": figures.learning_curves(
+        "forest": row_charts.forest(
+            ROWS, name="f", alternative="Differences", x_label="difference"
+        ),
+        "learning": panel_charts.learning_curves(
             [("accuracy", [Curve(None, [[0.8, 0.9]]), Curve(0, [[None, 0.9], []])])],
             limits=[(0.7, 1.0)],
             name="l",
             alternative="Learning",
         ),
-        "robustness": figures.curves_over(
-            [line], name="r", alternative="Robustness", x_label="shift", y_label="accuracy"
-        ),
+        "robustness": panel_charts.robustness_lines([line], name="r", alternative="Robustness"),
         "confusion": confusion(),
     }
 
@@ -78,8 +82,8 @@ def test_ids_of_two_figures_on_one_page_differ() -> None:
 
 def test_names_stay_text_whatever_is_in_them() -> None:
     hostile = '<script>alert(1)</script> $x_1$ url(#a) id="p0123456789" #000001 "quoted" 0.123456'
-    row = Row(hostile, "", 0, 0.5, None, None, [0.5])
-    drawing = figures.dots([row], name="d", alternative=hostile, x_label="x")
+    row = ChartRow(hostile, "", 0, 0.5, None, None, [0.5])
+    drawing = row_charts.dots([row], name="d", alternative=hostile, x_label="x")
     root = ElementTree.fromstring(drawing)
     assert root.get("aria-label") == hostile
     shown = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
@@ -88,20 +92,20 @@ def test_names_stay_text_whatever_is_in_them() -> None:
 
 
 def test_control_characters_in_a_name_are_replaced() -> None:
-    drawing = dots([Row("bell\a", "", 0, 0.5, None, None, [0.5])], name="d")
+    drawing = dots([ChartRow("bell\a", "", 0, 0.5, None, None, [0.5])], name="d")
     shown = [e.text for e in ElementTree.fromstring(drawing).iter() if e.tag.endswith("text")]
     assert "bell\N{REPLACEMENT CHARACTER}" in shown
 
 
 def test_every_trial_is_a_dot() -> None:
-    drawing = dots([Row("a", "", 0, 0.5, None, None, list(np.linspace(0, 1, 500)))])
+    drawing = dots([ChartRow("a", "", 0, 0.5, None, None, list(np.linspace(0, 1, 500)))])
     paths = re.findall(r'<path d="([^"]*)"[^>]*stroke-linecap: round', drawing)
     assert sum(path.count("M") for path in paths) == 500
 
 
 def test_ten_thousand_dots_take_less_than_half_a_megabyte() -> None:
     values = list(np.random.default_rng(0).normal(0.9, 0.01, 10_000))
-    assert len(dots([Row("a", "", 0, 0.9, 0.89, 0.91, values)])) < 500_000
+    assert len(dots([ChartRow("a", "", 0, 0.9, 0.89, 0.91, values)])) < 500_000
 
 
 def test_numbers_of_a_confusion_matrix_are_percent_of_the_true_class() -> None:
@@ -114,7 +118,7 @@ def test_numbers_of_a_confusion_matrix_are_percent_of_the_true_class() -> None:
 
 def test_long_labels_are_broken_instead_of_overlapping() -> None:
     label = "feed_forward · shifted: learning_rate 0.0001 to 0.0003 · dropout=0.5 · batch_size=128"
-    drawing = dots([Row(label, "0.9613 [0.9587, 0.9639], n = 9", 0, 0.9, None, None, [0.9])])
+    drawing = dots([ChartRow(label, "0.9613 [0.9587, 0.9639], n = 9", 0, 0.9, None, None, [0.9])])
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing)
     assert max(len(text) for text in texts) <= 60
     assert label in " ".join(texts)
@@ -122,14 +126,14 @@ def test_long_labels_are_broken_instead_of_overlapping() -> None:
 
 def test_digits_are_ink_on_nothing() -> None:
     image = np.array([[0, 255], [128, 0]], np.uint8)
-    png = Image.open(io.BytesIO(figures.digit_png(image)))
+    png = Image.open(io.BytesIO(digit_png(image)))
     assert png.mode == "LA"
     assert np.asarray(png)[..., 1].tolist() == image.tolist()
 
 
 def test_figures_need_neither_ray_nor_tensorflow_nor_a_display() -> None:
     code = (
-        "import sys, mnist_ray.view.figures; "
+        "import sys, mnist_ray.view.panel_charts, mnist_ray.view.row_charts; "
         "assert not {'ray', 'tensorflow', 'matplotlib.pyplot'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

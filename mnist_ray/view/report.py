@@ -1,19 +1,26 @@
-"""The report as one page that needs nothing else: no network, no scripts."""
+"""The report: the tables, and one page that needs nothing else, neither network nor scripts."""
 
 import base64
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from mnist_ray.analysis.findings import findings
+from mnist_ray.analysis.reading import read_results
 from mnist_ray.analysis.sweep_results import SweepResults
-from mnist_ray.analysis.tables import Tables
+from mnist_ray.analysis.tables import Tables, tabulate
+from mnist_ray.ledger.record import Record
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.space.space import Space
 from mnist_ray.view.cell_views import (
     CellView,
     SearchView,
@@ -21,24 +28,23 @@ from mnist_ray.view.cell_views import (
     by_presentation,
     choose,
     describe_presentation,
+    label,
     label_comparisons,
     make_cell_views,
     make_search_views,
+    varying_hyperparameters,
 )
-from mnist_ray.view.charts import (
-    confusion_charts,
-    difference_charts,
-    dot_charts,
-    learning_charts,
-    robustness_chart,
-    search_chart,
+from mnist_ray.view.examples import (
+    DIGITS,
+    Guess,
+    digit_png,
+    hardest_digits,
+    recorded_guesses,
 )
-from mnist_ray.view.examples import DIGITS, hardest_digits, recorded_guesses
-from mnist_ray.view.figures import digit_png
 from mnist_ray.view.formats import DASH, counted, first_letter, interval, number
-from mnist_ray.view.guesses import Guess
-from mnist_ray.view.labels import label, varying_hyperparameters
+from mnist_ray.view.panel_charts import confusion_charts, learning_charts, robustness_chart
 from mnist_ray.view.provenance import differences, facts
+from mnist_ray.view.row_charts import difference_charts, search_chart, trial_charts
 
 _MOST_ROWS = 60
 """Rows of a table; the rest is in the Parquet files."""
@@ -46,6 +52,37 @@ _MOST_CELLS = 12
 """Cells that have figures of their own."""
 _MOST_FAILURES = 50
 _HARDEST = 6
+
+
+def rebuild(
+    folder: ResultsFolder,
+    *,
+    space: Space | None = None,
+    dataset_info: DatasetInfo | None = None,
+    records: Mapping[str, Record] | None = None,
+) -> Tables:
+    """Make the tables and the page of the sweep in `folder` again, and write them there.
+
+    What is not given is read from the folder; what the folder lacks too is derived from the
+    records.
+
+    Raises:
+        InputError: its space or its records cannot be used.
+        StorageError: something cannot be read or written.
+    """
+    results = read_results(folder, space=space, dataset_info=dataset_info, records=records)
+    return write_report([results], folder)
+
+
+def write_report(sweeps: Sequence[SweepResults], folder: ResultsFolder) -> Tables:
+    """Write the tables and the page of one sweep, or of several side by side, into `folder`."""
+    tables = tabulate(sweeps)
+    for name, table in tables.by_name().items():
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        folder.write(folder.table(name), buffer.getvalue())
+    folder.write(folder.page, render(sweeps, tables).encode())
+    return tables
 
 
 def render(sweeps: Sequence[SweepResults], tables: Tables) -> str:
@@ -110,7 +147,7 @@ def _cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
         "by_rule": "satisfied" in tables.report.column_names,
         "settings": varying_hyperparameters([view.results for view in views]),
         "several_devices": len({view.results.device for view in views}) > 1,
-        "trials": list(dot_charts(views)),
+        "trials": list(trial_charts(views)),
         "robustness": robustness_chart(views),
     }
 
@@ -130,7 +167,7 @@ def _comparisons(
 ) -> dict[str, Any]:
     comparisons = label_comparisons(tables, views)
     return {
-        "differences": difference_charts(comparisons, series),
+        "differences": list(difference_charts(comparisons, series)),
         "comparisons": comparisons[:_MOST_ROWS],
         "comparisons_left_out": max(0, len(comparisons) - _MOST_ROWS),
     }
@@ -141,9 +178,9 @@ def _chosen_cells(views: Sequence[CellView]) -> dict[str, Any]:
     hardest = [(view, hardest_digits(view, count=_HARDEST)) for view in chosen]
     return {
         "cells_left_out": len(views) - len(chosen),
-        "learning": learning_charts(chosen),
+        "learning": list(learning_charts(chosen)),
         "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
-        "confusion": confusion_charts(chosen),
+        "confusion": list(confusion_charts(chosen)),
         "hardest": [(view, digits) for view, digits in hardest if digits is not None],
         "digits": DIGITS,
         "checks": list(_checks(chosen)),
@@ -162,11 +199,9 @@ def _failures(views: Sequence[CellView], searches: Sequence[SearchView]) -> dict
     measured = [(view.label, record) for view in views for record in view.results.failed]
     searched = [failure for search in searches for failure in search.failures()]
     # By key: cells of equal settings have the same trials.
-    failures = list(
-        {record.key: (place, record) for place, record in [*measured, *searched]}.values()
-    )
+    failures = {record.key: (place, record) for place, record in [*measured, *searched]}
     return {
-        "failures": failures[:_MOST_FAILURES],
+        "failures": list(failures.values())[:_MOST_FAILURES],
         "failures_left_out": max(0, len(failures) - _MOST_FAILURES),
     }
 

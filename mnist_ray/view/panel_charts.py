@@ -1,0 +1,326 @@
+"""Charts of how cells learn, hold against shifts, and confuse classes."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from mnist_ray.ledger.record import Epoch
+from mnist_ray.stats.predictions import confusion_matrix
+from mnist_ray.view.cell_views import CellView, Row, choose
+from mnist_ray.view.svg import (
+    INK,
+    MUTED,
+    WIDTH,
+    Chart,
+    page_figure,
+    rule_lines,
+    series_colour,
+    to_svg,
+)
+
+_MOST_LINES = 8
+_MOST_CURVES = 100
+"""Trials of a cell that have a line of their own."""
+_CLASSES_WITH_NUMBERS = 12
+
+
+# Learning curves
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One measure over the epochs: a line for each trial, from epoch 1."""
+
+    series: int | None
+    """The colour, by number; None for that of notes."""
+    lines: Sequence[Sequence[float | None]]
+
+
+_Measure = Callable[[Epoch], float | None]
+_MEASURES: dict[str, tuple[_Measure, _Measure]] = {
+    "accuracy": (lambda e: e.train_accuracy, lambda e: e.validation_accuracy),
+    "loss": (lambda e: e.train_loss, lambda e: e.validation_loss),
+}
+"""Of training and of validation."""
+
+
+def learning_charts(views: Sequence[CellView]) -> Iterator[Chart]:
+    """One for each cell that has epochs, all on the same scales."""
+    views = [view for view in views if any(record.epochs for record in view.results.finished)]
+    limits = [_shared_limits(views, pair) for pair in _MEASURES.values()]
+    for position, view in enumerate(views):
+        shown = min(len(view.results.finished), _MOST_CURVES)
+        svg = learning_curves(
+            [(name, _curves(view, pair)) for name, pair in _MEASURES.items()],
+            limits=limits,
+            name=f"learning-{position}",
+            alternative=f"Learning curves of {shown} trials of {view.label}: training and "
+            "validation accuracy above, loss below.",
+        )
+        yield Chart(svg, view.label, view.series)
+
+
+def _curves(view: CellView, pair: tuple[_Measure, _Measure]) -> list[Curve]:
+    trials = view.results.finished[:_MOST_CURVES]
+    return [
+        Curve(series, [[measure(epoch) for epoch in record.epochs] for record in trials])
+        for series, measure in zip((None, view.series), pair, strict=True)
+    ]
+
+
+def _shared_limits(
+    views: Sequence[CellView], pair: tuple[_Measure, _Measure]
+) -> tuple[float, float]:
+    """Of all cells, so that their curves can be compared."""
+    lines = [line for view in views for curve in _curves(view, pair) for line in curve.lines]
+    values = [value for line in lines for value in line if value is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    margin = 0.06 * (high - low) or 0.01
+    return low - margin, high + margin
+
+
+def learning_curves(
+    panels: Sequence[tuple[str, Sequence[Curve]]],
+    *,
+    limits: Sequence[tuple[float, float]],
+    name: str,
+    alternative: str,
+) -> str:
+    """Measures over the epochs, one panel (its label and curves) below the other.
+
+    `limits` are those of each panel's y axis.
+    """
+    with page_figure(3.5, 1.45 * len(panels) + 0.35) as figure:
+        grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (label, curves), low_and_high in zip(grid, panels, limits, strict=True):
+            for curve in curves:
+                axes.add_patch(_lines(curve))
+            axes.set(ylim=low_and_high, ylabel=label)
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+        lines = [line for _, curves in panels for curve in curves for line in curve.lines]
+        last = max([1, *map(len, lines)])
+        grid[-1].set(xlabel="epoch", xlim=(0.9, last + 0.1))
+        if last == 1:
+            grid[-1].set_xticks([1])
+        else:
+            grid[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        return to_svg(figure, name, alternative)
+
+
+def _lines(curve: Curve) -> PathPatch:
+    """All lines of a curve as one path; a gap where a value is missing, a dot where it is alone."""
+    points: list[tuple[float, float]] = []
+    codes: list[np.uint8] = []
+    for line in curve.lines:
+        pen_down = False
+        for epoch, value in enumerate(line, start=1):
+            if value is not None:
+                points += [(epoch, value)] * (1 if pen_down else 2)
+                codes += [Path.LINETO] if pen_down else [Path.MOVETO, Path.LINETO]
+            pen_down = value is not None
+    single = all(len(line) < 2 for line in curve.lines)
+    return PathPatch(
+        Path(np.asarray(points, np.float64).reshape(-1, 2), np.asarray(codes, np.uint8)),
+        fill=False,
+        edgecolor=MUTED if curve.series is None else series_colour(curve.series),
+        linewidth=4.0 if single else 0.9,
+        capstyle="round",
+        alpha=0.75,
+    )
+
+
+# Robustness
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cell's mean accuracies over the test shift, with their intervals."""
+
+    label: str
+    series: int
+    """The colour, by number."""
+    style: int
+    """The dash pattern, by number."""
+    rows: Sequence[Row]
+    """Of robustness.parquet, in the order of shifts."""
+
+
+def robustness_chart(views: Sequence[CellView]) -> Chart | None:
+    """Mean accuracy over the test shift; None where no other test shifts are asked for."""
+    variants = list(dict.fromkeys(view.cell.variant for view in views))
+    lines = [
+        Line(
+            label=view.label,
+            series=view.series,
+            style=variants.index(view.cell.variant),
+            rows=sorted(view.robustness, key=lambda row: int(row["test_shift"])),
+        )
+        for view in choose(views, _MOST_LINES)
+        if view.robustness
+    ]
+    if not lines:
+        return None
+    described = "; ".join(map(_describe_line, lines))
+    return Chart(
+        robustness_lines(
+            lines,
+            name="robustness",
+            alternative=f"Mean test accuracy by shift of the test digits. {described}.",
+        ),
+        "",
+    )
+
+
+def _describe_line(line: Line) -> str:
+    points = [(row["test_shift"], row["mean_test_accuracy"]) for row in line.rows]
+    shown = [f"{mean:.3f} at {shift:.0f}" for shift, mean in points if mean is not None]
+    return f"{line.label} {', '.join(shown)}"
+
+
+def robustness_lines(lines: Sequence[Line], *, name: str, alternative: str) -> str:
+    """Means over the test shift, with bands for their intervals."""
+    columns = 2 if all(len(line.label) <= 24 for line in lines) else 1
+    legend_rows = math.ceil(len(lines) / columns)
+    with page_figure(WIDTH, 2.9 + 0.19 * legend_rows) as figure:
+        axes = figure.subplots()
+        for line in lines:
+            colour = series_colour(line.series)
+            x, means, lows, highs = (
+                np.asarray([row[column] for row in line.rows], np.float64)
+                for column in ("test_shift", "mean_test_accuracy", "ci95_low", "ci95_high")
+            )
+            dashes = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))[line.style % 4]
+            axes.plot(x, means, color=colour, linestyle=dashes, linewidth=1.4, label=line.label)
+            axes.plot(x, means, color=colour, linestyle="none", marker="o", markersize=3.2)
+            axes.fill_between(x, lows, highs, color=colour, alpha=0.18, linewidth=0)
+        axes.set(xlabel="shift of the test digits, pixels", ylabel="mean test accuracy")
+        axes.set_xticks(sorted({row["test_shift"] for line in lines for row in line.rows}))
+        rule_lines(axes, "y")
+        figure.legend(
+            loc="outside upper left", ncols=columns, handlelength=2.6, borderaxespad=0, fontsize=8.5
+        )
+        return to_svg(figure, name, alternative)
+
+
+# Confusion
+
+
+def confusion_charts(views: Sequence[CellView]) -> Iterator[Chart]:
+    """One for each cell whose predictions are known, all on the same scale."""
+    known = [(view, matrix) for view in views if (matrix := _confusion(view)) is not None]
+    full_scale = max((float(_errors(matrix).max()) for _, matrix in known), default=1.0)
+    for position, (view, matrix) in enumerate(known):
+        svg = confusion(
+            matrix,
+            series=view.series,
+            full_scale=full_scale,
+            numbers=len(matrix) <= _CLASSES_WITH_NUMBERS,
+            name=f"confusion-{position}",
+            alternative=_confusion_alternative(view.label, matrix),
+        )
+        yield Chart(svg, view.label, view.series)
+
+
+def _confusion(view: CellView) -> NDArray[np.int64] | None:
+    predictions = view.predictions()
+    if predictions is None or view.test_set is None:
+        return None
+    return confusion_matrix(view.test_set.labels, predictions, view.test_set.classes)
+
+
+def _shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The shares of each true class that are taken for each class."""
+    shares: NDArray[np.float64] = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
+def _errors(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The shares of each class that are taken for each other one."""
+    shares = _shares(matrix)
+    np.fill_diagonal(shares, 0)
+    return shares
+
+
+def _confusion_alternative(label: str, matrix: NDArray[np.int64]) -> str:
+    errors = _errors(matrix)
+    order = np.argsort(-errors, axis=None)[:3]
+    places = [divmod(int(place), len(matrix)) for place in order if errors.flat[place] > 0]
+    worst = ", ".join(
+        f"{100 * errors[truth, predicted]:.1f} % of {truth} for {predicted}"
+        for truth, predicted in places
+    )
+    summary = f"most often it takes {worst}" if worst else "no errors"
+    return f"Confusion matrix of {label}: {summary}."
+
+
+def confusion(
+    matrix: NDArray[np.int64],
+    *,
+    series: int,
+    full_scale: float,
+    numbers: bool,
+    name: str,
+    alternative: str,
+) -> str:
+    """How often each class is taken for each other one.
+
+    Args:
+        matrix: int64 [classes, classes], rows the truth; at least one row with a count.
+        series: the colour.
+        full_scale: share of a class' images, from 0 to 1, that has the deepest colour.
+        numbers: write shares in percent into the squares, on the diagonal those that are right.
+        name: of the figure in the page.
+        alternative: its text alternative.
+    """
+    # Errors are rare: a square root keeps the small ones visible.
+    depth = np.ceil(10 * np.sqrt(np.minimum(_errors(matrix) / max(full_scale, 1e-9), 1)))
+    with page_figure(2.7, 2.7) as figure:
+        axes = figure.subplots()
+        for level in range(1, 11):
+            places = np.argwhere(depth == level)
+            if len(places):
+                axes.add_patch(_squares(places, series, opacity=0.065 * level))
+        if numbers:
+            _write_shares(axes, _shares(matrix))
+        _class_axes(axes, len(matrix))
+        return to_svg(figure, name, alternative)
+
+
+def _squares(places: NDArray[np.int64], series: int, *, opacity: float) -> PathPatch:
+    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
+    points = places[:, np.newaxis, ::-1] + corners
+    codes = np.tile([Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY], len(places))
+    path = Path(points.reshape(-1, 2), codes)
+    return PathPatch(path, facecolor=series_colour(series), alpha=opacity, linewidth=0)
+
+
+def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:
+    for truth, predicted in np.argwhere(shares >= 0.005):
+        axes.text(
+            predicted,
+            truth,
+            f"{100 * shares[truth, predicted]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            in_layout=False,  # they are inside anyway, and there are many
+            color=MUTED if truth == predicted else INK,
+        )
+
+
+def _class_axes(axes: Axes, classes: int) -> None:
+    ticks = range(0, classes, max(1, classes // 10))
+    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), xticks=ticks, yticks=ticks)
+    axes.set_aspect("equal")
+    axes.tick_params(length=0, labelsize=7.5)
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("truth", fontsize=8)
+    for spine in axes.spines.values():
+        spine.set_visible(True)

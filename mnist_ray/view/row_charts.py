@@ -1,0 +1,358 @@
+"""Charts of means with their intervals, one row below the other: trials, searches, differences."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
+from mnist_ray.analysis.sweep_results import Selection
+from mnist_ray.plan.search import Configuration, Stage
+from mnist_ray.stats.summary import summarize
+from mnist_ray.view.cell_views import (
+    CellView,
+    Row,
+    SearchView,
+    by_presentation,
+    describe_presentation,
+    label,
+)
+from mnist_ray.view.formats import DASH, first_letter, has_no_spread, number
+from mnist_ray.view.svg import (
+    INK,
+    MUTED,
+    WIDTH,
+    Chart,
+    page_figure,
+    rule_lines,
+    series_colour,
+    to_svg,
+)
+
+_MOST_ROWS = 60
+"""Rows of a figure; the rest is in the Parquet files."""
+_MOST_PAIRS = 24
+"""Comparisons of a kind in a figure."""
+_ALTERNATIVES = 12
+"""Rows that a text alternative names."""
+_ROW_CHARACTERS = 58
+"""Of label and text together that fit beside each other."""
+_LINE_CHARACTERS = 60
+_TEXT_LINE, _DOTS_LANE, _MEAN_LANE, _GAP = 0.17, 0.17, 0.13, 0.09
+"""Heights in inches: of a line of text, of lanes for dots and for means, and between rows."""
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ChartRow:
+    """Values as dots, their mean and its interval, and text beside it."""
+
+    label: str
+    text: str
+    series: int | None
+    """The colour, by number; None for that of text."""
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    values: Sequence[float] = ()
+
+
+def trial_charts(views: Sequence[CellView]) -> Iterator[Chart]:
+    """One for each presentation: accuracies on different test digits have scales of their own."""
+    for position, group in enumerate(by_presentation(views)):
+        shown = [view for view in group if view.results.finished][:_MOST_ROWS]
+        if not shown:
+            continue
+        rows = [_accuracy_row(view) for view in shown]
+        where = describe_presentation(group[0], views)
+        svg = dots(
+            rows,
+            name=f"trials-{position}",
+            alternative=_alternative(f"Test accuracy of every trial on {where}", rows),
+            x_label="test accuracy",
+        )
+        yield Chart(svg, first_letter(where))
+
+
+def _accuracy_row(view: CellView) -> ChartRow:
+    row = view.row
+    estimate = _estimate(row["mean_test_accuracy"], row, row["trials"])
+    mark = "*" if row["left_skewed"] else ""
+    return ChartRow(
+        label=label(view.parts, variant=False),
+        text=f"{estimate}{mark}, n = {row['trials']}",
+        series=view.series,
+        mean=row["mean_test_accuracy"],
+        low=row["ci95_low"],
+        high=row["ci95_high"],
+        values=[record.test.accuracy for record in view.results.finished if record.test],
+    )
+
+
+# Searches
+
+
+def search_chart(search: SearchView, *, position: int) -> Chart | None:
+    """What the winner and the default reached afresh, then every trial of the search.
+
+    Configurations with the highest score come first, and what is out of the running has the colour
+    of text. None before any trial has finished. `position` is that of the search on the page.
+    """
+    shown = sorted(search.state.configurations, key=_rank)
+    if not any(each.scores for each in shown):
+        return None
+    rows = [
+        *(_fresh_row(search, selection) for selection, _ in search.measured),
+        *(_search_row(search, each) for each in shown[:_MOST_ROWS]),
+    ]
+    caption = f"Number: {' · '.join(search.columns)}"
+    what = f"Validation accuracy of every trial in the search for {search.label}"
+    svg = dots(
+        rows,
+        name=f"search-{position}",
+        alternative=_alternative(f"{what}, by score ({caption})", rows),
+        x_label="validation accuracy",
+    )
+    if len(shown) > _MOST_ROWS:
+        caption += f" (the first {_MOST_ROWS} of {len(shown)} configurations)"
+    return Chart(svg, caption)
+
+
+def _rank(configuration: Configuration) -> tuple[bool, float, int]:
+    """Those that cannot win come last, then those without a score."""
+    spoilt = configuration.stage in (Stage.FAILED, Stage.CUT_SHORT)
+    return spoilt, -(configuration.mean or 0.0), configuration.number
+
+
+def _fresh_row(search: SearchView, selection: Selection) -> ChartRow:
+    scores = search.fresh_scores(selection)
+    fresh = summarize(scores)
+    return ChartRow(
+        label=f"{selection}, afresh",
+        text=f"{_estimate(fresh.mean, vars(fresh), fresh.n)}, n = {fresh.n}",
+        series=search.series,
+        mean=fresh.mean,
+        low=fresh.ci95_low,
+        high=fresh.ci95_high,
+        values=scores,
+    )
+
+
+def _search_row(search: SearchView, configuration: Configuration) -> ChartRow:
+    is_winner = configuration is search.state.winner
+    stage = "winner" if is_winner else _STAGES[configuration.stage]
+    facts = []
+    if configuration.mean is not None:
+        facts = [number(configuration.mean), f"n = {len(configuration.scores)}"]
+    can_win = configuration.stage in (Stage.COMPLETE, Stage.RUNNING)
+    return ChartRow(
+        label=search.describe(configuration),
+        text=", ".join([*facts, stage] if stage else facts),
+        series=search.series if can_win else None,
+        mean=configuration.mean,
+        values=configuration.scores,
+    )
+
+
+_STAGES = {
+    Stage.COMPLETE: "",
+    Stage.RUNNING: "not complete yet",
+    Stage.RACED_OUT: "raced out",
+    Stage.CUT_SHORT: "cut short",
+    Stage.FAILED: "failed",
+}
+
+
+# Comparisons
+
+
+def difference_charts(
+    comparisons: Sequence[tuple[str, Row]], series: Mapping[str, int]
+) -> Iterator[Chart]:
+    """One for each kind of comparison.
+
+    Args:
+        comparisons: rows of comparisons.parquet with their labels.
+        series: the numbers of the architectures' colours.
+    """
+    for position, kind in enumerate(dict.fromkeys(row["kind"] for _, row in comparisons)):
+        chosen = [(label, row) for label, row in comparisons if row["kind"] == kind]
+        rows = [_difference_row(label, row, series) for label, row in chosen[:_MOST_PAIRS]]
+        caption = _KINDS.get(kind, f"Between values of {kind}")
+        if len(chosen) > len(rows):
+            caption += f": the first {len(rows)} of {len(chosen)}, all in comparisons.parquet"
+        what = "difference of mean test accuracy"
+        svg = forest(
+            rows,
+            name=f"differences-{position}",
+            alternative=_alternative(f"{caption}: {what}", rows),
+            x_label=what,
+        )
+        yield Chart(svg, caption)
+
+
+_KINDS = {
+    DROP: "The drop from centered to shifted digits",
+    ARCHITECTURE: "Between architectures",
+    WINNER_TO_DEFAULT: "Between the winner of a search and the default",
+}
+
+
+def _difference_row(label: str, row: Row, series: Mapping[str, int]) -> ChartRow:
+    same = row["architecture_a"] == row["architecture_b"]
+    return ChartRow(
+        label=label,
+        text=_estimate(row["mean_difference"], row, min(row["trials_a"], row["trials_b"])),
+        series=series[row["architecture_a"]] if same else None,
+        mean=row["mean_difference"],
+        low=row["ci95_low"],
+        high=row["ci95_high"],
+    )
+
+
+# Text
+
+
+def _estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
+    """A mean over `n` values with its interval, where there is one."""
+    if value is None:
+        return DASH
+    if has_no_spread(row, n):
+        return f"{number(value)}, no spread seen"
+    if row["ci95_low"] is None:
+        return number(value)
+    return f"{number(value)} [{number(row['ci95_low'])}, {number(row['ci95_high'])}]"
+
+
+def _alternative(what: str, rows: Sequence[ChartRow]) -> str:
+    described = "; ".join(f"{row.label} {row.text}" for row in rows[:_ALTERNATIVES])
+    more = f"; and {len(rows) - _ALTERNATIVES} more" if len(rows) > _ALTERNATIVES else ""
+    return f"{what}: {described}{more}."
+
+
+# Drawing
+
+
+def dots(rows: Sequence[ChartRow], *, name: str, alternative: str, x_label: str) -> str:
+    """Every value as a dot, below them mean and interval."""
+    with _lanes(rows, x_label, _DOTS_LANE + _MEAN_LANE) as (figure, axes, inch, tops):
+        low, high = _limits([x for row in rows for x in _extent(row)])
+        axes.set_xlim(low, high)
+        for row, top in zip(rows, tops, strict=True):
+            values = np.sort(np.asarray(row.values, np.float64))
+            offsets = _swarm(values, width=(high - low) / 100)
+            y = top + inch * _DOTS_LANE * (0.5 + offsets)
+            size = 4.5 if len(values) <= 200 else 2.0
+            axes.add_patch(_round_dots(values, y, row.series, size))
+            _draw_mean(axes, row, top + inch * (_DOTS_LANE + _MEAN_LANE / 2))
+        return to_svg(figure, name, alternative)
+
+
+def forest(rows: Sequence[ChartRow], *, name: str, alternative: str, x_label: str) -> str:
+    """Differences with their intervals around zero."""
+    with _lanes(rows, x_label, _MEAN_LANE) as (figure, axes, inch, tops):
+        axes.set_xlim(_limits([0.0, *(x for row in rows for x in _extent(row))]))
+        for row, top in zip(rows, tops, strict=True):
+            # Zero, in the lane alone: a label may stand where it is.
+            axes.vlines(0, top, top + inch * _MEAN_LANE, color=MUTED, linewidth=0.8, zorder=1)
+            _draw_mean(axes, row, top + inch * _MEAN_LANE / 2)
+        return to_svg(figure, name, alternative)
+
+
+@contextmanager
+def _lanes(
+    rows: Sequence[ChartRow], x_label: str, lane: float
+) -> Iterator[tuple[Figure, Axes, float, list[float]]]:
+    """Axes with a lane, `lane` inches high, for each row, its label and text above it.
+
+    Gives the figure, its axes, what an inch is in y, and the top of each lane in y.
+    """
+    stacked = any(len(row.label) + len(row.text) > _ROW_CHARACTERS for row in rows)
+    labels = [_wrapped(row.label) for row in rows]
+    above = _TEXT_LINE * (max(len(label) for label in labels) + stacked)
+    height = above + lane + _GAP
+    total = height * len(rows) + 0.5
+    with page_figure(WIDTH, total) as figure:
+        # By hand, so that the labels of all figures begin where their captions do.
+        figure.set_layout_engine("none")
+        margins = {"left": 0, "right": 1, "bottom": 0.47 / total, "top": 1 - 0.03 / total}
+        axes = figure.subplots(gridspec_kw=margins)
+        axes.set(ylim=(len(rows), 0), yticks=[], xlabel=x_label)
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        rule_lines(axes, "x")
+        style: dict[str, Any] = {
+            "transform": axes.get_yaxis_transform(),
+            "va": "center",
+            "fontsize": 8.5,
+        }
+        for top, (row, label) in enumerate(zip(rows, labels, strict=True)):
+            for number, line in enumerate(label):
+                y = top + (number + 0.5) * _TEXT_LINE / height
+                axes.text(0, y, line, ha="left", color=INK, **style)
+            x, side = (0, "left") if stacked else (1, "right")
+            y = top + (len(label) + stacked - 0.5) * _TEXT_LINE / height
+            axes.text(x, y, row.text, ha=side, color=MUTED, **style)
+        yield figure, axes, 1 / height, [top + above / height for top in range(len(rows))]
+
+
+def _wrapped(label: str) -> list[str]:
+    """In at most two lines that fit a phone."""
+    lines = textwrap.wrap(
+        label, _LINE_CHARACTERS, max_lines=2, placeholder="…", break_on_hyphens=False
+    )
+    return lines or [label]
+
+
+def _draw_mean(axes: Axes, row: ChartRow, place: float) -> None:
+    if row.mean is None:
+        return
+    colour = series_colour(row.series)
+    if row.low is not None and row.high is not None:
+        axes.plot([row.low, row.high], [place, place], color=colour, linewidth=1.6)
+    axes.plot([row.mean], [place], color=colour, marker="D", markersize=4.2, linestyle="none")
+
+
+def _extent(row: ChartRow) -> list[float]:
+    ends = [row.mean, row.low, row.high, *row.values]
+    return [value for value in ends if value is not None]
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    """From below the smallest to above the largest value, never without width."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    margin = 0.05 * (high - low) or 0.005
+    return low - margin, high + margin
+
+
+def _swarm(values: FloatArray, *, width: float) -> FloatArray:
+    """Offsets, from -0.5 to 0.5, that keep sorted values apart where many are within `width`."""
+    offsets = np.zeros(len(values))
+    bins = np.floor(values / width)
+    for bin_ in np.unique(bins):
+        members = np.flatnonzero(bins == bin_)
+        steps = (np.arange(len(members)) + 1) // 2 * np.where(np.arange(len(members)) % 2, 1, -1)
+        offsets[members] = steps * min(0.25, 1 / max(len(members), 1))
+    return offsets
+
+
+def _round_dots(x: FloatArray, y: FloatArray, series: int | None, size: float) -> PathPatch:
+    """Dots as one path of strokes without length: a tenth of the text that markers take."""
+    points = np.repeat(np.column_stack([x, y]), 2, axis=0)
+    return PathPatch(
+        Path(points, np.tile([Path.MOVETO, Path.LINETO], len(x))),
+        fill=False,
+        edgecolor=series_colour(series),
+        linewidth=size,
+        capstyle="round",
+        alpha=0.6,
+    )
