@@ -39,7 +39,7 @@ class TrialQueue:
         self._limit = max_concurrent
         self._is_outdated = is_outdated
         self._running: dict[str, Trial] = {}
-        self._ended: set[str] = set()
+        self._ended: dict[str, Record] = {}
         self.records = dict(records)
         self._follow(plan_now(self._planned_with()))
 
@@ -72,10 +72,16 @@ class TrialQueue:
         return not self._is_outdated(record) and self.plan.is_done(trial, record)
 
     def complete(self, record: Record) -> None:
-        """Take in how a trial ended, and plan anew where that may change what is wanted."""
+        """Take in how a trial ended, and plan anew where that may change what is wanted.
+
+        As in the ledger, the record is joined to one that is known of the trial.
+        """
         self._running.pop(record.key, None)
-        self._ended.add(record.key)
-        self.records[record.key] = record
+        known = self.records.get(record.key)
+        joined = record if known is None else known.joined(record)
+        self.records[record.key] = joined
+        # No decision may rest on an outdated record, even if the trial failed when it ran again.
+        self._ended[record.key] = record if self._is_outdated(joined) else joined
         if self.plan.is_open:
             self._follow(self._plan_now(self._planned_with()))
 
@@ -91,7 +97,7 @@ class TrialQueue:
 
     def _follow(self, plan: Plan) -> None:
         self.plan = plan
-        submitted = self._running.keys() | self._ended
+        submitted = self._running.keys() | self._ended.keys()
         self._waiting = deque(trial for trial in plan.missing if trial.key not in submitted)
 
     def _planned_with(self) -> dict[str, Record]:
@@ -100,11 +106,8 @@ class TrialQueue:
         These are failed or outdated. They do not count while the trial runs again: a search that
         took a failure for the trial's end would go on to its winner without that trial.
         """
-        return {
-            key: record
-            for key, record in self.records.items()
-            if key in self._ended or not self._runs_again(record)
-        }
+        counts = {key: r for key, r in self.records.items() if not self._runs_again(r)}
+        return counts | self._ended
 
     def _runs_again(self, record: Record) -> bool:
         return record.status is Status.FAILED or self._is_outdated(record)

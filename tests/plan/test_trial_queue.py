@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import as_failed, made_up_space, made_up_sweep, with_versions
+from made_up import as_failed, folder_at, made_up_space, made_up_sweep, with_versions
 from walking import DATASET_INFO, chosen, failed, noise, walk
 from walking import finished as finished_with
 
-from mnist_ray.ledger.record import Record, Status, Versions
+from mnist_ray.ledger.ledger import Ledger
+from mnist_ray.ledger.record import Costs, Record, Status, Versions
+from mnist_ray.ledger.record_file import to_parquet
 from mnist_ray.plan.planner import Plan, plan
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
@@ -124,6 +128,25 @@ def test_a_trial_that_was_put_back_is_the_next_one() -> None:
     assert [due.next(), due.next()] == [second, first]
 
 
+def test_a_queue_has_the_records_that_the_ledger_has(tmp_path: Path) -> None:
+    """A finished trial runs again for another test shift alone: its figures stay as they are."""
+    lacking = {key: as_found(record, "lacks a test shift") for key, record in SWEEP.records.items()}
+    ledger = Ledger(folder_at(tmp_path))
+    for record in lacking.values():
+        ledger.write(record)
+    due = queue(lacking)
+    for number in range(due.left):
+        trial = due.next()
+        assert trial is not None
+        again = replace(finished(trial), costs=Costs(peak_memory_bytes=1), epochs=())
+        ended = as_failed(again) if number == 0 else again
+        ledger.write(ended)
+        due.complete(ended)
+    in_ledger = ledger.read()
+    assert to_parquet(list(due.records.values())) == to_parquet([in_ledger[k] for k in due.records])
+    assert sum(len(record.robustness) for record in due.records.values()) == len(KEYS) - 1
+
+
 # A second command, after one in which trials failed
 
 
@@ -180,6 +203,14 @@ def test_a_second_command_runs_all_that_is_wanted_though_trials_had_failed(
     assert second.gist == undisturbed.gist
 
 
+def later(key: str) -> Record:
+    """The trial's record, had it run a day later."""
+    record = SWEEP.records[key]
+    assert record.setting is not None
+    started_at = record.setting.started_at + timedelta(days=1)
+    return replace(record, setting=replace(record.setting, started_at=started_at))
+
+
 def test_outdated_trials_run_again_once_and_do_not_count_until_they_have() -> None:
     def is_outdated(record: Record) -> bool:
         return record.has_other_versions(Versions.installed())
@@ -190,7 +221,7 @@ def test_outdated_trials_run_again_once_and_do_not_count_until_they_have() -> No
         assert not any(is_outdated(record) for record in known.values())
         return plan(SWEEP.space, SWEEP.dataset_info, known)
 
-    current = {key: with_versions(SWEEP.records[key], **vars(Versions.installed())) for key in KEYS}
+    current = {key: with_versions(later(key), **vars(Versions.installed())) for key in KEYS}
     due = TrialQueue(plan_now, {**current, **outdated}, is_outdated=is_outdated)
     assert {trial.key for trial in due.plan.missing} == set(outdated)
     while (trial := due.next()) is not None:
