@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from mnist_ray.stats.comparison import differences
-from mnist_ray.stats.samples import checked_sample
-from mnist_ray.stats.summary import summarize
+from mnist_ray.stats.samples import FloatArray, checked_sample
 
 
 def significantly_worse(
@@ -32,17 +32,10 @@ def significantly_worse(
     Raises:
         ValueError: not one-dimensional, not finite, looks < 1 or level not between 0 and 1.
     """
-    if looks < 1 or not 0 < level < 1:
-        raise ValueError(f"looks={looks}, level={level}: must be looks >= 1, 0 < level < 1")
+    _check(looks, level)
     scores, ahead = checked_sample(candidate), checked_sample(best)
     common = min(scores.size, ahead.size)
-    summary = summarize(differences(ahead[:common], scores[:common]))
-    if summary.mean is None or summary.sem is None or summary.mean <= 0:
-        return False
-    p_value = 0.5**common
-    if summary.sem > 0:
-        p_value = float(special.stdtr(common - 1, -summary.mean / summary.sem))
-    return p_value <= level / looks
+    return bool(_are_worse(scores[np.newaxis, :common], ahead[:common], level=level / looks)[0])
 
 
 def survivors(scores: Sequence[Sequence[float]], *, looks: int, level: float = 0.05) -> set[int]:
@@ -72,10 +65,33 @@ def survivors(scores: Sequence[Sequence[float]], *, looks: int, level: float = 0
         ValueError: a score is not finite (leave a configuration with failed trials out), looks < 1,
             or level not between 0 and 1.
     """
-    samples = [checked_sample(own) for own in scores]
-    best = max(samples, key=lambda sample: float(sample.mean()), default=None)
-    return {
-        index
-        for index, sample in enumerate(samples)
-        if best is None or not significantly_worse(sample, best, looks=looks, level=level)
-    }
+    _check(looks, level)
+    if not scores:
+        return set()
+    samples = np.array([checked_sample(own) for own in scores])
+    best = samples[samples.mean(axis=1).argmax()]
+    return set(np.flatnonzero(~_are_worse(samples, best, level=level / looks)).tolist())
+
+
+def _check(looks: int, level: float) -> None:
+    if looks < 1 or not 0 < level < 1:
+        raise ValueError(f"looks={looks}, level={level}: must be looks >= 1, 0 < level < 1")
+
+
+def _are_worse(scores: FloatArray, best: FloatArray, *, level: float) -> NDArray[np.bool_]:
+    """Whether each row of `scores`, float64[k, n], is below `best`, float64[n]: bool[k]."""
+    trials = best.size
+    if trials < 2:
+        return np.zeros(len(scores), np.bool_)
+    rows = np.broadcast_to(best, scores.shape)
+    behind = differences(rows.ravel(), scores.ravel()).reshape(scores.shape)
+    # Relative to the first, so that equal differences have a standard deviation of exactly 0.
+    deviations = behind - behind[:, :1]
+    means = behind[:, 0] + deviations.mean(axis=1)
+    sems = deviations.std(axis=1, ddof=1) / np.sqrt(trials)
+    p_values = np.full(len(scores), 0.5**trials)
+    has_spread = sems > 0
+    t_values = means[has_spread] / sems[has_spread]
+    p_values[has_spread] = special.stdtr(trials - 1, -t_values)
+    worse: NDArray[np.bool_] = (means > 0) & (p_values <= level)
+    return worse
