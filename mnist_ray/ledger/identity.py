@@ -10,8 +10,9 @@ figures than before, so that records from before and after are never mixed up.""
 
 JSON = dict[str, Any]
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 def digest(document: JSON) -> str:
     """The first 32 hexadecimal digits of the SHA-256 of `document` as canonical JSON."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_CANONICAL.encode(document).encode()).hexdigest()[:32]

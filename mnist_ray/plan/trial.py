@@ -37,7 +37,7 @@ class Trial:
             "hyperparameters": self.cell.hyperparameters,
             "shift": self.cell.shift,
             "canvas": self.cell.canvas,
-            "training": self.cell.training.identity(),
+            "training": self.cell.training_identity,
             "seed": self.seed,
         }
 

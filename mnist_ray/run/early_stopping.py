@@ -35,7 +35,7 @@ class StopEarly(FIFOScheduler):  # type: ignore[misc]
     """
 
     def __init__(self, *, epochs: int) -> None:
-        """Make ready for trials of `epochs` by default."""
+        """Make ready for trials of up to `epochs`."""
         super().__init__()
         self._epochs = epochs
         self._schedulers: dict[tuple[str, str], AsyncHyperBandScheduler] = {}

@@ -154,7 +154,9 @@ def git_commit() -> str | None:
 def _scheduler(space: Space) -> StopEarly | None:
     if space.early_stopping is None:
         return None
-    return StopEarly(epochs=space.training.bound({}).epochs)
+    searched = space.training.varied().get("epochs")
+    choices = searched.candidates().values() if searched else [space.training.epochs]
+    return StopEarly(epochs=max(space.training.bound({"epochs": each}).epochs for each in choices))
 
 
 def _devices(requests: Iterable[Request], nodes: Sequence[Node]) -> set[str]:

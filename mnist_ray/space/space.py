@@ -75,10 +75,15 @@ class Cell:
         """A text that two cells of a space share if and only if they are the same."""
         return json.dumps([self.architecture, self.variant, self.columns()], sort_keys=True)
 
+    @cached_property
+    def training_identity(self) -> dict[str, JsonValue]:
+        """`training.identity()`, made once: it is part of the key of each of the cell's trials."""
+        return self.training.identity()
+
     def columns(self) -> dict[str, JsonValue]:
         """All hyperparameters by the names of their columns, in the tables' order."""
         presentation: dict[str, JsonValue] = {"shift": self.shift, "canvas": self.canvas}
-        return self.hyperparameters | self.training.identity() | presentation
+        return self.hyperparameters | self.training_identity | presentation
 
 
 class Space(SpaceFile):

@@ -3,6 +3,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from made_up import folder_at, made_up_space, made_up_sweep
@@ -12,11 +14,12 @@ from mnist_ray.data.dataset import load_dataset
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.planner import plan
-from mnist_ray.plan.resources import Limits, Node
+from mnist_ray.plan.planner import plan, trials_of
+from mnist_ray.plan.resources import Limits, Node, Request
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import execution
 from mnist_ray.run.setup import SweepSetup
+from mnist_ray.run.worker import TrialJob
 from mnist_ray.space.custom_code import user_code
 from mnist_ray.space.space import Space
 
@@ -48,6 +51,39 @@ def test_more_wait_where_a_cluster_should_grow(
 ) -> None:
     found = execution._max_pending(nodes, is_open=is_open, is_cluster=is_cluster)
     assert found == expected
+
+
+# Early stopping
+
+
+def test_the_longest_trials_of_a_search_are_compared_to_their_end() -> None:
+    """ASHA compares after 1, 3, 9 ... epochs, the last time before the longest trial ends."""
+    space = made_up_space(
+        {
+            "architectures": {"feed_forward": {}},
+            "training": {"epochs": {"choice": [3, 5000]}},
+            "search": {"configurations": 4, "trials_each": 2},
+            "early_stopping": "asha",
+        }
+    )
+    scheduler: Any = execution._scheduler(space)
+    cell = space.bind("feed_forward", "centered", {"epochs": 5000}, DATASET_INFO.image_size)
+
+    def goes_on(number: int, *, epochs: int, accuracy: float) -> bool:
+        trial = SimpleNamespace(config={"job": jobs[number]})
+        result = {"epochs": epochs, "validation_accuracy": accuracy}
+        return bool(scheduler.on_trial_result(None, trial, result) == "CONTINUE")
+
+    jobs = [
+        TrialJob(trial, Request(1, 0.0, 0), reports_epochs=True)
+        for trial in trials_of(space, cell, DATASET_INFO, 4)
+    ]
+    for job in jobs:
+        scheduler.on_trial_add(None, SimpleNamespace(config={"job": job}))
+    for number in range(4):
+        assert goes_on(number, epochs=729, accuracy=0.9)
+    assert all(goes_on(number, epochs=2187, accuracy=0.9) for number in range(3))
+    assert not goes_on(3, epochs=2187, accuracy=0.1)
 
 
 # Checkpoints
