@@ -115,7 +115,11 @@ def _start(address: str | None, *, verbose: bool, modules: Sequence[Path]) -> No
 
 
 def this_machine() -> Node:
-    """What Ray would find here if it started now: cores, cards and memory within their limits."""
+    """What Ray would find here if it started now: cores, cards and memory within their limits.
+
+    Raises:
+        InputError: too little memory is free for Ray to start.
+    """
     found = _resources_here()
     gpus = found.get("GPU", 0.0)
     return Node(
@@ -134,7 +138,19 @@ def _resources_here() -> dict[str, float]:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return {"CPU": float(os.cpu_count() or 1), "memory": _MEMORY_FOR_TRIALS * memory}
     address = "127.0.0.1"  # given, because Ray would ask the network for it
-    found = specification().resolve(is_head=True, node_ip_address=address).to_resource_dict()
+    # In a container with a limit, Ray warns that it once counted processors in another way.
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        found = specification().resolve(is_head=True, node_ip_address=address).to_resource_dict()
+    except ValueError as error:
+        raise InputError(
+            f"this machine: too little memory is free for Ray ({error}) Stop other programs, raise "
+            "the container's limit, or take a larger machine."
+        ) from error
+    finally:
+        logger.setLevel(level)
     return dict(found)
 
 
