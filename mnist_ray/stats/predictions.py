@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mnist_ray.stats.samples import IntArray
+from mnist_ray.stats.summary import IntArray
 
 
 def confusion_matrix(truth: ArrayLike, predictions: ArrayLike, classes: int) -> IntArray:

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from mnist_ray.stats.comparison import differences
-from mnist_ray.stats.samples import FloatArray, checked_sample
+from mnist_ray.stats.summary import FloatArray, checked_sample
 
 
 def significantly_worse(

@@ -4,7 +4,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-from mnist_ray.stats.samples import checked_sample
+from mnist_ray.stats.summary import checked_sample
 
 FALSE_ALARM_RATE = 0.01
 """The share of normal samples that look left-skewed by chance."""

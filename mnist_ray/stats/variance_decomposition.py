@@ -1,4 +1,15 @@
-"""How much of the variance over trials is due to the test set alone."""
+"""How much of the variance over trials is due to the test set alone.
+
+With R trials, N examples and p̂ᵢ the share of trials that are right on example i:
+
+- Independent errors give a standard deviation of √(Σ p̂ᵢ(1 - p̂ᵢ) · R/(R-1)) / N. The factor R/(R-1)
+  makes each variance unbiased, as ddof 1 does for the observed one.
+- The excess variance is N/(N-1) · (observed variance - that of independent errors). Its mean over
+  test sets is the variance on the distribution (arXiv 2304.01910, Theorem 2): what is left are the
+  covariances of N(N-1) pairs of examples, each equal to that variance on average, divided by N².
+- The test set's standard error is the standard deviation of p̂ᵢ over examples, divided by √N. With
+  few trials it is slightly too large, since p̂ᵢ then has noise of its own.
+"""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -6,15 +17,12 @@ from math import sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mnist_ray.stats.samples import FloatArray, checked_sample, sample_std
+from mnist_ray.stats.summary import FloatArray, checked_sample, sample_std
 
 
 @dataclass(frozen=True)
 class VarianceDecomposition:
-    """How much of the variance of test accuracies over trials comes from the test set alone.
-
-    Below two trials all figures but the counts are None.
-    """
+    """Below two trials all figures but the counts are None."""
 
     trials: int
     examples: int
@@ -34,17 +42,6 @@ def decompose_variance_from_counts(
     correct_counts: ArrayLike, accuracies: ArrayLike
 ) -> VarianceDecomposition:
     """The decomposition of the variance, from sums over trials and over examples.
-
-    With R trials, N examples and p̂ᵢ the share of trials that are right on example i:
-
-    - Independent errors give a standard deviation of √(Σ p̂ᵢ(1 - p̂ᵢ) · R/(R-1)) / N. The factor
-      R/(R-1) makes each variance unbiased, as ddof 1 does for the observed one.
-    - The excess variance is N/(N-1) · (observed variance - that of independent errors). Its mean
-      over test sets is the variance on the distribution (arXiv 2304.01910, Theorem 2): what is left
-      are the covariances of N(N-1) pairs of examples, each equal to that variance on average,
-      divided by N².
-    - The test set's standard error is the standard deviation of p̂ᵢ over examples, divided by √N.
-      With few trials it is slightly too large, since p̂ᵢ then has noise of its own.
 
     Args:
         correct_counts: int[N], for each example the number of trials that are right.

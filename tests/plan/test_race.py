@@ -6,7 +6,7 @@ import numpy as np
 
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.race import Progress, Race, trials_without_race
-from mnist_ray.stats.samples import FloatArray
+from mnist_ray.stats.summary import FloatArray
 
 BEST = (0.95, 0.96, 0.95, 0.96)
 CLOSE = (0.94, 0.97, 0.95, 0.95)

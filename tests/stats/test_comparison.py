@@ -149,7 +149,7 @@ def test_no_trials_give_nothing(b: list[float]) -> None:
 @pytest.mark.parametrize("common", [0, 2, 3])
 def test_identical_cells_do_not_differ(common: int) -> None:
     comparison = compare([0.1] * 3, [0.1] * 3, pairs=common)
-    assert comparison.no_spread_seen
+    assert (comparison.n_a, comparison.n_b) == (3, 3)
     assert (comparison.difference, comparison.p_value) == (0.0, 1.0)
     assert comparison.ci95_low is comparison.ci95_high is None
     assert comparison.probability_of_superiority == 0.5
@@ -158,7 +158,7 @@ def test_identical_cells_do_not_differ(common: int) -> None:
 def test_equal_differences_tell_no_noise_and_so_no_p_value() -> None:
     # 0.3 - 0.2 and 0.8 - 0.7 are not the same float
     comparison = compare([0.3, 0.8, 0.5], [0.2, 0.7, 0.4], pairs=3)
-    assert comparison.no_spread_seen
+    assert (comparison.n_a, comparison.n_b) == (3, 3)
     assert comparison.difference == pytest.approx(0.1)
     assert comparison.ci95_low is comparison.ci95_high is comparison.p_value is None
 

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from samples import SWEEPS, known, repeatable
 from scipy import stats
 
-from mnist_ray.stats.samples import FloatArray
 from mnist_ray.stats.sequential import (
     fixed_replication,
     precision,
     precision_half_widths,
     precision_interval,
 )
-from mnist_ray.stats.summary import summarize
+from mnist_ray.stats.summary import FloatArray, summarize
 
 
 @pytest.fixture(scope="module")
