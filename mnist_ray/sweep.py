@@ -350,7 +350,7 @@ class _Sweep:
                 connected(
                     self.setup.address,
                     verbose=self.options.verbose,
-                    modules=modules_to_ship(self.setup.space) if self.setup.address else [],
+                    modules=modules_to_ship(self.setup.code) if self.setup.address else [],
                     meanwhile=_import_what_follows,
                 ),
             ):

@@ -43,7 +43,6 @@ class UserModule:
 
     @property
     def is_package(self) -> bool:
-        """Whether it is a package's `__init__`."""
         return self.file.stem == "__init__"
 
     @property
@@ -60,39 +59,36 @@ class UserModule:
         return hashlib.sha256(self.source).hexdigest()
 
 
-def own_builders(space: Space) -> list[str]:
-    """The builders that are the user's own, as "module:function"."""
-    builders = dict.fromkeys(a.builder for a in space.architectures.values())
-    return [builder for builder in builders if builder not in BUILT_IN]
-
-
 def user_code(space: Space) -> Code:
-    """The modules of all the user's own builders.
+    """The modules of all the user's own builders, which are named "module:function".
 
     A package without an `__init__.py` is not among them, only the modules in it that are imported.
 
     Raises:
         InputError: a builder's module is not found.
     """
-    return {builder: modules_of(builder, space.code_folder) for builder in own_builders(space)}
+    builders = dict.fromkeys(a.builder for a in space.architectures.values())
+    return {b: modules_of(b, space.code_folder) for b in builders if b not in BUILT_IN}
 
 
-def source_digest(modules: Mapping[str, UserModule]) -> str:
-    """SHA-256 of the names and the meaning of modules; where they lie makes no difference."""
+def source_digests(code: Code) -> dict[str, str]:
+    """For each of the user's own builders, the digest of all modules that it brings.
+
+    It is the SHA-256 of their names and meanings; where they lie makes no difference.
+    """
+    return {builder: _digest(modules) for builder, modules in code.items()}
+
+
+def _digest(modules: Mapping[str, UserModule]) -> str:
     meanings = {name: module.meaning for name, module in modules.items()}
     return hashlib.sha256(json.dumps(meanings, sort_keys=True).encode()).hexdigest()
 
 
-def source_digests(code: Code) -> dict[str, str]:
-    """For each of the user's own builders, the digest of all modules that it brings."""
-    return {builder: source_digest(modules) for builder, modules in code.items()}
-
-
-def modules_to_ship(space: Space) -> list[Path]:
+def modules_to_ship(code: Code) -> list[Path]:
     """What another machine needs to import the user's code: files and folders of packages."""
     places = {
         _top_place(name, module.file): None
-        for modules in user_code(space).values()
+        for modules in code.values()
         for name, module in modules.items()
     }
     return list(places)
@@ -105,8 +101,7 @@ def module_file(builder: str, folder: Path | None) -> Path:
         InputError: there is none.
     """
     module = builder.partition(":")[0]
-    found = _spec(module, folder)
-    file = _file(found) if found else None
+    file = _file(module, folder)
     if file is None:
         raise InputError(
             f"build: {builder}: there is no module {module!r}. It is looked up in "
@@ -122,10 +117,10 @@ def modules_of(builder: str, folder: Path | None) -> dict[str, UserModule]:
         InputError: the builder's module is not found.
     """
     module_file(builder, folder)
-    own_top = builder.partition(":")[0].partition(".")[0]
+    module = builder.partition(":")[0]
+    own_top = module.partition(".")[0]
     found: dict[str, UserModule] = {}
-    wanted = [builder.partition(":")[0]]
-    seen: set[str] = set()
+    wanted, seen = [module], set[str]()
     while wanted:
         name = wanted.pop()
         if name in seen:
@@ -154,8 +149,7 @@ def _files(name: str, folder: Path | None) -> dict[str, Path]:
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         outer = ".".join(parts[:end])
-        spec = _spec(outer, folder)
-        file = _file(spec) if spec else None
+        file = _file(outer, folder)
         if file is not None:
             return _files_of_package(outer, file.parent) if _is_init(file) else {outer: file}
     return {}
@@ -185,9 +179,10 @@ def _spec(name: str, folder: Path | None) -> ModuleSpec | None:
     return found
 
 
-def _file(spec: ModuleSpec) -> Path | None:
-    file = Path(spec.origin or "").absolute()
-    return file if file.is_file() else None
+def _file(name: str, folder: Path | None) -> Path | None:
+    spec = _spec(name, folder)
+    file = Path(spec.origin or "").absolute() if spec else None
+    return file if file and file.is_file() else None
 
 
 def _is_init(file: Path) -> bool:

@@ -42,9 +42,7 @@ class Hardest:
     """int64[k, classes]: how many trials predict each class."""
 
 
-def hardest(
-    truth: ArrayLike, predictions: ArrayLike, count: int, *, classes: int | None = None
-) -> Hardest:
+def hardest(truth: ArrayLike, predictions: ArrayLike, count: int, *, classes: int) -> Hardest:
     """The `count` examples that most trials get wrong; fewer, where all get the others right.
 
     Among equally hard ones the smaller index comes first.
@@ -53,14 +51,12 @@ def hardest(
         truth: int[examples].
         predictions: int[trials, examples].
         count: the largest number of examples.
-        classes: the width of `votes`; by default as many as occur.
+        classes: the number of classes.
 
     Raises:
         ValueError: shapes that do not fit, or a class out of range.
     """
     labels, votes = _labels(truth, predictions)
-    if classes is None:
-        classes = 1 + max(int(part.max(initial=0)) for part in (labels, votes))
     _check_classes(labels, votes, classes)
     wrong = np.zeros(labels.size, dtype=np.int64)
     for trial in votes:

@@ -30,8 +30,7 @@ from mnist_ray.stats.summary import (
     t_quantile,
 )
 
-# The sequential interval at n trials is Student's with this share of the usual n - 1 degrees of
-# freedom: found by simulation, see `precision_half_widths`.
+# Of the n - 1 degrees of freedom; found by simulation, see `precision_half_widths`.
 _SHARE_OF_DEGREES = 0.4
 # A few values of a coarse accuracy may agree by chance: fewer equal values than this never stop.
 _EQUAL_VALUES_THAT_STOP = 5
@@ -99,8 +98,8 @@ def precision_half_widths(values: ArrayLike, *, at_most: int) -> PrefixHalfWidth
     Whoever looks after every trial tends to stop where the spread happens to look small. Student's
     interval then covers the truth too rarely: for a smallest number of trials of 2, 3, 5 and 10
     down to 88, 90, 92 and 93.5 %. The sequential interval takes the quantile of Student's t with
-    0.4 · (n - 1) degrees of freedom in place of n - 1. It is very wide after two trials, and 1.9 %
-    wider than Student's after a hundred. This is the procedure of Chow & Robbins (Annals of
+    0.4 · (n - 1) degrees of freedom: it is 1.9 % wider than Student's after a hundred trials. This
+    is the procedure of Chow & Robbins (Annals of
     Mathematical Statistics 36, 1965) with a stricter quantile. For normal values it covers the
     truth at least 94.9 % of the time with at most 100 trials, whatever the smallest number (at
     least 94.6 % with at most 15). It takes about five trials more than a rule that knows the
@@ -158,16 +157,9 @@ def precision_interval(
     mean = sample_mean(sample[:n])
     known = precision(sample[:n], goal=half_width, at_most=at_most)
     satisfied = n >= at_least and known.satisfied
-    low, high = known.around(mean)
-    return SequentialInterval(
-        n=n,
-        mean=mean,
-        ci95_low=low,
-        ci95_high=high,
-        satisfied=satisfied,
-        stopped=satisfied or n == at_most,
-        student_half_width=known.student_half_width,
-    )
+    stopped = satisfied or n == at_most
+    ends = known.around(mean)
+    return SequentialInterval(n, mean, *ends, satisfied, stopped, known.student_half_width)
 
 
 def precision(values: ArrayLike, *, goal: float, at_most: int) -> Precision:

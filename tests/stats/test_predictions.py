@@ -22,7 +22,7 @@ def test_small_integers_do_not_overflow() -> None:
 
 
 def test_hardest_are_those_that_most_trials_get_wrong() -> None:
-    found = hardest(TRUTH, PREDICTIONS, 2)
+    found = hardest(TRUTH, PREDICTIONS, 2, classes=3)
     assert found.examples.tolist() == [2, 1]  # 1 and 3 are equally hard
     assert found.wrong.tolist() == [3, 1]
     assert found.votes.tolist() == [[1, 2, 0], [0, 2, 1]]
@@ -37,7 +37,7 @@ def test_what_every_trial_gets_right_is_not_hard() -> None:
 def test_no_trials_have_no_confusion() -> None:
     nothing = np.empty((0, 4), dtype=np.uint8)
     assert confusion_matrix(TRUTH, nothing, 3).tolist() == [[0] * 3] * 3
-    assert hardest(TRUTH, nothing, 5).examples.size == 0
+    assert hardest(TRUTH, nothing, 5, classes=3).examples.size == 0
 
 
 def test_classes_out_of_range_are_refused() -> None:
@@ -47,4 +47,4 @@ def test_classes_out_of_range_are_refused() -> None:
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="truth"):
-        hardest(TRUTH[:3], PREDICTIONS, 1)
+        hardest(TRUTH[:3], PREDICTIONS, 1, classes=3)
