@@ -365,7 +365,7 @@ class _Sweep:
     def report(self, *, interrupted: bool) -> "SweepResult":
         """Write the report, and show what came out."""
         from mnist_ray.analysis.findings import findings
-        from mnist_ray.analysis.frames import to_frame
+        from mnist_ray.analysis.loading import to_frame
         from mnist_ray.ledger.record import Status
         from mnist_ray.view.report import rebuild
         from mnist_ray.view.sweep_result import SweepResult

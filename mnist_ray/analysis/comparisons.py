@@ -6,13 +6,10 @@ from itertools import combinations
 
 from mnist_ray.analysis.settings import canonical, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults
+from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.plan.stopping import look, recorded_accuracies
 from mnist_ray.space.space import Space, StoppingRule
 from mnist_ray.stats.comparison import Comparison, compare, holm
-
-DROP = "drop"
-ARCHITECTURE = "architecture"
-WINNER_TO_DEFAULT = "search"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,25 +45,23 @@ def compare_across(sweeps: Sequence[SweepResults]) -> list[Compared]:
     by different seeds.
     """
     owners = {each: number for number, results in enumerate(sweeps) for each in results.cells}
-    keys: list[set[str]] = [{each.cell_key for each in _finished(r.cells)} for r in sweeps]
-    return _compare_all(
-        [
-            (kind, a, b)
-            for kind, a, b in _pairs(list(owners))
-            if owners[a] != owners[b]
-            and _same_test_digits(a, b)
-            and a.cell_key not in keys[owners[b]]
-            and b.cell_key not in keys[owners[a]]
-        ],
-        space=None,
-    )
+    keys = [{each.cell_key for each in results.cells if each.finished} for results in sweeps]
+    pairs = [
+        (kind, a, b)
+        for kind, a, b in _pairs(owners)
+        if owners[a] != owners[b]
+        and _same_test_digits(a, b)
+        and a.cell_key not in keys[owners[b]]
+        and b.cell_key not in keys[owners[a]]
+    ]
+    return _compare_all(pairs, space=None)
 
 
 _Pair = tuple[str, CellResults, CellResults]
 
 
 def _compare_all(pairs: Sequence[_Pair], space: Space | None) -> list[Compared]:
-    figures = [_compare(a, b, space) for _, a, b in pairs]
+    figures = [_compare_by_rule(a, b, space) or _compare_all_trials(a, b) for _, a, b in pairs]
     corrected = holm([comparison.p_value for comparison in figures])
     return [
         Compared(kind, a, b, comparison, p_value)
@@ -77,19 +72,22 @@ def _compare_all(pairs: Sequence[_Pair], space: Space | None) -> list[Compared]:
 # Which
 
 
-def _pairs(cells_results: Iterable[CellResults]) -> Iterator[_Pair]:
-    finished = _finished(cells_results)
+def _pairs(cells_results: Iterable[CellResults]) -> list[_Pair]:
+    finished = [each for each in cells_results if each.finished]
     presentations = list(_presentation_pairs(finished))
     searches = list(_search_pairs(finished))
-    yield from (pair for pair in presentations if pair[0] == DROP)
-    yield from _architecture_pairs(finished)
-    yield from searches
+    of_searches = {frozenset(cells) for _, *cells in searches}
+    drops = [pair for pair in presentations if pair[0] == DROP]
     settings = [
         *_hyperparameter_pairs(finished),
         *(pair for pair in presentations if pair[0] != DROP),
     ]
-    of_searches = {frozenset(cells) for _, *cells in searches}
-    yield from (pair for pair in settings if frozenset(pair[1:]) not in of_searches)
+    return [
+        *drops,
+        *_architecture_pairs(finished),
+        *searches,
+        *(pair for pair in settings if frozenset(pair[1:]) not in of_searches),
+    ]
 
 
 def _presentation_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
@@ -142,35 +140,26 @@ def _search_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
         chosen, lambda each: [each.sweep, each.cell.architecture, each.cell.variant]
     ):
         if {a.selection, b.selection} == {Selection.WINNER, Selection.DEFAULT}:
-            yield (
-                (WINNER_TO_DEFAULT, a, b)
-                if a.selection is Selection.WINNER
-                else (WINNER_TO_DEFAULT, b, a)
-            )
+            winner, default = (a, b) if a.selection is Selection.WINNER else (b, a)
+            yield WINNER_TO_DEFAULT, winner, default
 
 
 def _hyperparameter_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
     """Cells of one architecture that differ in one hyperparameter of model or training."""
     for name in dict.fromkeys(name for each in cells_results for name in _settings(each)):
+
+        def all_else(each: CellResults, name: str = name) -> list[object]:
+            others = {key: value for key, value in _settings(each).items() if key != name}
+            return [*_architecture(each), *_presentation(each), others]
+
         having = [each for each in cells_results if name in _settings(each)]
-        for a, b in _alike(having, _all_but(name)):
+        for a, b in _alike(having, all_else):
             if _settings(a)[name] != _settings(b)[name]:
                 yield name, a, b
 
 
-def _all_but(name: str) -> "_Likeness":
-    def likeness(each: CellResults) -> list[object]:
-        others = {key: value for key, value in _settings(each).items() if key != name}
-        return [*_architecture(each), *_presentation(each), others]
-
-    return likeness
-
-
-_Likeness = Callable[[CellResults], list[object]]
-
-
 def _alike(
-    cells_results: Iterable[CellResults], likeness: _Likeness
+    cells_results: Iterable[CellResults], likeness: Callable[[CellResults], list[object]]
 ) -> Iterator[tuple[CellResults, CellResults]]:
     """All pairs of equal likeness, data and kind of device."""
     groups: dict[str, list[CellResults]] = {}
@@ -180,10 +169,6 @@ def _alike(
         groups.setdefault(canonical(place), []).append(each)
     for group in groups.values():
         yield from combinations(group, 2)
-
-
-def _finished(cells_results: Iterable[CellResults]) -> list[CellResults]:
-    return [each for each in cells_results if each.finished]
 
 
 def _architecture(cell_results: CellResults) -> list[object]:
@@ -208,11 +193,6 @@ def _same_test_digits(a: CellResults, b: CellResults) -> bool:
 # How
 
 
-def _compare(a: CellResults, b: CellResults, space: Space | None) -> Comparison:
-    """Over all trials that finished, paired where both cells have the same."""
-    return _compare_by_rule(a, b, space) or _compare_trials(_accuracies(a), _accuracies(b))
-
-
 def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Comparison | None:
     """Over the pairs that the stopping rule decided by; None where none decides about a and b.
 
@@ -230,9 +210,8 @@ def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Com
         return None
     # Each of these trials finished in both.
     values_a, values_b = ([float(known[i] or 0) for i in seen.trials] for known in series)
-    comparison = compare(values_a, values_b, pairs=len(seen.trials))
     return replace(
-        comparison,
+        compare(values_a, values_b, pairs=len(seen.trials)),
         ci95_low=seen.interval.ci95_low,
         ci95_high=seen.interval.ci95_high,
         # The tests assume that the number of trials was not decided by looking at them.
@@ -241,25 +220,19 @@ def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Com
     )
 
 
-_Trials = Mapping[tuple[int, int], float]
-"""Test accuracies by the sweep's seed and the trial's index, which the random streams follow."""
-
-
-def _compare_trials(a: _Trials, b: _Trials) -> Comparison:
-    common = [trial for trial in a if trial in b]
-    return compare(
-        [a[trial] for trial in _first(common, a)],
-        [b[trial] for trial in _first(common, b)],
-        pairs=len(common),
+def _compare_all_trials(a: CellResults, b: CellResults) -> Comparison:
+    """Over all trials that finished, paired where both cells have the same."""
+    known_a, known_b = _accuracies(a), _accuracies(b)
+    common = [trial for trial in known_a if trial in known_b]
+    # The common ones first.
+    values_a, values_b = (
+        [known[trial] for trial in dict.fromkeys([*common, *known])] for known in (known_a, known_b)
     )
+    return compare(values_a, values_b, pairs=len(common))
 
 
-def _first(common: Sequence[tuple[int, int]], trials: _Trials) -> list[tuple[int, int]]:
-    return list(dict.fromkeys([*common, *trials]))
-
-
-def _accuracies(cell_results: CellResults) -> _Trials:
-    """In the order of trials."""
+def _accuracies(cell_results: CellResults) -> Mapping[tuple[int, int], float]:
+    """By the sweep's seed and the trial's index, which the random streams follow, in order."""
     return {
         (record.identity["seed"], record.trial): record.test.accuracy
         for record in cell_results.finished

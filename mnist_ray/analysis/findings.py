@@ -6,11 +6,10 @@ from itertools import combinations
 from typing import Any
 
 from mnist_ray.analysis import phrases
-from mnist_ray.analysis.comparisons import DROP
 from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import Selection
-from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, Tables
+from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, DROP, Tables
 from mnist_ray.analysis.versions import mixture_sentences
 from mnist_ray.ledger.record import Status
 from mnist_ray.space.columns import SWEEP

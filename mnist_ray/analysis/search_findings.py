@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mnist_ray.analysis import phrases
-from mnist_ray.analysis.comparisons import WINNER_TO_DEFAULT
-from mnist_ray.analysis.tables import SEARCH, Tables
+from mnist_ray.analysis.tables import SEARCH, WINNER_TO_DEFAULT, Tables
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Stage
 from mnist_ray.space.columns import SWEEP

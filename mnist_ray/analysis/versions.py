@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_ray.ledger.record import Record, Status, Versions
 from mnist_ray.space.columns import SWEEP
 
 if TYPE_CHECKING:  # a sweep's start does not wait for what tables need
-    from mnist_ray.analysis.tables import Row, Tables
+    from mnist_ray.analysis.tables import Tables
 
 _MOST_CELLS = 6
 
@@ -60,7 +60,7 @@ def _counted(tables: "Tables") -> _Counts:
     return counts
 
 
-def _of_training(row: "Row") -> str:
+def _of_training(row: Mapping[str, Any]) -> str:
     return Versions(
         python_version="",
         tensorflow_version=row["tensorflow_version"],
@@ -70,7 +70,7 @@ def _of_training(row: "Row") -> str:
     ).of_training
 
 
-def _cell(row: "Row") -> str:
+def _cell(row: Mapping[str, Any]) -> str:
     sweep = f"{row[SWEEP.name]}, " if SWEEP.name in row else ""
     return f"{sweep}{row['architecture']} on {row['variant']} digits"
 

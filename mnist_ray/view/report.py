@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.reading import read_results
 from mnist_ray.analysis.sweep_results import SweepResults
-from mnist_ray.analysis.tables import Tables, tabulate
+from mnist_ray.analysis.tables import Tables
+from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo

@@ -14,8 +14,8 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.comparisons import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.analysis.sweep_results import Selection
+from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.summary import summarize
 from mnist_ray.view.cell_views import (

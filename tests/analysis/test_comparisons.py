@@ -16,7 +16,7 @@ from made_up import (
 )
 from scipy import stats
 
-from mnist_ray.analysis.tables import tabulate
+from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Record
 from mnist_ray.stats.sequential import precision_interval
 

@@ -14,7 +14,7 @@ from made_up import (
 )
 
 from mnist_ray.analysis.findings import findings
-from mnist_ray.analysis.tables import tabulate
+from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Epoch
 
 DASH = "\N{EN DASH}"

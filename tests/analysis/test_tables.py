@@ -1,4 +1,4 @@
-"""Tests of `mnist_ray.analysis.tables`, and that `columns` documents every column."""
+"""Tests of the tables, and that `space.columns` documents every column."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,8 @@ from made_up import (
 from scipy import stats
 
 from mnist_ray.analysis.sweep_results import results_of_records
-from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, tabulate
+from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B
+from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.planner import trials_of
 from mnist_ray.space.columns import RESERVED_COLUMNS, SWEEP, TABLES, Column, Only, markdown

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ray.analysis.sweep_results import SweepResults, results_of_space
-from mnist_ray.analysis.tables import Tables, tabulate
+from mnist_ray.analysis.tables import Tables
+from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
 from mnist_ray.ledger.record import (
     Costs,

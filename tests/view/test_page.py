@@ -20,7 +20,7 @@ from made_up import (
 )
 
 from mnist_ray.analysis.sweep_results import results_of_space
-from mnist_ray.analysis.tables import tabulate
+from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.view.report import rebuild, render
 
 SECTIONS = [

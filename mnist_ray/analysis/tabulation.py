@@ -1,0 +1,314 @@
+"""From results to tables: pure functions. What the columns mean stands in `space.columns`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mnist_ray.analysis.agreement import predictions_of, variance_of_predictions
+from mnist_ray.analysis.comparisons import Compared, compare_across, compare_cells
+from mnist_ray.analysis.sweep_results import SweepResults, search_key
+from mnist_ray.analysis.tables import (
+    CELL,
+    CELL_A,
+    CELL_B,
+    REFERENCES,
+    SEARCH,
+    Tables,
+    as_type,
+    hyperparameter_types,
+    schema,
+)
+from mnist_ray.ledger.ledger import TestSet
+from mnist_ray.ledger.record import Record, RunEnvironment, Status
+from mnist_ray.plan.search import Configuration, SearchState
+from mnist_ray.space.columns import SWEEP, Only
+from mnist_ray.space.space import Cell, Space, StoppingRule
+from mnist_ray.stats.sequential import precision
+from mnist_ray.stats.skewness import FEWEST_WITH_A_SHAPE, looks_left_skewed
+from mnist_ray.stats.summary import summarize
+
+Row = dict[str, Any]
+
+
+def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
+    """The tables of one sweep, or of several below each other, with the column `sweep` first.
+
+    Without test images, or predictions, the figures that need them are null.
+    """
+    types = hyperparameter_types(cell for results in sweeps for cell in _cells(results))
+    given = set(_given(sweeps))
+    references: dict[str, list[dict[str, str]]] = {}
+
+    def table(
+        name: str,
+        rows_of: Callable[[SweepResults, _Identity], Iterable[Row]],
+        more: Iterable[Row] = (),
+    ) -> pa.Table:
+        rows = [
+            {SWEEP.name: results.name, **row}
+            for results in sweeps
+            for row in rows_of(results, identity)
+        ]
+        rows += more
+        references[name] = [{key: row[key] for key in REFERENCES if key in row} for row in rows]
+        return pa.Table.from_pylist(rows, schema=schema(name, types, given=given))
+
+    def identity(cell: Cell, suffix: str = "") -> Row:
+        """The columns that say which cell a row is of."""
+        columns = cell.columns()
+        hyperparameters = {
+            name + suffix: as_type(columns.get(name), type_) for name, type_ in types.items()
+        }
+        names = {f"architecture{suffix}": cell.architecture, f"variant{suffix}": cell.variant}
+        return names | hyperparameters
+
+    across = _comparison_rows(compare_across(sweeps), identity)
+    return Tables(
+        report=table("report", _report_rows),
+        trials=table("trials", _trial_rows),
+        epochs=table("epochs", _epoch_rows),
+        comparisons=table("comparisons", _comparison_rows_of_sweep, more=across),
+        robustness=table("robustness", _robustness_rows),
+        search=table("search", _search_rows),
+        references=references,
+    )
+
+
+_Identity = Callable[..., Row]
+
+
+def _cells(results: SweepResults) -> Iterator[Cell]:
+    """All cells that a table has a row of."""
+    yield from (each.cell for each in (*results.cells, *results.searched))
+    yield from (search.default for search in results.searches)
+
+
+def _given(sweeps: Sequence[SweepResults]) -> Iterator[Only]:
+    if len(sweeps) > 1:
+        yield Only.SIDE_BY_SIDE
+    if any(_goal(results.space) for results in sweeps):
+        yield Only.TO_A_PRECISION
+    if any(results.searches for results in sweeps):
+        yield Only.WITH_A_SEARCH
+
+
+def _goal(space: Space | None) -> StoppingRule | None:
+    """The precision that each mean is replicated to, if any."""
+    goal = space.trials if space else None
+    return goal if isinstance(goal, StoppingRule) and goal.until_ci95 else None
+
+
+# Rows
+
+
+def _report_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for each in results.cells:
+        finished, failed = each.finished, each.failed
+        parameters = [r.parameters for r in (*finished, *failed) if r.parameters is not None]
+        accuracies = [record.test.accuracy for record in finished if record.test]
+        yield {
+            CELL: each.key,
+            "dataset": each.dataset,
+            **identity(each.cell),
+            **_summary_columns(accuracies),
+            **_precision_columns(accuracies, _goal(results.space)),
+            "trials": len(finished),
+            "failed": len(failed),
+            "mean_validation_accuracy": _mean(r.validation_accuracy for r in finished),
+            "mean_test_loss": _mean(r.test.loss for r in finished if r.test),
+            "mean_train_seconds": _mean(r.costs.train_seconds for r in finished),
+            "parameters": parameters[0] if parameters else None,
+            **_spread_columns(finished, results.test_set),
+            "left_skewed": _left_skewed(finished),
+            "selection": each.selection,
+            "device": each.device,
+        }
+
+
+def _trial_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for each in (*results.cells, *results.searched):
+        cell = {"dataset": each.dataset, **identity(each.cell)}
+        for record in each.records:
+            yield {
+                **cell,
+                "key": record.key,
+                "trial": record.trial,
+                "seed": record.trial_seed,
+                "status": record.status.value,
+                "error": record.error,
+                "traceback": record.traceback,
+                "test_accuracy": record.test and record.test.accuracy,
+                "test_loss": record.test and record.test.loss,
+                "validation_accuracy": record.validation_accuracy,
+                "train_accuracy": record.train_accuracy,
+                "parameters": record.parameters,
+                **asdict(record.costs),
+                **_setting_columns(record.setting),
+                "dataset_fingerprint": record.identity["data"],
+            }
+
+
+def _epoch_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for each in (*results.cells, *results.searched):
+        cell = {"dataset": each.dataset, **identity(each.cell)}
+        for record in each.records:
+            for number, epoch in enumerate(record.epochs, start=1):
+                place = {"key": record.key, "trial": record.trial, "epoch": number}
+                yield {**cell, **place, **vars(epoch)}
+
+
+def _comparison_rows_of_sweep(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    return _comparison_rows(compare_cells(results.cells, results.space), identity)
+
+
+def _comparison_rows(comparisons: Iterable[Compared], identity: _Identity) -> Iterator[Row]:
+    for compared in comparisons:
+        a, b, figures = compared.a, compared.b, compared.figures
+        yield {
+            CELL_A: a.key,
+            CELL_B: b.key,
+            "sweep_a": a.sweep,
+            "sweep_b": b.sweep,
+            "dataset": a.dataset,
+            "kind": compared.kind,
+            **identity(a.cell, "_a"),
+            **identity(b.cell, "_b"),
+            "selection_a": a.selection,
+            "selection_b": b.selection,
+            "trials_a": figures.n_a,
+            "trials_b": figures.n_b,
+            "pairs": figures.pairs,
+            "mean_difference": figures.difference,
+            "ci95_low": figures.ci95_low,
+            "ci95_high": figures.ci95_high,
+            "test": figures.test,
+            "p_value": figures.p_value,
+            "p_value_holm": compared.p_value_holm,
+            "wilcoxon_p_value": figures.wilcoxon_p,
+            "correlation": figures.correlation,
+            "probability_of_superiority": figures.probability_of_superiority,
+            "device": a.device,
+        }
+
+
+def _robustness_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for each in results.cells:
+        cell = {CELL: each.key, "dataset": each.dataset, **identity(each.cell)}
+        for shift in results.shifts:
+            evaluations = [record.evaluation(shift) for record in each.finished]
+            accuracies = [evaluation.accuracy for evaluation in evaluations if evaluation]
+            place = {**cell, "test_shift": shift, "device": each.device}
+            yield {**place, "trials": len(accuracies), **_summary_columns(accuracies)}
+
+
+def _search_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for search in results.searches:
+        default = search.default.name
+        shown: list[tuple[Cell, Configuration | None]] = [
+            (each.cell, each) for each in search.configurations
+        ]
+        if default not in {cell.name for cell, _ in shown}:
+            shown.append((search.default, None))
+        for cell, configuration in shown:
+            yield {
+                SEARCH: search_key(results.name, search),
+                "dataset": results.dataset,
+                **identity(cell),
+                **_configuration_columns(configuration),
+                **_confirmation_columns(results, search, cell, configuration),
+                "is_winner": configuration is not None and configuration is search.winner,
+                "is_default": cell.name == default,
+            }
+
+
+# Groups of columns
+
+
+def _configuration_columns(configuration: Configuration | None) -> Row:
+    if configuration is None:
+        return {"search_trials": 0}
+    scores = summarize(configuration.scores)
+    return {
+        "configuration": configuration.number,
+        "stage": configuration.stage.value,
+        "search_trials": scores.n,
+        "search_validation_accuracy": scores.mean,
+        "search_validation_std": scores.std,
+    }
+
+
+def _confirmation_columns(
+    results: SweepResults, search: SearchState, cell: Cell, configuration: Configuration | None
+) -> Row:
+    """Of the fresh trials of a cell, and how far the search's score was from them."""
+    fresh = [t for t in search.confirmation if t.cell.name == cell.name]
+    tried = [*fresh, *(configuration.trials if configuration else ())]
+    found = [record for t in fresh if (record := results.record_of(t, Status.FINISHED)) is not None]
+    validation = _mean(record.validation_accuracy for record in found)
+    score = configuration.mean if configuration else None
+    return {
+        **_summary_columns([record.test.accuracy for record in found if record.test]),
+        "failed": sum(results.record_of(t, Status.FAILED) is not None for t in tried),
+        "confirm_trials": len(found),
+        "confirm_validation_accuracy": validation,
+        "optimism": None if score is None or validation is None else score - validation,
+    }
+
+
+def _summary_columns(accuracies: Sequence[float]) -> Row:
+    summary = summarize(accuracies)
+    return {
+        "mean_test_accuracy": summary.mean,
+        "std_test_accuracy": summary.std,
+        "sem_test_accuracy": summary.sem,
+        "ci95_low": summary.ci95_low,
+        "ci95_high": summary.ci95_high,
+        "min_test_accuracy": summary.minimum,
+        "max_test_accuracy": summary.maximum,
+    }
+
+
+def _precision_columns(accuracies: Sequence[float], goal: StoppingRule | None) -> Row:
+    """The interval of the rule that decided how many trials there are, in place of Student's."""
+    if goal is None or goal.until_ci95 is None:
+        return {}
+    known = precision(accuracies, goal=goal.until_ci95, at_most=goal.at_most)
+    low, high = known.around(summarize(accuracies).mean)
+    return {
+        "ci95_low": low,
+        "ci95_high": high,
+        "fixed_trials": known.fixed_trials,
+        "plain_half_width": known.student_half_width,
+        "satisfied": known.satisfied,
+    }
+
+
+def _spread_columns(finished: Sequence[Record], test_set: TestSet | None) -> Row:
+    predictions = predictions_of(finished, test_set)
+    if predictions is None or test_set is None:
+        return {}
+    spread = variance_of_predictions(predictions, test_set.labels)
+    return {
+        "independent_error_std": spread.independent_error_std,
+        "excess_variance": spread.excess_variance,
+        "test_set_sem": spread.test_set_sem,
+    }
+
+
+def _left_skewed(finished: Sequence[Record]) -> bool | None:
+    graded = [record.test for record in finished if record.test]
+    if len(graded) < FEWEST_WITH_A_SHAPE:
+        return None
+    return looks_left_skewed([test.accuracy for test in graded], step=1 / graded[0].size)
+
+
+def _setting_columns(setting: RunEnvironment | None) -> Row:
+    return {**vars(setting), **vars(setting.versions)} if setting else {}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
