@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_ray.errors import InputError
+from mnist_ray.ledger import versions
 from mnist_ray.run import checks, cluster, machine
 from mnist_ray.run.checks import Check, NotApplicable, Unfit, conclude
 from mnist_ray.run.cluster_file import ClusterFile, load_cluster_file
@@ -151,7 +152,8 @@ def describe_nodes(address: str) -> list[Machine]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     # Ray then sends the functions themselves: the project need not be installed on the nodes.
-    ray.cloudpickle.register_pickle_by_value(machine)
+    for module in (machine, versions):
+        ray.cloudpickle.register_pickle_by_value(module)
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     try:
         describe = ray.remote(num_cpus=0, max_retries=0)(machine.describe_machine)
@@ -165,7 +167,8 @@ def describe_nodes(address: str) -> list[Machine]:
         answers: list[dict[str, Any]] = ray.get(tasks, timeout=NODES_LIMIT_SECONDS)
     finally:
         ray.shutdown()
-        ray.cloudpickle.unregister_pickle_by_value(machine)
+        for module in (machine, versions):
+            ray.cloudpickle.unregister_pickle_by_value(module)
     return [Machine(**answer) for answer in answers]
 
 
@@ -228,7 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if examination.trained:
         show_trials(examination.trained)
     wrong = sum(check.ok is False for check in examination.checks)
-    print(f"{wrong} to mend" if wrong else "Nothing stands in the way.")
+    found = f"{wrong} problem{'s' * (wrong > 1)} found" if wrong else "No problem found"
+    print(f"{found}. Lines with - do not apply here.")
     return 1 if wrong else 0
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnist_ray.ledger.identity import JSON, digest
+from mnist_ray.ledger.versions import installed_version
 
 Classes = NDArray[np.integer[Any]]
 
@@ -98,7 +98,7 @@ class Versions:
         """Those of this Python and its packages; "unknown" for a package that is missing."""
         return cls(
             python_version=platform.python_version(),
-            tensorflow_version=_installed("tensorflow", "tensorflow-cpu"),
+            tensorflow_version=_installed("tensorflow"),
             keras_version=_installed("keras"),
             ray_version=_installed("ray"),
             numpy_version=_installed("numpy"),
@@ -116,13 +116,8 @@ class Versions:
         )
 
 
-def _installed(*names: str) -> str:
-    for name in names:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "unknown"
+def _installed(package: str) -> str:
+    return installed_version(package) or "unknown"
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from mnist_ray.data.dataset import load_dataset
 from mnist_ray.data.mnist import find_cached_mnist
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.versions import installed_version
 from mnist_ray.run import cluster, packages
 from mnist_ray.run.cluster_file import ClusterFile
 from mnist_ray.run.cuda_versions import cuda_faults, cuda_in_words
 from mnist_ray.run.device_trials import DeviceTrials
-from mnist_ray.run.machine import COMPARED_PACKAGES, Machine, installed_version
+from mnist_ray.run.machine import COMPARED_PACKAGES, Machine
 
 T = TypeVar("T")
 
@@ -102,7 +103,7 @@ def pins(*, for_cluster: bool, path: Path | None = None) -> str:
     matter = {package: pinned[package] for package in COMPARED_PACKAGES if package in pinned}
     differences = packages.pin_differences(matter)
     if not differences:
-        return f"{', '.join(matter)} as in {path.name}"
+        return f"{', '.join(matter)} are as {path.name} pins them"
     if for_cluster:
         raise Unfit("; ".join(differences), f"pip install -c {path.name} .")
     raise NotApplicable(f"matters for a cluster only: {'; '.join(differences)}")
@@ -173,7 +174,7 @@ MACHINE_CHECKS: dict[str, Callable[[Sequence[Machine]], str]] = {
 def training(trained: DeviceTrials | None) -> str:
     """Whether every architecture trains in every precision, with XLA and without."""
     if trained is None:
-        raise NotApplicable("tried where there is a GPU only (on CPUs: --train cpu)")
+        raise NotApplicable("done only where there is a GPU (on CPUs: --train cpu)")
     trials = trained.trials
     failed = [f"{trial.name}: {trial.error}" for trial in trials if trial.timing is None]
     if failed:
@@ -229,13 +230,13 @@ def results(location: str | None, cluster_file: ClusterFile | None) -> str:
 def token(*, is_needed: bool) -> str:
     """Whether a token is here and is sent, where there is a cluster to send it to."""
     if not is_needed:
-        raise NotApplicable("a Ray of one's own is reached from this machine alone")
+        raise NotApplicable("needed for a cluster only")
     found = cluster.find_token()
     if not found.usable:
         raise Unfit(f"none in {found.source}", cluster.MAKE_TOKEN)
     if not cluster.token_is_used():
         raise Unfit(
-            f"in {found.source}, but RAY_AUTH_MODE is not `token`: it is not sent",
+            f"found in {found.source}, but not sent, because RAY_AUTH_MODE is not `token`",
             cluster.USE_TOKEN,
         )
     return f"in {found.source}, and sent"

@@ -61,11 +61,11 @@ def parse_address(text: str, *, source: str = "--address") -> str:
 
 
 def find_address(explicit: str | None) -> str | None:
-    """The cluster to join, in form as `parse_address` gives it; None for a Ray of one's own.
+    """The cluster to join, in the form of `parse_address`; None to start a Ray on this machine.
 
     That is `explicit`, else the variable RAY_ADDRESS, which Ray sets inside `ray job submit` and
     `ray submit`. As Ray has it, the variable also says what `auto` is, and `local`, in either, is
-    a Ray of one's own.
+    a Ray on this machine.
 
     Raises:
         InputError: as `parse_address` does.

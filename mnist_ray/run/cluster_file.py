@@ -70,7 +70,7 @@ def load_cluster_file(path: Path) -> ClusterFile:
     """The file at `path`; what it syncs by a relative path is looked up beside it.
 
     Raises:
-        InputError: it can't be read, Ray refuses it, or it breaks rules; all of them are told.
+        InputError: it can't be read, Ray refuses it, or it breaks rules; all of them are reported.
     """
     try:
         text = path.read_text()

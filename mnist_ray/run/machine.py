@@ -1,7 +1,7 @@
 """What a machine has for trials: versions, memory, GPUs and their libraries.
 
-Only the standard library is imported: the functions are also sent to nodes of a cluster, where
-nothing of this project need be installed.
+Beside the standard library it imports `versions` alone: the functions of both are also sent to
+nodes of a cluster, where nothing of this project need be installed.
 """
 
 import functools
@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mnist_ray.ledger.versions import installed_version
+
 COMPARED_PACKAGES = ("ray", "tensorflow", "keras", "numpy", "pandas", "pyarrow")
 """What must be of one version throughout a cluster: it pickles, or it decides the numbers."""
 
@@ -30,8 +32,6 @@ build = tensorflow.sysconfig.get_build_info()
 gpus = len(tensorflow.config.list_physical_devices("GPU"))
 print("FOUND", json.dumps({"gpus": gpus, "build": build}))
 """
-# Distributions of one package under several names.
-_OTHER_NAMES = {"tensorflow": ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")}
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,6 @@ def describe_machine() -> dict[str, Any]:
         "tensorflow_error": error,
         "cuda": _cuda(tensorflow.get("build", {})),
     }
-
-
-def installed_version(package: str) -> str | None:
-    """The version of a package, under any of its names; None where it is not installed."""
-    for name in (package, *_OTHER_NAMES.get(package, ())):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def _memory() -> int:

@@ -13,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mnist_ray.errors import InputError
-from mnist_ray.run.machine import installed_version
+from mnist_ray.ledger.versions import installed_version
 
 _PROJECT = "mnist-ray"
 _ROOT = Path(__file__).parent.parent.parent

@@ -13,6 +13,7 @@ from ray_head import free_port, running_head
 
 from mnist_ray import doctor
 from mnist_ray.doctor import Request, examine_cluster, examine_cluster_file
+from mnist_ray.ledger.versions import installed_version
 from mnist_ray.run import checks, machine
 from mnist_ray.run.checks import Check, conclude
 from mnist_ray.run.machine import Machine
@@ -23,7 +24,7 @@ TOKEN = "0123456789abcdef" * 4
 FIT = Machine(
     name="here",
     python_version="{}.{}.{}".format(*sys.version_info[:3]),
-    packages={name: machine.installed_version(name) for name in machine.COMPARED_PACKAGES},
+    packages={name: installed_version(name) for name in machine.COMPARED_PACKAGES},
     memory=16 << 30,
     shared_memory=8 << 30,
     gpus=["NVIDIA T4"],
@@ -106,7 +107,7 @@ def test_nodes_with_other_versions_are_named_with_both() -> None:
         FIT, name="node-2", python_version="3.9.1", packages={**FIT.packages, "numpy": None}
     )
     check = checked(checks.node_versions, [FIT, node])
-    here = machine.installed_version("numpy")
+    here = installed_version("numpy")
     assert not check.ok
     assert check.found.startswith("node-2: Python 3.9.1, here 3.")
     assert f"node-2: numpy missing, here {here}" in check.found
@@ -234,7 +235,7 @@ def test_a_cluster_that_anyone_may_use_is_a_fault() -> None:
 def test_on_a_laptop_nothing_stands_in_the_way_and_no_ray_is_started(home: Path) -> None:
     answer = run_doctor([])
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert answer.stdout.splitlines()[-1] == "Nothing stands in the way."
+    assert answer.stdout.splitlines()[-1] == "No problem found. Lines with - do not apply here."
     assert {line[0] for line in answer.stdout.splitlines()[:-1]} == {"✓", "-"}
     assert not any((home / name).exists() for name in (".ray", "results"))
 
@@ -244,13 +245,13 @@ def test_a_running_cluster_is_examined_on_its_nodes_too(home: Path) -> None:
     with running_head(variables) as address:
         answer = run_doctor(["--address", address, "--results", "/dev/null/results"], variables)
     lines = answer.stdout.splitlines()
-    version = machine.installed_version("ray")
+    version = installed_version("ray")
     assert f"✓ cluster: {address}: Ray {version}, Python {FIT.python_version}" in lines
     assert "✓ cluster's auth: refuses whoever has no token" in lines
     assert "✓ nodes' versions: the same here and on 1" in lines
     assert any(line.startswith("✓ TensorFlow on nodes: starts") for line in lines)
     assert any(line.startswith("✗ results: results: /dev/null/results") for line in lines)
-    assert (answer.returncode, lines[-1]) == (1, "1 to mend")
+    assert (answer.returncode, lines[-1]) == (1, "1 problem found. Lines with - do not apply here.")
 
 
 def test_where_signs_can_not_be_written_there_are_words() -> None:

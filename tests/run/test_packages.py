@@ -5,7 +5,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from mnist_ray.errors import InputError
-from mnist_ray.run.machine import installed_version
+from mnist_ray.ledger.versions import installed_version
 from mnist_ray.run.packages import (
     Requirements,
     package_faults,
