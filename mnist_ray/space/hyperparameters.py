@@ -255,7 +255,7 @@ class Variant(Settings):
     )
 
 
-Optimizer = Literal["adam", "sgd", "rmsprop", "adagrad", "adadelta", "adamax"]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "adamax"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 
@@ -276,7 +276,7 @@ class Training(Settings):
     batch_size: Searchable[Positive] = Field(32, description=_AT_LEAST_1)
     validation_split: Searchable[Share] = Field(0.1, description=_SHARE)
     optimizer: Searchable[Optimizer] = Field(
-        "adam", description="adam, sgd, rmsprop, adagrad, adadelta or adamax"
+        "adam", description="adam, adamw, sgd, rmsprop, adagrad, adadelta or adamax"
     )
     learning_rate: Searchable[Annotated[float, Field(gt=0)]] = Field(
         0.001, description="a number above 0"

@@ -21,10 +21,17 @@ class Optimizer(Protocol):
 
 
 class FusedAdam:
-    """Adam as Keras defines it (beta 0.9 and 0.999, epsilon 1e-7), one pass over each variable."""
+    """Adam as Keras defines it (beta 0.9 and 0.999, epsilon 1e-7), one pass over each variable.
 
-    def __init__(self, variables: Sequence[keras.Variable]) -> None:
-        self._variables = variables
+    With a weight decay it is Keras' AdamW, which takes two passes: each step first shrinks every
+    variable, biases included, by the share decay * learning rate (decoupled weight decay,
+    https://arxiv.org/abs/1711.05101). The gradient, and so the moments, do not depend on the decay.
+    """
+
+    def __init__(
+        self, variables: Sequence[keras.Variable], weight_decay: float | None = None
+    ) -> None:
+        self._variables, self._weight_decay = variables, weight_decay
         self._first = [tf.Variable(tf.zeros_like(variable.value)) for variable in variables]
         self._second = [tf.Variable(tf.zeros_like(variable.value)) for variable in variables]
         self._steps = tf.Variable(0, dtype=tf.int64)
@@ -36,6 +43,8 @@ class FusedAdam:
         powers = {"beta1_power": tf.pow(0.9, steps), "beta2_power": tf.pow(0.999, steps)}
         moments = zip(self._variables, self._first, self._second, gradients, strict=True)
         for variable, first, second, gradient in moments:
+            if self._weight_decay is not None:
+                variable.value.assign_sub(variable.value * self._weight_decay * learning_rate)
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.value.handle,
                 m=first.handle,
@@ -76,8 +85,9 @@ def _constrain(variables: Sequence[keras.Variable]) -> None:
 
 def optimizer_for(name: str, model: keras.Model) -> Optimizer:
     """A new optimizer of `model`'s trainable variables, by Keras' name for it."""
-    if name == "adam":
-        return FusedAdam(model.trainable_variables)
+    if name in ("adam", "adamw"):
+        weight_decay = keras.optimizers.get(name).weight_decay
+        return FusedAdam(model.trainable_variables, weight_decay)
     return KerasOptimizer(name, model.trainable_variables)
 
 

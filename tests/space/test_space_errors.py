@@ -71,7 +71,7 @@ BAD = [
     (BASE + "training: {learning_rate: 0}", "learning_rate: got 0", "above 0"),
     (BASE + "training: {learning_rate: .inf}", "learning_rate: got Infinity", "above 0"),
     (BASE + "training: {learning_rate: true}", "learning_rate: got true", "above 0"),
-    (BASE + "training: {optimizer: adm}", 'got "adm" (did you mean "adam"?)', "adam, sgd"),
+    (BASE + "training: {optimizer: adm}", 'got "adm" (did you mean "adam"?)', "adam, adamw, sgd"),
     (BASE + "training: {precision: float16}", 'precision: got "float16"', "mixed_float16"),
     (BASE + "training: {jit_compile: on}", 'jit_compile: got "on"', "auto, true or false"),
     (BASE + "training: {jit_compile: 1}", "jit_compile: got 1", "auto, true or false"),

@@ -98,8 +98,9 @@ def test_weights_and_figures_are_those_of_plain_keras(
     assert_as_plain_keras(trained, IMAGES)
 
 
-def test_another_optimizer_trains_as_in_plain_keras() -> None:
-    assert_as_plain_keras(run(trial_of(optimizer="rmsprop")), IMAGES)
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adamw"])
+def test_another_optimizer_trains_as_in_plain_keras(optimizer: str) -> None:
+    assert_as_plain_keras(run(trial_of(optimizer=optimizer, epochs=3)), IMAGES)
 
 
 OWN = """

@@ -69,7 +69,7 @@ def test_xla_trains_as_the_plain_graph(architecture: dict[str, Any], more: dict[
     assert_xla_trains_as_the_plain_graph(architecture, **more)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop"])
 def test_xla_trains_with_other_optimizers_as_the_plain_graph(optimizer: str) -> None:
     assert_xla_trains_as_the_plain_graph(CONVOLUTIONAL, optimizer=optimizer)
 
