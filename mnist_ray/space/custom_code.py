@@ -95,11 +95,7 @@ def modules_to_ship(code: Code) -> list[Path]:
 
 
 def module_file(builder: str, folder: Path | None) -> Path:
-    """The source file of a builder's module.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The source file of a builder's module; an `InputError` where there is none."""
     module = builder.partition(":")[0]
     file = _file(module, folder)
     if file is None:
@@ -232,8 +228,5 @@ def _dump(tree: ast.Module) -> str:
 
 def _is_bare_text(node: object) -> bool:
     """A docstring, or any other text that stands alone as a statement."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)

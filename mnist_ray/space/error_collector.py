@@ -59,7 +59,7 @@ class ErrorCollector:
 
 
 def place_of(location: Place) -> Place:
-    """A place by pydantic's location of an error, which marks those of keys."""
+    """A place by pydantic's location of an error, which marks keys."""
     return location[:-1] if location[-1:] == ("[key]",) else location
 
 

@@ -6,7 +6,7 @@ A space is checked once, where it is read; it is typed data afterwards.
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,32 +16,11 @@ from pydantic import JsonValue, PrivateAttr
 from mnist_ray.errors import InputError
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, nearest, refusal, shown
-from mnist_ray.space.hyperparameters import Cnn, Training, Variant
-from mnist_ray.space.space_file import (
-    Architecture,
-    Evaluate,
-    Search,
-    SpaceFile,
-    StoppingRule,
-    Until,
-    check_rules,
-    read_file,
-)
+from mnist_ray.space.hyperparameters import Cnn, Training
+from mnist_ray.space.space_file import Search, SpaceFile, StoppingRule, check_rules, read_file
 from mnist_ray.space.yaml_text import LARGEST, read_yaml, write_yaml
 
-__all__ = [
-    "Architecture",
-    "Cell",
-    "Evaluate",
-    "Search",
-    "Space",
-    "StoppingRule",
-    "Training",
-    "Until",
-    "Variant",
-    "load_space",
-    "shipped_spaces",
-]
+__all__ = ["Cell", "Search", "Space", "StoppingRule", "Training", "load_space", "shipped_spaces"]
 
 _DEFAULT_CONFIRM = 10
 _SHIPPED = (
@@ -137,34 +116,34 @@ class Space(SpaceFile):
         return self.source.parent.absolute() if self.source else None
 
     def pairs(self) -> list[tuple[str, str]]:
-        """All architectures x variants, by name, in the file's order."""
+        """All (architecture, variant), by name, in the file's order."""
         return list(itertools.product(self.architectures, self.variants))
 
     def cells(self, image_size: tuple[int, int]) -> list[Cell]:
         """All cells that are known without searching, for images of (height, width).
 
         Architectures x variants x the values of every grid in the file's order (the architecture's
-        hyperparameters, the variant's, training's), the last varying fastest; each cell once, also
-        where a grid has a default and the value that it stands for. Pairs of architecture and
-        variant that are searched have none here.
+        hyperparameters, the variant's, training's), the last varying fastest; each cell once. Pairs
+        of architecture and variant that are searched have none here.
         """
         searched = self.search_spaces()
         cells = [
             self._cell(architecture, variant, values, image_size)
             for architecture, variant in self.pairs()
             if (architecture, variant) not in searched
-            for values in self._grid(architecture, variant)
+            for values in _combinations(
+                {
+                    column: grid.candidates().values()
+                    for column, grid in self._distributions(architecture, variant).items()
+                }
+            )
         ]
         return list({cell.name: cell for cell in cells}.values())
 
     def search_spaces(self) -> dict[tuple[str, str], dict[str, Distribution]]:
         """The distributions to sample, by column, of each searched (architecture, variant)."""
         sampled = {
-            pair: {
-                column: distribution
-                for column, distribution in self._distributions(*pair).items()
-                if distribution.sampled
-            }
+            pair: {k: each for k, each in self._distributions(*pair).items() if each.sampled}
             for pair in self.pairs()
         }
         return {pair: columns for pair, columns in sampled.items() if columns}
@@ -271,11 +250,6 @@ class Space(SpaceFile):
         hyperparameters = self.architectures[architecture].hyperparameters.varied()
         return hyperparameters | self.variants[variant].varied() | self.training.varied()
 
-    def _grid(self, architecture: str, variant: str) -> Iterator[dict[str, JsonValue]]:
-        grids = self._distributions(architecture, variant)
-        for values in itertools.product(*(grid.candidates().values() for grid in grids.values())):
-            yield dict(zip(grids, values, strict=True))
-
     def _extremes(
         self, architecture: str, variant: str, image_size: tuple[int, int]
     ) -> Iterator[Cell]:
@@ -285,9 +259,15 @@ class Space(SpaceFile):
             for column, distribution in self._distributions(architecture, variant).items()
             if column in _GEOMETRY
         }
-        for values in itertools.product(*columns.values()):
-            bound = dict(zip(columns, values, strict=True))
-            yield self.bind(architecture, variant, bound, image_size)
+        for values in _combinations(columns):
+            yield self.bind(architecture, variant, values, image_size)
+
+
+def _combinations(
+    columns: Mapping[str, Collection[JsonValue]],
+) -> Iterator[dict[str, JsonValue]]:
+    for values in itertools.product(*columns.values()):
+        yield dict(zip(columns, values, strict=True))
 
 
 _GEOMETRY = {"shift", "canvas", *Cnn.model_fields} - {"dense_units", "dropout"}
@@ -296,8 +276,7 @@ _GEOMETRY = {"shift", "canvas", *Cnn.model_fields} - {"dense_units", "dropout"}
 def _ends(distribution: Distribution) -> list[JsonValue]:
     """The smallest and the largest value; for lists, the shortest and the longest.
 
-    What is left of an image shrinks with every hyperparameter and grows with the canvas, so what
-    fits at the ends fits between them.
+    What fits at the ends fits between them, see `Cnn.misfit`.
     """
     values = list(distribution.candidates().values())
     sized = sorted((value for value in values if value is not None), key=_extent)
@@ -311,12 +290,13 @@ def _extent(value: JsonValue) -> float:
 
 
 def _check_layers(cell: Cell, errors: ErrorCollector) -> None:
-    if cell.builder == "cnn":
-        misfit = Cnn.model_validate(cell.hyperparameters).misfit(cell.canvas)
-        if misfit:
-            key, message = misfit
-            where = f"{message} of variant {shown(cell.variant)}"
-            errors.add(("architectures", cell.architecture, key), where)
+    if cell.builder != "cnn":
+        return
+    misfit = Cnn.model_validate(cell.hyperparameters).misfit(cell.canvas)
+    if misfit:
+        key, message = misfit
+        where = f"{message} of variant {shown(cell.variant)}"
+        errors.add(("architectures", cell.architecture, key), where)
 
 
 def load_space(name_or_path: str) -> Space:
@@ -355,10 +335,9 @@ def _find(name_or_path: str) -> Path:
         return path
     if name_or_path.removesuffix(".yaml") in shipped:
         return shipped[name_or_path.removesuffix(".yaml")]
-    if os.path.isdir(path):
-        raise InputError(f"{shown(name_or_path)} is a folder; give the YAML file of a search space")
     if os.path.exists(path):
-        raise InputError(f"{shown(name_or_path)} is no file; give the YAML file of a search space")
+        what = "a folder" if os.path.isdir(path) else "no file"
+        raise InputError(f"{shown(name_or_path)} is {what}; give the YAML file of a search space")
     beside = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
     hint = nearest(name_or_path, [*shipped, *beside])
     raise InputError(

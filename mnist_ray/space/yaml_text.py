@@ -83,9 +83,8 @@ def read_yaml(content: bytes, heading: str) -> Document:
     except yaml.YAMLError as error:
         raise InputError(f"{heading} is no YAML: {_parse_error(error, text)}") from error
     except RecursionError:
-        raise InputError(
-            f"{heading} is nested too deeply, or has an anchor that holds itself"
-        ) from None
+        message = f"{heading} is nested too deeply, or has an anchor that holds itself"
+        raise InputError(message) from None
     if not isinstance(data, dict):
         reader.errors.raise_any(heading)
         found = "is empty" if data is None else f"holds {shown(data)}"
@@ -95,14 +94,8 @@ def read_yaml(content: bytes, heading: str) -> Document:
 
 def write_yaml(data: dict[str, JsonValue]) -> str:
     """YAML text that `read_yaml` reads back to `data`, keys in their order."""
-    text: str = yaml.dump(
-        data,
-        Dumper=_Writer,
-        sort_keys=False,
-        allow_unicode=True,
-        width=100,
-        default_flow_style=None,
-    )
+    options = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 100}
+    text: str = yaml.dump(data, Dumper=_Writer, **options)
     return text
 
 

@@ -79,7 +79,6 @@ class Precision:
     half_width: float | None
     """Of the 95 % interval that stays valid under optional stopping."""
     student_half_width: float | None
-    """Of Student's t interval, which ignores optional stopping."""
     satisfied: bool
     """Whether both are at most the goal. Five equal values or more satisfy every goal."""
     fixed_trials: int | None
