@@ -13,12 +13,13 @@ from mnist_ray.stats.variance_decomposition import (
 )
 
 Predictions = NDArray[np.integer]
+"""Integers [trials, N], beside which `labels` are the truth, int32 [N]."""
 
 
 def predictions_of(records: Sequence[Record], test_set: TestSet | None) -> Predictions | None:
     """The predicted class of every test image by every trial: integers [trials, N].
 
-    None without trials, and where the predictions of a trial or the test images are missing.
+    None without trials, and where predictions or test images are missing.
     """
     if test_set is None or not records:
         return None
@@ -36,12 +37,7 @@ def predictions_of(records: Sequence[Record], test_set: TestSet | None) -> Predi
 def variance_of_predictions(
     predictions: Predictions, labels: NDArray[np.int32]
 ) -> VarianceDecomposition:
-    """How much of the variance over trials comes from the test set alone.
-
-    Args:
-        predictions: integers [trials, N].
-        labels: the truth, int32 [N].
-    """
+    """How much of the variance over trials comes from the test set alone."""
     counts = np.zeros(labels.size, np.int64)
     accuracies = np.empty(len(predictions))
     for trial, predicted in enumerate(predictions):  # bool[trials, N] at once would double it
@@ -59,11 +55,6 @@ def all_right_rate(
     The test set is divided into groups of that size in its own order; the rest is left out. None
     where there is no whole group. If errors were independent, the rate would be the accuracy to the
     power of `digits`.
-
-    Args:
-        predictions: integers [trials, N].
-        labels: the truth, int32 [N].
-        digits: images in a group, at least 1.
     """
     groups = labels.size // digits
     if groups == 0:

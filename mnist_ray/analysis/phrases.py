@@ -13,30 +13,30 @@ _NOTHING = 1e-12
 
 def mean(cell: Row) -> str:
     """A mean test accuracy with its interval and n, from a row that has both."""
-    note = interval(cell, of="trials") or _no_spread(cell["trials"])
-    return f"{cell['mean_test_accuracy']:.3f} ({note or _n(cell['trials'])})"
+    n = cell["trials"]
+    bounds = interval(cell)
+    note = f"{bounds}, n = {n}" if bounds else _no_spread(n) or f"n = {n}"
+    return f"{cell['mean_test_accuracy']:.3f} ({note})"
 
 
-def interval(row: Row, *, of: str = "", sign: int = 1) -> str:
+def interval(row: Row, *, sign: int = 1) -> str:
     """The 95 % interval of a row, for the difference in the other direction where `sign` is -1.
 
-    `of` is the column that n stands in. Empty where there is no interval.
+    Empty where there is none.
     """
-    ends = row["ci95_low"], row["ci95_high"]
-    if None in ends:
+    if row["ci95_low"] is None:
         return ""
-    low, high = sorted(sign * end for end in ends)
+    low, high = sorted((sign * row["ci95_low"], sign * row["ci95_high"]))
     # Three decimals would make a narrow interval look like none.
     digits = 4 if high - low < 0.004 else 3
     between = "\N{EN DASH}" if low >= 0 else " to "
-    n = f", {_n(row[of])}" if of else ""
-    return f"95 % CI {low:.{digits}f}{between}{high:.{digits}f}{n}"
+    return f"95 % CI {low:.{digits}f}{between}{high:.{digits}f}"
 
 
 def difference(row: Row, *, sign: int = 1) -> str:
     """A difference with its interval; what stands in place of an interval that there is not."""
     n = min(int(row["trials_a"]), int(row["trials_b"]))
-    note = interval(row, sign=sign) or _no_spread(n) or f"no interval: {_n(n)}"
+    note = interval(row, sign=sign) or _no_spread(n) or f"no interval: n = {n}"
     size = f"{sign * row['mean_difference']:.3f}".replace("-0.000", "0.000")
     return f"{size} ({note})"
 
@@ -57,6 +57,11 @@ def holds_zero(row: Row) -> bool:
     return low is not None and low <= 0 <= high
 
 
+def cell(row: Row) -> str:
+    """Architecture and presentation, of which sweep."""
+    return f"{sweep(row)}{row['architecture']} on {row['variant']} digits"
+
+
 def sweep(row: Row) -> str:
     """The sweep's name, where there are several side by side."""
     return f"{row[SWEEP.name]}, " if SWEEP.name in row else ""
@@ -73,8 +78,4 @@ def count(number: int, noun: str) -> str:
 
 
 def _no_spread(n: int) -> str:
-    return f"no spread seen in {_n(n)}" if n > 1 else ""
-
-
-def _n(n: int) -> str:
-    return f"n = {n}"
+    return f"no spread seen in n = {n}" if n > 1 else ""

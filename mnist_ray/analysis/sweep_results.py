@@ -1,7 +1,7 @@
 """What a space asks for, joined with what is recorded: the groups that means are taken over."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -28,10 +28,7 @@ class Selection(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class CellResults:
-    """The recorded trials of one cell on one kind of device: a row of the report.
-
-    The records are in the order of trials.
-    """
+    """The recorded trials of one cell on one kind of device: a row of the report."""
 
     sweep: str
     dataset: str
@@ -41,11 +38,9 @@ class CellResults:
     device: str | None
     """None as long as no trial has run."""
     records: tuple[Record, ...]
+    """In the order of trials."""
     selection: Selection | None = None
     """None where nothing was searched."""
-
-    def _with(self, status: Status) -> tuple[Record, ...]:
-        return tuple(record for record in self.records if record.status is status)
 
     @cached_property
     def key(self) -> str:
@@ -56,12 +51,11 @@ class CellResults:
     @property
     def finished(self) -> tuple[Record, ...]:
         """What means are taken over."""
-        return self._with(Status.FINISHED)
+        return tuple(record for record in self.records if record.status is Status.FINISHED)
 
     @property
     def failed(self) -> tuple[Record, ...]:
-        """What stands beside every mean as a number."""
-        return self._with(Status.FAILED)
+        return tuple(record for record in self.records if record.status is Status.FAILED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +80,12 @@ class SweepResults:
 
     @property
     def dataset(self) -> str:
-        """The name of the data set."""
         return _dataset_name(self.space, self.records, self.test_set)
-
-    def status_of(self, trial: Trial) -> Status | None:
-        """How a trial ended, if it did."""
-        record = self.records.get(trial.key)
-        return record.status if record else None
 
     def record_of(self, trial: Trial, status: Status) -> Record | None:
         """The record of a trial, if it ended like that."""
-        return self.records[trial.key] if self.status_of(trial) is status else None
+        record = self.records.get(trial.key)
+        return record if record and record.status is status else None
 
 
 def results_of_space(
@@ -108,17 +97,15 @@ def results_of_space(
     name: str | None = None,
 ) -> SweepResults:
     """The sweep that `space` asks for; a cell with nothing recorded yet is there too."""
+    name = name or space.name
     planned = plan(space, dataset_info, records)
     selections = _selections(planned.searches)
-    of = partial(
-        _cell_results, name or space.name, _dataset_name(space, records, test_set), records
-    )
+    of = partial(_cell_results, name, _dataset_name(space, records, test_set), records)
+    measured = of(planned.measured)
     return SweepResults(
-        name=name or space.name,
+        name=name,
         space=space,
-        cells=tuple(
-            replace(cell, selection=selections.get(cell.cell.name)) for cell in of(planned.measured)
-        ),
+        cells=tuple(replace(c, selection=selections.get(c.cell.name)) for c in measured),
         shifts=planned.shifts,
         test_set=test_set,
         left_out=len(planned.unrequested(records)),
@@ -140,12 +127,11 @@ def results_of_records(
     alike = [record for record in records.values() if last and _comparable(record, last)]
     alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
     shifts = sorted({evaluation.shift for record in alike for evaluation in record.robustness})
-    trials = [_trial_of(record) for record in alike]
     dataset = _dataset_name(None, records, test_set)
     return SweepResults(
         name=name,
         space=None,
-        cells=_cell_results(name, dataset, records, trials),
+        cells=_cell_results(name, dataset, records, [_trial_of(record) for record in alike]),
         shifts=tuple(shifts),
         test_set=test_set,
         left_out=len(records) - len(alike),
@@ -155,11 +141,11 @@ def results_of_records(
 def latest_record(records: Mapping[str, Record]) -> Record | None:
     """The record of the trial that started last."""
     beginning = datetime.min.replace(tzinfo=UTC)
-
-    def started(record: Record) -> tuple[datetime, str]:
-        return record.setting.started_at if record.setting else beginning, record.key
-
-    return max(records.values(), key=started, default=None)
+    return max(
+        records.values(),
+        key=lambda r: (r.setting.started_at if r.setting else beginning, r.key),
+        default=None,
+    )
 
 
 def search_key(sweep: str, search: SearchState) -> str:
@@ -200,23 +186,17 @@ def _dataset_name(
 ) -> str:
     if test_set:
         return test_set.dataset
-    last = latest_record(records)
-    if last:
-        return last.dataset
-    return space.dataset if space else ""
+    source = latest_record(records) or space
+    return source.dataset if source else ""
 
 
-def _by_device(
-    records: Sequence[Record],
-) -> list[tuple[str | None, tuple[Record, ...]]]:
+def _by_device(records: Sequence[Record]) -> Iterator[tuple[str | None, tuple[Record, ...]]]:
     """The records of one cell by device; a failed trial alone makes no group of its own."""
     ran_on = [_device(record) for record in records if record.status is not Status.FAILED]
-    devices = list(dict.fromkeys(ran_on)) or [_device(record) for record in records[:1]] or [None]
-    groups: dict[str | None, list[Record]] = {device: [] for device in devices}
-    for record in records:
-        device = _device(record)
-        groups[device if device in groups else devices[0]].append(record)
-    return [(device, tuple(group)) for device, group in groups.items()]
+    first, *others = dict.fromkeys(ran_on or map(_device, records[:1])) or [None]
+    yield first, tuple(record for record in records if _device(record) not in others)
+    for device in others:
+        yield device, tuple(record for record in records if _device(record) == device)
 
 
 def _device(record: Record) -> str | None:

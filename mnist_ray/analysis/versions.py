@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from mnist_ray.analysis import phrases
 from mnist_ray.ledger.record import Record, Status, Versions
 from mnist_ray.space.columns import SWEEP
 
@@ -11,9 +13,6 @@ if TYPE_CHECKING:  # a sweep's start does not wait for what tables need
     from mnist_ray.analysis.tables import Tables
 
 _MOST_CELLS = 6
-
-_Counts = Mapping[str, Counter[str]]
-"""For each text of versions, how many trials of each cell ran with them."""
 
 
 def outdated_sentences(
@@ -23,7 +22,7 @@ def outdated_sentences(
     counts: dict[str, Counter[str]] = {}
     for record in records:
         if record.setting and record.has_other_versions(installed):
-            cell = f"{record.architecture} on {record.variant} digits"
+            cell = phrases.cell({"architecture": record.architecture, "variant": record.variant})
             counts.setdefault(record.setting.versions.of_training, Counter())[cell] += 1
     if not counts:
         return []
@@ -47,7 +46,8 @@ def mixture_sentences(tables: "Tables") -> list[str]:
     ]
 
 
-def _counted(tables: "Tables") -> _Counts:
+def _counted(tables: "Tables") -> dict[str, Counter[str]]:
+    """For each text of versions, how many trials of each cell ran with them."""
     names = ["key", "architecture", "variant", "status"]
     names += ["tensorflow_version", "keras_version", "numpy_version"]
     names += [SWEEP.name] if SWEEP.name in tables.trials.column_names else []
@@ -56,23 +56,12 @@ def _counted(tables: "Tables") -> _Counts:
     counts: dict[str, Counter[str]] = {}
     for row in trials.values():
         if row["status"] != Status.FAILED and row["tensorflow_version"] is not None:
-            counts.setdefault(_of_training(row), Counter())[_cell(row)] += 1
+            counts.setdefault(_versions(row).of_training, Counter())[phrases.cell(row)] += 1
     return counts
 
 
-def _of_training(row: Mapping[str, Any]) -> str:
-    return Versions(
-        python_version="",
-        tensorflow_version=row["tensorflow_version"],
-        keras_version=row["keras_version"],
-        ray_version="",
-        numpy_version=row["numpy_version"],
-    ).of_training
-
-
-def _cell(row: Mapping[str, Any]) -> str:
-    sweep = f"{row[SWEEP.name]}, " if SWEEP.name in row else ""
-    return f"{sweep}{row['architecture']} on {row['variant']} digits"
+def _versions(row: Mapping[str, Any]) -> Versions:
+    return Versions(**{each.name: row.get(each.name) or "" for each in fields(Versions)})
 
 
 def _with_cells(versions: str, cells: Counter[str]) -> str:
