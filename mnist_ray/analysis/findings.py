@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 from mnist_ray.analysis import phrases
@@ -73,19 +73,19 @@ class _Subject:
     @property
     def name(self) -> str:
         """The architecture, with what tells it from others of its name."""
-        role = _role(self.cells[0])
-        notes = ", ".join(filter(None, [role, self.settings]))
+        notes = ", ".join(filter(None, [_role(self.cells[0]), self.settings]))
         return f"{self.cells[0]['architecture']}{f' ({notes})' if notes else ''}"
 
     @property
     def start(self) -> str:
         """The beginning of a sentence about it, which says how it was chosen."""
         first = self.cells[0]
+        start = f"{phrases.sweep(first)}{self.name}{phrases.device(first)}"
+        if self.configurations == 1:
+            return start
         known = first["mean_validation_accuracy"] is not None
         how = "with the highest validation accuracy" if known else "that comes first"
-        chosen = f", of {self.configurations} configurations the one {how}"
-        start = f"{phrases.sweep(first)}{self.name}{phrases.device(first)}"
-        return f"{start}{chosen if self.configurations > 1 else ''}"
+        return f"{start}, of {self.configurations} configurations the one {how}"
 
 
 def _subjects(tables: Tables, cells: Sequence[Row]) -> list[_Subject]:
@@ -126,12 +126,12 @@ def _choose(family: Sequence[Row], names: Sequence[str]) -> _Subject:
     for cell in family:
         values = [cell[name] for name in names]
         configurations.setdefault(canonical(values), []).append(cell)
-    best = max(configurations.values(), key=lambda chosen: (len(chosen), _validation(chosen)))
+    best = max(configurations.values(), key=lambda chosen: (len(chosen), _score(chosen)))
     settings = ", ".join(f"{name}={shown_value(best[0][name])}" for name in names)
     return _Subject(best, settings, len(configurations))
 
 
-def _validation(cells: Sequence[Row]) -> float:
+def _score(cells: Sequence[Row]) -> float:
     return sum(cell["mean_validation_accuracy"] or 0.0 for cell in cells) / len(cells)
 
 
@@ -148,8 +148,8 @@ def _of_one(subject: _Subject, compared: _Compared) -> Iterator[str]:
             mentioned |= {a[CELL], b[CELL]}
             yield f"{subject.start}: {_drop(a, b, row, subject)}."
     for cell in subject.cells:
-        is_of_search = cell.get("selection") is not None  # Then the search's sentence has it.
-        if cell[CELL] not in mentioned and not is_of_search:
+        # After a search its own sentence has the mean.
+        if cell[CELL] not in mentioned and cell.get("selection") is None:
             mean = phrases.mean(cell)
             yield f"{subject.start}: mean test accuracy {mean} on {_digits(cell, subject)}."
 
@@ -186,39 +186,46 @@ def _digits(cell: Row, subject: _Subject) -> str:
 # Sentences on two architectures
 
 
+_Pair = tuple[tuple[_Subject, Row], tuple[_Subject, Row], Row | None]
+"""Two cells with their subjects, and how they compare, if they are compared."""
+
+
+def _pairs(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[_Pair]:
+    for a, b in combinations(subjects, 2):
+        for cell, other in product(a.cells, b.cells):
+            row = compared.get(frozenset((cell[CELL], other[CELL])))
+            if row and row[CELL_A] != cell[CELL]:
+                yield (b, other), (a, cell), row
+            else:
+                yield (a, cell), (b, other), row
+
+
 def _of_two(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
     """How they differ, on one presentation after the other."""
     places: dict[str, list[str]] = {}
-    for a, b in combinations(subjects, 2):
-        for cell, other in ((x, y) for x in a.cells for y in b.cells if _are_alike(x, y)):
-            row = compared.get(frozenset((cell[CELL], other[CELL])))
-            swapped = row is not None and row[CELL_A] != cell[CELL]
-            names = (b.name, a.name) if swapped else (a.name, b.name)
-            place = _place(cell, a)
-            places.setdefault(place, []).append(f"{place}: {_architectures(row, *names)}.")
+    for (a, cell), (b, other), row in _pairs(subjects, compared):
+        if _are_alike(cell, other):
+            sweep = phrases.sweep(cell)
+            digits = f"{_digits(cell, a)}{phrases.device(cell)}"
+            place = f"{sweep}{'on' if sweep else 'On'} {digits}"
+            sentence = f"{place}: {_architectures(row, a.name, b.name)}."
+            places.setdefault(place, []).append(sentence)
     for sentences in places.values():
         if len(sentences) <= _MOST_ARCHITECTURE_PAIRS:
             yield from sentences
 
 
 def _across_sweeps(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
-    sentences = list(_each_across_sweeps(subjects, compared))
+    """How cells of different sweeps differ that differ in one thing."""
+    sentences = [
+        f"Between sweeps: {_architectures(row, _in_sweep(*a), _in_sweep(*b))}."
+        for a, b, row in _pairs(subjects, compared)
+        if row and a[1].get(SWEEP.name) != b[1].get(SWEEP.name)
+    ]
     yield from sentences[:_MOST_PAIRS_ACROSS]
     more = len(sentences) - _MOST_PAIRS_ACROSS
     if more > 0:
         yield f"Between sweeps: comparisons.parquet has {phrases.count(more, 'more comparison')}."
-
-
-def _each_across_sweeps(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
-    """How cells of different sweeps differ that differ in one thing."""
-    for a, b in combinations(subjects, 2):
-        for cell, other in ((x, y) for x in a.cells for y in b.cells):
-            row = compared.get(frozenset((cell[CELL], other[CELL])))
-            if row and cell.get(SWEEP.name) != other.get(SWEEP.name):
-                names = [_in_sweep(a, cell), _in_sweep(b, other)]
-                if row[CELL_A] != cell[CELL]:
-                    names.reverse()
-                yield f"Between sweeps: {_architectures(row, *names)}."
 
 
 def _in_sweep(subject: _Subject, cell: Row) -> str:
@@ -254,11 +261,6 @@ def _architectures(row: Row | None, a: str, b: str) -> str:
     return f"the mean of {higher} is above that of {lower} by {size}"
 
 
-def _place(cell: Row, subject: _Subject) -> str:
-    sweep = phrases.sweep(cell)
-    return f"{sweep}{'on' if sweep else 'On'} {_digits(cell, subject)}{phrases.device(cell)}"
-
-
 # Sentences on trials
 
 
@@ -273,12 +275,12 @@ def _skewed(cells: Iterable[Row]) -> list[str]:
     lowest: dict[str, float] = {}
     for cell in cells:
         if cell["left_skewed"]:
-            architecture = f"{phrases.sweep(cell)}{cell['architecture']}{phrases.device(cell)}"
-            name = f"{architecture} on {cell['variant']} digits"
+            architecture = f"{cell['architecture']}{phrases.device(cell)}"
+            name = phrases.cell({**cell, "architecture": architecture})
             lowest[name] = min(cell["min_test_accuracy"], lowest.get(name, 1.0))
     if not lowest:
         return []
-    worst = sorted(lowest, key=lambda name: lowest[name])
+    worst = sorted(lowest, key=lowest.__getitem__)
     named = [f"{name} (lowest {lowest[name]:.3f})" for name in worst[:_MOST_SKEWED]]
     more = f" and {len(worst) - _MOST_SKEWED} more" if len(worst) > _MOST_SKEWED else ""
     return [
@@ -292,9 +294,8 @@ def _shared_trials(tables: Tables) -> list[str]:
     names = [SWEEP.name] if SWEEP.name in tables.trials.column_names else []
     owners: dict[str, dict[str, None]] = {}
     for row in tables.trials.select([*names, "key", "architecture", "variant"]).to_pylist():
-        cell = f"{row['architecture']} on {row['variant']} digits"
         place = canonical([row.get(SWEEP.name), row["key"]])
-        owners.setdefault(place, {})[f"{phrases.sweep(row)}{cell}"] = None
+        owners.setdefault(place, {})[phrases.cell(row)] = None
     groups = dict.fromkeys(tuple(cells) for cells in owners.values() if len(cells) > 1)
     return [
         f"{', '.join(others)} and {last} have equal settings and share their trials."
@@ -303,9 +304,9 @@ def _shared_trials(tables: Tables) -> list[str]:
 
 
 def _failures(tables: Tables) -> list[str]:
-    ended = zip(tables.trials["key"].to_pylist(), tables.trials["status"].to_pylist(), strict=True)
+    rows = tables.trials.select(["key", "status"]).to_pylist()
     # By key: cells of equal settings share their trials.
-    failed = len({key for key, status in ended if status == Status.FAILED})
+    failed = len({row["key"] for row in rows if row["status"] == Status.FAILED})
     if not failed:
         return []
     them = "it" if failed == 1 else "them"

@@ -62,7 +62,7 @@ def read_results(
     test_set = ledger.read_test_set(fingerprint) if fingerprint else None
     dataset_info = dataset_info or _dataset_info(latest, test_set)
     if space is None or dataset_info is None:
-        return results_of_records(name or _base_name(folder), records, test_set)
+        return results_of_records(name or folder.path.rpartition("/")[2], records, test_set)
     return results_of_space(space, dataset_info, records, test_set, name=name)
 
 
@@ -100,7 +100,3 @@ def _dataset_info(latest: SweepManifest | None, test_set: TestSet | None) -> Dat
         test_images=len(test_set.labels),
         sources=latest.sources,
     )
-
-
-def _base_name(folder: ResultsFolder) -> str:
-    return folder.path.rpartition("/")[2]

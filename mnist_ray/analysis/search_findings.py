@@ -1,11 +1,11 @@
 """What each search found, in a sentence."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mnist_ray.analysis import phrases
+from mnist_ray.analysis.settings import canonical
 from mnist_ray.analysis.tables import SEARCH, WINNER_TO_DEFAULT, Tables
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Stage
@@ -85,9 +85,12 @@ def _winner(winner: Row, default: Row) -> str:
     start = f"{best} scored {winner['search_validation_accuracy']:.3f} in the search"
     if winner["confirm_validation_accuracy"] is None:
         return f"{start}, and no fresh trial of it has finished"
+    optimism = winner["optimism"]
+    # What three decimals would show as nothing is none.
+    flattered = f"flattered it by {optimism:.3f}" if optimism >= 0.0005 else "did not flatter it"
     afresh = (
         f"{start} and {winner['confirm_validation_accuracy']:.3f} afresh, so the search "
-        f"{_flattery(winner['optimism'])}; its fresh test accuracy is {_fresh_mean(winner)}"
+        f"{flattered}; its fresh test accuracy is {_fresh_mean(winner)}"
     )
     if winner["is_default"]:
         return afresh
@@ -118,11 +121,6 @@ def _which_is_better(row: Row) -> str:
     return f"The default is better by {phrases.difference(row, sign=-1)}: keep it"
 
 
-def _flattery(optimism: float) -> str:
-    # What three decimals would show as nothing is none.
-    return f"flattered it by {optimism:.3f}" if optimism >= 0.0005 else "did not flatter it"
-
-
 def _fresh_mean(row: Row) -> str:
     return phrases.mean({**row, "trials": row["confirm_trials"]})
 
@@ -130,14 +128,14 @@ def _fresh_mean(row: Row) -> str:
 def _first_error(tried: Iterable[Row], tables: Tables) -> str:
     """That of the first configuration that failed, if any did."""
     names = tables.search.column_names
-    identifying = [*names[: names.index("configuration")]]
+    identifying = names[: names.index("configuration")]
+
+    def configuration(row: Row) -> str:
+        return canonical([row[name] for name in identifying])
+
     errors: dict[str, str] = {}
     for trial in tables.trials.to_pylist():
         if trial["status"] == Status.FAILED:
-            errors.setdefault(_values(trial, identifying), trial["error"] or "no message")
-    found = (errors.get(_values(row, identifying)) for row in tried)
+            errors.setdefault(configuration(trial), trial["error"] or "no message")
+    found = (errors.get(configuration(row)) for row in tried)
     return next((f" The first error: {error}" for error in found if error), "")
-
-
-def _values(row: Row, names: Iterable[str]) -> str:
-    return json.dumps([row[name] for name in names])
