@@ -69,9 +69,20 @@ def examine(request: Request) -> Examination:
             *examine_machines([here.result()], where="here"),
         ]
         rest = [conclude("data set", partial(checks.mnist, request.data)), results.result()]
-    trained = train_here(request, here.result())
-    training = conclude("training here", partial(checks.training, trained))
+    training, trained = examine_training(request, here.result())
     return Examination([*own, training, *rest, *joined], trained)
+
+
+def examine_training(request: Request, here: Machine) -> tuple[Check, DeviceTrials | None]:
+    """Whether every architecture trains here; and the figures, if that was tried."""
+    found: list[DeviceTrials | None] = []
+
+    def train() -> str:
+        found.append(train_here(request, here))
+        return checks.training(found[0])
+
+    check = conclude("training here", train)
+    return check, found[0] if found else None
 
 
 def train_here(request: Request, here: Machine) -> DeviceTrials | None:

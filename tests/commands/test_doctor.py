@@ -13,8 +13,9 @@ from ray_head import free_port, running_head
 
 from mnist_ray import doctor
 from mnist_ray.doctor import Request, examine_cluster, examine_cluster_file
+from mnist_ray.errors import InputError
 from mnist_ray.ledger.versions import installed_version
-from mnist_ray.run import checks, machine
+from mnist_ray.run import checks, connection, machine
 from mnist_ray.run.checks import Check, conclude
 from mnist_ray.run.machine import Machine
 
@@ -118,6 +119,18 @@ def test_constraints_that_can_not_be_read_are_wrong_and_no_traceback(home: Path)
     (home / "constraints.txt").write_text("ray = 2.60\n")
     check = checked(checks.pins, for_cluster=True, path=home / "constraints.txt")
     assert (check.ok, "line 1" in check.found) == (False, True)
+
+
+def test_a_machine_on_which_ray_cannot_start_is_a_fault_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise InputError("this machine: too little memory is free")
+
+    monkeypatch.setattr(connection, "this_machine", refuse)
+    check, figures = doctor.examine_training(Request(train="cpu"), FIT)
+    assert (check.ok, figures) == (False, None)
+    assert "too little memory" in check.found
 
 
 # --- Data and results ----------------------------------------------------------------------------
