@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         load_trials,
     )
     from mnist_ray.sweep import run_sweep
-    from mnist_ray.view.sweep_result import SweepResult
+    from mnist_ray.view.terminal import SweepResult
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-_MODULES = {"SweepResult": "view.sweep_result", "run_sweep": "sweep"}
+_MODULES = {"SweepResult": "view.terminal", "run_sweep": "sweep"}
 
 
 def __getattr__(name: str) -> Any:

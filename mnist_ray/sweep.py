@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.setup import SweepSetup
     from mnist_ray.run.trackers import Tracker
-    from mnist_ray.view.sweep_result import SweepResult
-    from mnist_ray.view.terminal import Terminal
+    from mnist_ray.view.terminal import SweepResult, Terminal
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
 _FINISHED, _SOME_FAILED, _INTERRUPTED = 0, 1, 130
@@ -203,7 +202,7 @@ def run(options: Options) -> "SweepResult":
     sweep.check()
     if options.dry_run:
         sweep.foretell()
-        from mnist_ray.view.sweep_result import SweepResult
+        from mnist_ray.view.terminal import SweepResult
 
         return SweepResult(sweep.setup.folder.uri, None, _FINISHED)
     sweep.describe()
@@ -368,7 +367,7 @@ class _Sweep:
         from mnist_ray.analysis.loading import to_frame
         from mnist_ray.ledger.record import Status
         from mnist_ray.view.report import rebuild
-        from mnist_ray.view.sweep_result import SweepResult
+        from mnist_ray.view.terminal import SweepResult
 
         setup, plan = self.setup, self.queue.plan
         tables = rebuild(

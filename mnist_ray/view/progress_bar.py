@@ -1,11 +1,15 @@
-"""A progress bar, on a terminal or in a notebook's cell."""
+"""A progress bar, on a terminal or in a notebook's cell.
+
+Either is started with a text, which says how much is done, for people. Each step adds an amount of
+work to what is done of a total; how long the rest will take follows from that.
+"""
 
 import html
 import logging
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -14,20 +18,7 @@ from rich.text import Text
 from mnist_ray.view.formats import duration
 
 
-class Bar(Protocol):
-    """Shows how much is done, how long it took, and how long the rest will take."""
-
-    def start(self, text: str) -> None:
-        """Show it; until the first step all that is known is that work has begun."""
-
-    def step(self, amount: float, *, total: float, text: str) -> None:
-        """`amount` more of `total` is done; `text` says how much, for people."""
-
-    def stop(self) -> None:
-        """Nothing more will come."""
-
-
-def bar_for(console: Console) -> Bar | None:
+def bar_for(console: Console) -> "TerminalBar | NotebookBar | None":
     """The one that `console` can show; None for a file or a pipe."""
     if console.is_jupyter:
         return NotebookBar()
@@ -59,17 +50,14 @@ class TerminalBar:
         )
 
     def start(self, text: str) -> None:
-        """Show it."""
         # Without a total it pulses: Ray and TensorFlow take their time to start.
         self._task = self._bar.add_task("", total=None, text=text)
         self._bar.start()
 
     def step(self, amount: float, *, total: float, text: str) -> None:
-        """`amount` more of `total` is done."""
         self._bar.update(self._task, total=total, advance=amount, text=text)
 
     def stop(self) -> None:
-        """Take it away."""
         self._bar.stop()
 
 
@@ -80,17 +68,18 @@ class _TimesColumn(ProgressColumn):
 
 
 class NotebookBar:
-    """The browser's own bar, which stays in the cell; rich's would need ipywidgets."""
+    """The browser's own bar, which stays in the cell; rich's would need ipywidgets.
+
+    `clock` gives the time in seconds.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make ready; `clock` gives the time in seconds."""
         self._clock, self._begin = clock, clock()
         self._text = ""
         self._done, self._total = 0.0, 0.0
         self._handle: Any = None
 
     def start(self, text: str) -> None:
-        """Show it."""
         # Only there in a notebook.
         from IPython.display import display
 
@@ -98,7 +87,6 @@ class NotebookBar:
         self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
 
     def step(self, amount: float, *, total: float, text: str) -> None:
-        """`amount` more of `total` is done."""
         self._done, self._total, self._text = self._done + amount, total, text
         if self._handle:  # None outside a notebook, where it is shown but once.
             self._handle.update(self)

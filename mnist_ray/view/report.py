@@ -29,6 +29,7 @@ from mnist_ray.view.cell_views import (
     by_presentation,
     choose,
     describe_presentation,
+    grouped,
     label,
     label_comparisons,
     make_cell_views,
@@ -52,6 +53,7 @@ _MOST_ROWS = 60
 _MOST_CELLS = 12
 """Cells that have figures of their own."""
 _MOST_FAILURES = 50
+"""Errors, and trials that have the same one."""
 _HARDEST = 6
 
 
@@ -100,7 +102,7 @@ def render(sweeps: Sequence[SweepResults], tables: Tables) -> str:
         "summary": _summary(sweeps, views),
         "findings": [_unbroken(sentence) for sentence in findings(tables)],
         "conditional": _conditional(views),
-        "left_out": [(results.name, results.left_out) for results in sweeps if results.left_out],
+        "unrequested": [(results.name, results.left_out) for results in sweeps if results.left_out],
         "sweeps": [results.name for results in sweeps],
         "between_sweeps": differences(sweeps),
         **_cells(views, tables),
@@ -201,9 +203,11 @@ def _failures(views: Sequence[CellView], searches: Sequence[SearchView]) -> dict
     searched = [failure for search in searches for failure in search.failures()]
     # By key: cells of equal settings have the same trials.
     failures = {record.key: (place, record) for place, record in [*measured, *searched]}
+    of_an_error = grouped(failures.values(), lambda failure: failure[1].error)
+    shown = [group[:_MOST_FAILURES] for group in of_an_error.values()][:_MOST_FAILURES]
     return {
-        "failures": list(failures.values())[:_MOST_FAILURES],
-        "failures_left_out": max(0, len(failures) - _MOST_FAILURES),
+        "failures": shown,
+        "failures_left_out": len(failures) - sum(map(len, shown)),
     }
 
 

@@ -2,8 +2,8 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +20,9 @@ from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
 from mnist_ray.view.formats import duration, has_no_spread
 from mnist_ray.view.progress_bar import bar_for, ignore_missing_widgets
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = Mapping[str, Any]
 
@@ -46,10 +49,11 @@ class Terminal:
 
     def announce(self, space: Space, *, dataset: str, images: int, plan: Plan) -> None:
         """One line on what will run."""
+        at_least = "at least " if plan.is_open else ""
         self.print_lines(
             [
                 f"{space.name}: {len(plan.all_cells)} cells on {dataset} "
-                f"({images:,} training images): {len(plan.wanted)} trials wanted, "
+                f"({images:,} training images): {at_least}{len(plan.wanted)} trials wanted, "
                 f"{plan.settled} already recorded, {len(plan.missing)} to run"
             ]
         )
@@ -58,9 +62,7 @@ class Terminal:
         """What the rest of a sweep would take."""
         if self._quiet:
             return
-        table = Table(title="what would run", title_justify="left")
-        for heading in ("architecture", "variant"):
-            table.add_column(heading)
+        table = Table("architecture", "variant", title="what would run", title_justify="left")
         for heading in ("recorded", "to run", "seconds each"):
             table.add_column(heading, justify="right")
         for row in expected.cells:
@@ -70,7 +72,6 @@ class Terminal:
         self.print_lines(_forecast_lines(expected))
 
     def progress(self, *, trials: int, weights: Mapping[str, float]) -> "SweepProgress":
-        """How the run goes; see `SweepProgress`."""
         return SweepProgress(self._console, trials=trials, weights=weights, quiet=self._quiet)
 
     def interrupted(self, queue: TrialQueue) -> None:
@@ -108,14 +109,9 @@ class Terminal:
         for record in records:
             self._console.print(escape(_line(record)), style="red", soft_wrap=True)
         if records:
-            self._console.print(
-                "A traceback: "
-                + escape(
-                    f"python -m mnist_ray.report {shlex.quote(folder)} "
-                    f"--traceback {records[0].key[:8]}"
-                ),
-                soft_wrap=True,
-            )
+            command = f"python -m mnist_ray.report {shlex.quote(folder)}"
+            traceback = f"{command} --traceback {records[0].key[:8]}"
+            self._console.print(f"A traceback: {escape(traceback)}", soft_wrap=True)
 
 
 def _forecast_lines(expected: Forecast) -> list[str]:
@@ -132,13 +128,46 @@ def _forecast_lines(expected: Forecast) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """How a sweep ended; in a notebook it shows itself as the table of means.
+
+    Attributes:
+        folder: where it lies, as a path or URI.
+        report: one row a cell, as `mnist_ray.load_report` gives it; None for a dry run.
+        exit_code: 0 all finished, 1 some trials failed, 130 interrupted.
+    """
+
+    folder: str
+    report: "pd.DataFrame | None"
+    exit_code: int
+
+    def _repr_html_(self) -> str:
+        """Names, what varies within an architecture and variant, and figures up to the interval."""
+        if self.report is None:
+            return ""
+        columns = self.report.columns.tolist()
+        first, last = columns.index("trials"), columns.index("ci95_high")
+        plain = self.report.astype(object).where(self.report.notna(), None)
+        settings = _varying(plain.to_dict("records"), columns[3:first])
+        shown = [*columns[:3], *settings, *columns[first : last + 1]]
+        return str(self.report[shown].to_html(index=False))
+
+
 def means(cells: Sequence[Row]) -> Table:
-    """Architectures below each other, variants side by side: mean ± standard deviation (n)."""
+    """Architectures below each other, variants side by side: mean ± standard deviation (n).
+
+    Beside an architecture stands what distinguishes its cells of one variant: settings or devices,
+    after a search whether they are its winner or the default.
+    """
+    columns = list(cells[0])
+    if any(cell.get("selection") for cell in cells):
+        settings = ["selection", *_varying(cells, ["device"])]
+    else:
+        settings = _varying(cells, [*columns[3 : columns.index("trials")], "device"])
     variants = list(dict.fromkeys(cell["variant"] for cell in cells))
-    settings = _varying(cells)
-    table = Table(title="test accuracy: mean ± standard deviation (n)", title_justify="left")
-    for heading in ("architecture", *settings):
-        table.add_column(heading)
+    title = "test accuracy: mean ± standard deviation (n)"
+    table = Table("architecture", *settings, title=title, title_justify="left")
     for variant in variants:
         table.add_column(escape(variant), justify="right")
     rows: dict[tuple[str, ...], dict[str, str]] = {}
@@ -150,22 +179,13 @@ def means(cells: Sequence[Row]) -> Table:
     return table
 
 
-def _varying(cells: Sequence[Row]) -> list[str]:
-    """What distinguishes the cells of one architecture and variant: settings, or devices.
-
-    After a search it is whether they are its winner or the default.
-    """
-    columns = list(cells[0])
-    searched = any(cell.get("selection") for cell in cells)
-    settings = [] if searched else columns[: columns.index("trials")]
-    fixed = {"dataset", "architecture", "variant"}
-    names = [name for name in (*settings, "device") if name not in fixed]
+def _varying(cells: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Those of `names` that differ between cells of one architecture and variant."""
     families = varying_by_family(
         ((cell["architecture"], cell["variant"]), {name: cell[name] for name in names})
         for cell in cells
     )
-    found = {name for varying in families.values() for name in varying}
-    return [*(["selection"] if searched else []), *(name for name in names if name in found)]
+    return [name for name in names if any(name in varying for varying in families.values())]
 
 
 def _text(value: object) -> str:
@@ -213,12 +233,7 @@ class SweepProgress:
             self._bar.start(self._count())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        place: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar:
             self._bar.stop()
 
@@ -272,9 +287,8 @@ def _line(record: Record) -> str:
     if record.status is Status.FAILED:
         return f"{head}failed: {record.error}"
     costs = record.costs
-    seconds = sum(
-        s or 0.0 for s in (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
-    )
+    parts = (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
+    seconds = sum(part or 0.0 for part in parts)
     if record.test is None:
         return f"{head}stopped after {len(record.epochs)} epochs, {seconds:.1f} s"
     return f"{head}test accuracy {record.test.accuracy:.4f}, {seconds:.1f} s"

@@ -291,6 +291,19 @@ def test_failed_trials_are_shown_with_message_and_traceback() -> None:
     assert "Traceback (most recent call last)" in failed
 
 
+def test_equal_errors_are_shown_once_with_how_many_trials_have_them() -> None:
+    sweep = made_up_sweep()
+    first, second, third, *_ = sweep.records
+    for key, error in [(first, "no such luck"), (second, "no memory"), (third, "no such luck")]:
+        sweep.records[key] = as_failed(sweep.records[key], f"ValueError: {error}")
+    failed = section(page_of(sweep), "failed")
+    assert failed.count('<p class="error">ValueError: no such luck</p>') == 1
+    assert failed.count('<p class="error">ValueError: no memory</p>') == 1
+    assert re.findall(r"<summary>(.*) with the same error</summary>", failed) == ["1 more trial"]
+    # Every failed trial can still be found.
+    assert re.findall(r"<code>(\w+)</code>", failed) == [key[:8] for key in (first, third, second)]
+
+
 def test_an_architecture_has_one_colour_everywhere() -> None:
     page = page_named("usual")
     swatches = re.findall(r"--series-(\d)\)\"></span>(\w+)", page)

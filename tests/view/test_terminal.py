@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mnist_ray.analysis.findings import findings
 from mnist_ray.ledger.record import Record, RunEnvironment
+from mnist_ray.plan.planner import plan
 from mnist_ray.view.terminal import SweepProgress, Terminal, means
 
 SCORES: Scores = {0: [0.8] * 3, 1: [0.9] * 5, 2: [0.7] * 3, "default": [0.85] * 5}
@@ -46,6 +47,23 @@ def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "has no winner yet" in out
     assert "mean ± standard deviation" not in out
+
+
+@pytest.mark.parametrize(
+    ("sweep", "told"),
+    [
+        pytest.param(made_up_sweep(), "): 12 trials wanted", id="as_many_as_the_space_says"),
+        pytest.param(
+            made_up_search(SCORES, at_most=3), "): at least 9 trials wanted", id="open_search"
+        ),
+    ],
+)
+def test_trials_wanted_are_a_lower_bound_where_more_may_follow(
+    sweep: MadeUp, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = plan(sweep.space, sweep.dataset_info, sweep.records)
+    Terminal(quiet=False).announce(sweep.space, dataset="digits", images=100, plan=planned)
+    assert told in capsys.readouterr().out
 
 
 def test_what_is_trained_without_xla_is_said_once_for_each_cell() -> None:
