@@ -84,8 +84,7 @@ def differences(a: ArrayLike, b: ArrayLike) -> FloatArray:
     # At least 1, so that accuracies have one step, whatever trials are added.
     largest = max(np.abs(sample_a).max(initial=1.0), np.abs(sample_b).max(initial=1.0))
     step = np.ldexp(1.0, int(np.frexp(largest)[1]) - _BITS_OF_A_DIFFERENCE)
-    rounded: FloatArray = np.rint((sample_a - sample_b) / step) * step
-    return rounded
+    return np.asarray(np.rint((sample_a - sample_b) / step) * step)
 
 
 def compare(a: ArrayLike, b: ArrayLike, *, pairs: int) -> Comparison:
@@ -155,9 +154,7 @@ def _partially_overlapping_t(
     a: Summary, b: Summary, *, pairs: int, correlation: float
 ) -> _TestResult:
     """With 0 pairs this is Welch's t test, to the last bit."""
-    if a.mean is None or b.mean is None:
-        return None, None, None, None
-    difference = a.mean - b.mean
+    difference = None if a.mean is None or b.mean is None else a.mean - b.mean
     if a.sem is None or b.sem is None:
         return _t_test(difference, None, 0)
     independent_sem = float(np.hypot(a.sem, b.sem))

@@ -16,13 +16,12 @@ def confusion_matrix(truth: ArrayLike, predictions: ArrayLike, classes: int) -> 
     Args:
         truth: int[examples], from 0 to classes - 1.
         predictions: int[trials, examples], likewise.
-        classes: the number of classes.
+        classes: their number.
 
     Raises:
         ValueError: shapes that do not fit, or a class out of range.
     """
-    labels, votes = _labels(truth, predictions)
-    _check_classes(labels, votes, classes)
+    labels, votes = _checked(truth, predictions, classes)
     matrix = np.zeros(classes * classes, dtype=np.int64)
     row_starts = labels * classes
     for trial in votes:  # one at a time: all at once would take 8 bytes for each prediction
@@ -48,16 +47,13 @@ def hardest(truth: ArrayLike, predictions: ArrayLike, count: int, *, classes: in
     Among equally hard ones the smaller index comes first.
 
     Args:
-        truth: int[examples].
-        predictions: int[trials, examples].
+        truth, predictions, classes: as for `confusion_matrix`.
         count: the largest number of examples.
-        classes: the number of classes.
 
     Raises:
         ValueError: shapes that do not fit, or a class out of range.
     """
-    labels, votes = _labels(truth, predictions)
-    _check_classes(labels, votes, classes)
+    labels, votes = _checked(truth, predictions, classes)
     wrong = np.zeros(labels.size, dtype=np.int64)
     for trial in votes:
         wrong += trial != labels
@@ -70,7 +66,9 @@ def hardest(truth: ArrayLike, predictions: ArrayLike, count: int, *, classes: in
     )
 
 
-def _labels(truth: ArrayLike, predictions: ArrayLike) -> tuple[IntArray, NDArray[np.integer]]:
+def _checked(
+    truth: ArrayLike, predictions: ArrayLike, classes: int
+) -> tuple[IntArray, NDArray[np.integer]]:
     """Truth as int64, which small integers would overflow; predictions, being many, as they are."""
     labels, votes = np.asarray(truth), np.asarray(predictions)
     if labels.ndim != 1 or votes.ndim != 2 or votes.shape[1] != labels.size:
@@ -80,12 +78,9 @@ def _labels(truth: ArrayLike, predictions: ArrayLike) -> tuple[IntArray, NDArray
         )
     if not all(np.issubdtype(part.dtype, np.integer) for part in (labels, votes)):
         raise ValueError(f"truth {labels.dtype}, predictions {votes.dtype}: must be integers")
-    return labels.astype(np.int64), votes
-
-
-def _check_classes(labels: IntArray, votes: NDArray[np.integer], classes: int) -> None:
     for part in (labels, votes):
         if part.size and (part.min() < 0 or part.max() >= classes):
             raise ValueError(
                 f"classes from {part.min()} to {part.max()}: must be 0 to {classes - 1}"
             )
+    return labels.astype(np.int64), votes

@@ -68,8 +68,7 @@ class PrefixHalfWidths:
         enough = np.maximum(self.sequential, self.student) <= half_width
         enough[..., : at_least - 1] = False
         enough[..., -1] = True
-        first: NDArray[np.intp] = enough.argmax(axis=-1) + 1
-        return first
+        return np.asarray(enough.argmax(axis=-1) + 1)
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def precision(values: ArrayLike, *, goal: float, at_most: int) -> Precision:
     Args:
         values: float64[n] in trial order, n may be 0 and is not more than `at_most`.
         goal: the half-width asked for, in the unit of the values.
-        at_most: the number of trials at which replication stops in any case.
+        at_most: trials at which replication ends in any case.
 
     Raises:
         ValueError: not one-dimensional, not finite, or more than `at_most`.
@@ -214,8 +213,7 @@ def _quantiles(share: float, trials: int) -> FloatArray:
 @lru_cache(maxsize=64)
 def _quantiles_up_to(share: float, trials: int) -> FloatArray:
     degrees = np.maximum(np.arange(trials), 1)  # 0 would give NaN; one trial has no width anyway
-    quantiles: FloatArray = special.stdtrit(share * degrees, UPPER_QUANTILE)
-    return quantiles
+    return np.asarray(special.stdtrit(share * degrees, UPPER_QUANTILE))
 
 
 def _prefix_std(sweeps: FloatArray) -> FloatArray:
@@ -227,5 +225,4 @@ def _prefix_std(sweeps: FloatArray) -> FloatArray:
     steps = deviations[..., 1:] - sums[..., :-1] / n[:-1]
     squares = np.zeros_like(deviations)
     squares[..., 1:] = np.cumsum(steps**2 * n[:-1] / n[1:], axis=-1)
-    result: FloatArray = np.sqrt(squares / np.maximum(n - 1, 1))
-    return result
+    return np.asarray(np.sqrt(squares / np.maximum(n - 1, 1)))

@@ -6,9 +6,8 @@ from numpy.typing import ArrayLike
 
 from mnist_ray.stats.summary import checked_sample
 
-FALSE_ALARM_RATE = 0.01
-"""The share of normal samples that look left-skewed by chance."""
-
+# The share of normal samples that look left-skewed by chance.
+_FALSE_ALARM_RATE = 0.01
 FEWEST_WITH_A_SHAPE = 4
 """Values below which nothing can be said: rounded to k/N, three often look skewed by chance."""
 
@@ -49,5 +48,4 @@ def looks_left_skewed(accuracies: ArrayLike, *, step: float) -> bool:
     scaled = (sample - sample[0]) / np.ptp(sample)
     if sample.size in _LOWEST_SKEWNESS:
         return float(scipy.stats.skew(scaled)) < _LOWEST_SKEWNESS[sample.size]
-    p_value = scipy.stats.skewtest(scaled, alternative="less").pvalue
-    return float(p_value) < FALSE_ALARM_RATE
+    return float(scipy.stats.skewtest(scaled, alternative="less").pvalue) < _FALSE_ALARM_RATE

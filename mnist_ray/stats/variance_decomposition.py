@@ -56,21 +56,15 @@ def decompose_variance_from_counts(
     if trials < 2:
         return VarianceDecomposition(trials, examples, None, None, None, None)
     shares = counts / trials
-    independent_variance = (
-        float((shares * (1 - shares)).sum()) * trials / (trials - 1) / examples**2
-    )
+    spread = float((shares * (1 - shares)).sum())
+    independent_variance = spread * trials / (trials - 1) / examples**2
     observed_std = sample_std(observed)
     excess = test_set_sem = None
     if examples > 1:
         excess = (observed_std**2 - independent_variance) * examples / (examples - 1)
         test_set_sem = sample_std(shares) / sqrt(examples)
     return VarianceDecomposition(
-        trials=trials,
-        examples=examples,
-        observed_std=observed_std,
-        independent_error_std=sqrt(independent_variance),
-        excess_variance=excess,
-        test_set_sem=test_set_sem,
+        trials, examples, observed_std, sqrt(independent_variance), excess, test_set_sem
     )
 
 
