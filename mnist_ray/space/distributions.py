@@ -14,13 +14,11 @@ from pydantic import JsonValue
 
 @dataclass(frozen=True)
 class _Range:
-    """A kind of distribution over numbers from `low` to `high`."""
-
     form: str
     inverse: Callable[..., float]
-    """Its inverse distribution function: of a quantile in [0, 1) and the parameters."""
+    """The inverse distribution function: of a quantile in [0, 1) and the parameters."""
     is_sound: Callable[..., bool] = lambda low, high: True
-    """What its parameters must fulfil beside `low < high`."""
+    """What the parameters must fulfil beside `low < high`."""
     parameters: int = 2
 
 
@@ -110,8 +108,7 @@ class Distribution:
     def at(self, quantile: float) -> JsonValue:
         """The value at a quantile in [0, 1); where that is drawn evenly, this is a draw."""
         if self.has_options:
-            option: JsonValue = self.parameters[int(quantile * len(self.parameters))]
-            return option
+            return self._option(int(quantile * len(self.parameters)))
         return self.cast(_RANGES[self.kind].inverse(quantile, *self.parameters))
 
     def cast(self, value: Any) -> JsonValue:
@@ -122,11 +119,13 @@ class Distribution:
         """
         if self.has_options:
             plain = list(value) if isinstance(value, tuple) else value
-            option: JsonValue = self.parameters[self.parameters.index(plain)]
-            return option
+            return self._option(self.parameters.index(plain))
         draws_whole = self.kind in ("quniform", "randint")
         is_whole = draws_whole and all(isinstance(each, int) for each in self.parameters)
         return round(float(value)) if is_whole else float(value)
+
+    def _option(self, index: int) -> JsonValue:
+        return self.parameters[index]  # type: ignore[no-any-return]
 
     def doubles(self) -> dict[int, JsonValue]:
         """Options that stand in the list already, by index; 1 and 1.0 are the same value."""

@@ -55,7 +55,7 @@ class ErrorCollector:
 
     def _where(self, place: Place) -> str:
         known = self._known(place)
-        return f"line {self.lines[known]}, {dotted(place)}" if known else dotted(place)
+        return f"line {self.lines[known]}, {_dotted(place)}" if known else _dotted(place)
 
 
 def place_of(location: Place) -> Place:
@@ -89,7 +89,7 @@ def shown(value: object) -> str:
     return safe if len(safe) <= _LONGEST_SHOWN else f"{safe[:_LONGEST_SHOWN]}…"
 
 
-def dotted(place: Place) -> str:
+def _dotted(place: Place) -> str:
     """A place for a person: `architectures.cnn.filters[1]`; odd names stand in quotes."""
     text = ""
     for part in place:

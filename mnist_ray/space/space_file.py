@@ -296,12 +296,8 @@ def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
 
 
 def _one_kind_a_column(file: SpaceFile, errors: ErrorCollector) -> None:
-    """A column of the tables holds values of one kind, whichever architectures they are of."""
     first: dict[str, tuple[str, str]] = {}
-    for name, key, value in _values_of_architectures(file):
-        kind = kind_of(value)
-        if kind is None:
-            continue
+    for name, key, value, kind in _values_of_architectures(file):
         known, owner = first.setdefault(key, (kind, name))
         if not (kind.startswith(known) or known.startswith(kind)):  # [] goes with any list
             errors.add(
@@ -311,10 +307,12 @@ def _one_kind_a_column(file: SpaceFile, errors: ErrorCollector) -> None:
             )
 
 
-def _values_of_architectures(file: SpaceFile) -> Iterable[tuple[str, str, object]]:
+def _values_of_architectures(file: SpaceFile) -> Iterable[tuple[str, str, object, str]]:
     for name, architecture in file.architectures.items():
         for key, given in architecture.hyperparameters:
-            yield from ((name, key, value) for value in _candidates(given))
+            for value in _candidates(given):
+                if kind := kind_of(value):
+                    yield name, key, value, kind
 
 
 def _candidates(given: object) -> list[object]:

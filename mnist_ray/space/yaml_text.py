@@ -95,8 +95,7 @@ def read_yaml(content: bytes, heading: str) -> Document:
 def write_yaml(data: dict[str, JsonValue]) -> str:
     """YAML text that `read_yaml` reads back to `data`, keys in their order."""
     options = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 100}
-    text: str = yaml.dump(data, Dumper=_Writer, **options)
-    return text
+    return str(yaml.dump(data, Dumper=_Writer, **options))
 
 
 class _Reader:
