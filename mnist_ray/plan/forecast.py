@@ -7,9 +7,9 @@ from mnist_ray.ledger.record import Record
 from mnist_ray.plan.costs import memory_bytes
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings, wall_seconds
-from mnist_ray.plan.planner import Plan, trials_of
+from mnist_ray.plan.planner import Plan
 from mnist_ray.plan.search import SearchState, Stage
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Space
 
 START_UP_SECONDS = 10.0

@@ -4,8 +4,7 @@ Run, resume, extend and rebuild are the same: missing = wanted - settled. A fail
 again, a settled one never.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,7 @@ from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings
 from mnist_ray.plan.search import Searcher, SearchState
 from mnist_ray.plan.stopping import Demand, fixed, known_accuracies, larger, to_precision
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Space, StoppingRule
 
 
@@ -37,7 +36,6 @@ class CellPlan:
 
     @property
     def cell(self) -> Cell:
-        """What they are trials of."""
         return self.trials[0].cell
 
 
@@ -69,7 +67,6 @@ class Plan:
 
     @cached_property
     def searched(self) -> tuple[Trial, ...]:
-        """The trials of the searches themselves."""
         return tuple(trial for search in self.searches for trial in search.trials)
 
     @cached_property
@@ -124,18 +121,10 @@ class Planner:
     """
 
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
-        self._space, self._dataset_info = space, dataset_info
+        self._space = space
         self._plain = _PlainCells(space, dataset_info)
         self._timings = Timings(dataset_info)
-        self._searcher: Searcher | None = None
-        if space.search is not None:
-            self._searcher = Searcher(
-                space,
-                space.search,
-                image_size=dataset_info.image_size,
-                fingerprint=dataset_info.fingerprint,
-                sources=dataset_info.sources,
-            )
+        self._searcher = Searcher(space, space.search, dataset_info) if space.search else None
 
     def plan(self, records: Mapping[str, Record]) -> Plan:
         """What the space wants, given what is recorded.
@@ -200,17 +189,6 @@ class Planner:
         return most
 
 
-def trials_of(space: Space, cell: Cell, dataset_info: DatasetInfo, count: int) -> tuple[Trial, ...]:
-    """The first `count` trials of a cell."""
-    return tuple(_trial_of(space, cell, dataset_info, index) for index in range(count))
-
-
-def _trial_of(space: Space, cell: Cell, dataset_info: DatasetInfo, index: int) -> Trial:
-    return Trial(
-        cell, index, space.seed, dataset_info.fingerprint, dataset_info.sources.get(cell.builder)
-    )
-
-
 def asked_shifts(space: Space) -> tuple[int, ...]:
     """The test shifts that the space asks to evaluate every model on, beside its own."""
     return tuple(space.evaluate.shifts) if space.evaluate else ()
@@ -219,13 +197,9 @@ def asked_shifts(space: Space) -> tuple[int, ...]:
 def is_done(
     trial: Trial, records: Mapping[str, Record], shifts: Sequence[int], *, cut_short: bool = False
 ) -> bool:
-    """Whether a trial is recorded as asked.
+    """Whether a trial is recorded as asked, with an evaluation on each of the test shifts.
 
-    Args:
-        trial: which.
-        records: by key.
-        shifts: what it must be evaluated on.
-        cut_short: whether it counts if it was stopped early: in a search it does.
+    With `cut_short` a trial that was stopped early counts too: in a search it does.
     """
     record = records.get(trial.key)
     if record is None or record.status is Status.FAILED:
@@ -241,14 +215,11 @@ class _PlainCells:
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
         self._space, self._dataset_info = space, dataset_info
         self._cells = space.cells(dataset_info.image_size)
-        self._made: list[list[Trial]] = [[] for _ in self._cells]
-        self._pairs: list[tuple[int, int]] = []
-        if space.until:
-            self._pairs = compared_pairs(self._cells, space.until.difference)
+        self._made: list[tuple[Trial, ...]] = [()] * len(self._cells)
+        self._pairs = _compared_pairs(self._cells, space.until.difference) if space.until else []
 
     def plans(self, records: Mapping[str, Record]) -> list[CellPlan]:
         """Each with as many trials as its mean needs, and the differences that it is part of."""
-        demands = self._demands(records)
         return [
             CellPlan(
                 self._first(number, demand.counted),
@@ -256,15 +227,16 @@ class _PlainCells:
                 demand.priority,
                 demand.is_open,
             )
-            for number, demand in enumerate(demands)
+            for number, demand in enumerate(self._demands(records))
         ]
 
     def _demands(self, records: Mapping[str, Record]) -> list[Demand]:
         goal = self._space.trials
         if isinstance(goal, int):
             return [fixed(goal)] * len(self._cells)
+        most = min(goal.at_most, len(records))
         known = [
-            known_accuracies(itertools.islice(self._each(number), goal.at_most), records)
+            known_accuracies(self._first(number, most), records)
             for number in range(len(self._cells))
         ]
         demands: list[list[Demand]] = [[] for _ in self._cells]
@@ -279,19 +251,16 @@ class _PlainCells:
         return [larger(own) if own else fixed(goal.at_least) for own in demands]
 
     def _first(self, number: int, count: int) -> tuple[Trial, ...]:
-        """The first `count` trials of a cell."""
-        return tuple(itertools.islice(self._each(number), count))
-
-    def _each(self, number: int) -> Iterator[Trial]:
-        """The trials of a cell, without end; each is made once, when it is first asked for."""
+        """The first trials of a cell, each made once: their keys are hashes."""
         made, cell = self._made[number], self._cells[number]
-        for index in itertools.count():
-            if index == len(made):
-                made.append(_trial_of(self._space, cell, self._dataset_info, index))
-            yield made[index]
+        if len(made) < count:
+            lacking = count - len(made)
+            made += trials_of(self._space, cell, self._dataset_info, lacking, first=len(made))
+            self._made[number] = made
+        return made[:count]
 
 
-def compared_pairs(cells: Sequence[Cell], names: tuple[str, str]) -> list[tuple[int, int]]:
+def _compared_pairs(cells: Sequence[Cell], names: tuple[str, str]) -> list[tuple[int, int]]:
     """The cells, by number, of two architectures that agree in variant and training."""
     first, second = (
         [number for number, cell in enumerate(cells) if cell.architecture == name] for name in names

@@ -38,28 +38,27 @@ class Sampler(Protocol):
 
 
 class RandomSampler:
-    """A `Sampler` that draws all configurations at random."""
+    """A `Sampler` that draws all configurations at random.
+
+    `place` names what is searched, so that two searches of a space draw different values. More
+    `configurations` never change earlier ones.
+    """
 
     def __init__(
         self,
         distributions: Mapping[str, Distribution],
-        *,
         seed: int,
         place: str,
+        *,
         configurations: int,
     ) -> None:
-        """Draw all configurations.
-
-        Args:
-            distributions: what to draw from, by column.
-            seed: of the sweep.
-            place: what is searched, so that two searches of a space draw different values.
-            configurations: how many; a higher number never changes earlier ones.
-        """
-        self._drawn = [
-            draw_at_random(distributions, seed=seed, place=place, number=number)
-            for number in range(configurations)
-        ]
+        self._drawn: list[Values] = []
+        for number in range(configurations):
+            entropy = [seed, int(digest({"search": place}), 16), number]
+            generator = np.random.default_rng(SeedSequence(entropy))
+            self._drawn.append(
+                {c: each.at(generator.random()) for c, each in distributions.items()}
+            )
 
     def next_batch(self, scores: Sequence[Scores]) -> Sequence[Values]:
         """All of them at once, and none after that."""
@@ -67,19 +66,13 @@ class RandomSampler:
 
 
 class OptunaSampler:
-    """A `Sampler` that takes Optuna's TPE, `BATCH_SIZE` configurations at a time."""
+    """A `Sampler` that takes Optuna's TPE, `BATCH_SIZE` configurations at a time.
 
-    def __init__(self, distributions: Mapping[str, Distribution], *, seed: int, place: str) -> None:
-        """Start an empty study.
+    Raises:
+        InputError: Optuna is not installed.
+    """
 
-        Args:
-            distributions: what to draw from, by column.
-            seed: of the sweep.
-            place: what is searched, so that two searches of a space draw different values.
-
-        Raises:
-            InputError: Optuna is not installed.
-        """
+    def __init__(self, distributions: Mapping[str, Distribution], seed: int, place: str) -> None:
         check_optuna()
         self._distributions = distributions
         self._space = {
@@ -124,21 +117,8 @@ class OptunaSampler:
             self._study.tell(trial, score, state=state)
 
 
-def draw_at_random(
-    distributions: Mapping[str, Distribution], *, seed: int, place: str, number: int
-) -> Values:
-    """Configuration `number` (from 0) of a random search; arguments as for `RandomSampler`."""
-    entropy = [seed, int(digest({"search": place}), 16), number]
-    generator = np.random.default_rng(SeedSequence(entropy))
-    return {column: each.at(float(generator.random())) for column, each in distributions.items()}
-
-
 def check_optuna() -> None:
-    """Check that Optuna is installed.
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """Raises InputError where Optuna is not installed."""
     from importlib.util import find_spec
 
     if find_spec("optuna") is None:
@@ -176,9 +156,9 @@ def _optuna_distribution(distribution: Distribution) -> Any:
 
 
 def _values(distributions: Mapping[str, Distribution], answer: Mapping[str, Any]) -> Values:
-    values: Values = {}
-    for number, (column, distribution) in enumerate(distributions.items()):
-        given = answer[str(number)]
-        is_index = distribution.has_options
-        values[column] = distribution.parameters[given] if is_index else distribution.cast(given)
-    return values
+    return {
+        column: each.parameters[answer[str(number)]]
+        if each.has_options
+        else each.cast(answer[str(number)])
+        for number, (column, each) in enumerate(distributions.items())
+    }

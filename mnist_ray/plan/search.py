@@ -14,15 +14,10 @@ from functools import cached_property
 
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.race import Progress, Race, trials_without_race
-from mnist_ray.plan.sampler import (
-    OptunaSampler,
-    RandomSampler,
-    Sampler,
-    Scores,
-    Values,
-)
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.sampler import OptunaSampler, RandomSampler, Sampler, Scores, Values
+from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Search, Space
 
 Pair = tuple[str, str]
@@ -67,7 +62,6 @@ class Configuration:
 
     @property
     def mean(self) -> float | None:
-        """The mean validation accuracy over its trials so far."""
         return sum(self.scores) / len(self.scores) if self.scores else None
 
 
@@ -106,21 +100,15 @@ class Searcher:
     proposed is kept in between, so that a state takes no longer the more records there are.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        search: Search,
-        *,
-        image_size: tuple[int, int],
-        fingerprint: str,
-        sources: Mapping[str, str],
-    ) -> None:
-        self._space, self._search = space, search
-        self._image_size, self._fingerprint, self._sources = image_size, fingerprint, sources
+    def __init__(self, space: Space, search: Search, dataset_info: DatasetInfo) -> None:
+        self._space, self._search, self._dataset_info = space, search, dataset_info
         self._spaces = space.search_spaces()
+        self._defaults = {
+            pair: space.default_configuration(*pair, dataset_info.image_size)
+            for pair in self._spaces
+        }
         self._samplers: dict[Pair, Sampler] = {}
         self._tried: dict[tuple[Pair, str], tuple[Trial, ...]] = {}
-        self._defaults: dict[Pair, Cell] = {}
 
     def states(self, records: Mapping[str, Record]) -> list[SearchState]:
         """The search of each architecture and variant that is searched, given what is recorded.
@@ -136,7 +124,7 @@ class Searcher:
             each.stage is Stage.RUNNING for each in configurations
         )
         winner = _best(configurations) if is_ended else None
-        default = self._default(pair)
+        default = self._defaults[pair]
         return SearchState(
             architecture=pair[0],
             variant=pair[1],
@@ -163,22 +151,18 @@ class Searcher:
 
     def _sampler(self, pair: Pair) -> Sampler:
         if pair not in self._samplers:
-            self._samplers[pair] = self._new_sampler(pair)
+            place = digest({"architecture": pair[0], "variant": pair[1]})
+            drawn = self._spaces[pair], self._space.seed, place
+            self._samplers[pair] = (
+                OptunaSampler(*drawn)
+                if self._search.algorithm == "optuna"
+                else RandomSampler(*drawn, configurations=self._search.configurations)
+            )
         return self._samplers[pair]
-
-    def _new_sampler(self, pair: Pair) -> Sampler:
-        distributions, seed = self._spaces[pair], self._space.seed
-        place = digest({"architecture": pair[0], "variant": pair[1]})
-        if self._search.algorithm == "optuna":
-            return OptunaSampler(distributions, seed=seed, place=place)
-        return RandomSampler(
-            distributions, seed=seed, place=place, configurations=self._search.configurations
-        )
 
     def _batch(
         self, pair: Pair, proposed: Sequence[Values], first: int, records: Mapping[str, Record]
     ) -> list[Configuration]:
-        """The configurations of a batch, the first with the number `first`."""
         trials = [self._trials_of(pair, values) for values in proposed]
         progress = [self._progress(each, records) for each in trials]
         return [
@@ -195,18 +179,17 @@ class Searcher:
         ]
 
     def _asked(self, progress: Sequence[Progress]) -> list[int]:
-        """How many trials each configuration of a batch is asked for."""
         trials_each = self._search.trials_each
         if self._space.race:
             return Race(progress, trials_each=trials_each).run()
         return [trials_without_race(each, trials_each=trials_each) for each in progress]
 
     def _trials_of(self, pair: Pair, values: Values) -> tuple[Trial, ...]:
-        """The trials of a configuration, made once: their keys are hashes."""
+        """Made once: the keys of trials are hashes."""
         place = pair, json.dumps(values)
         if place not in self._tried:
-            cell = self._space.bind(*pair, values, self._image_size)
-            self._tried[place] = self._trials(cell, range(self._search.trials_each))
+            cell = self._space.bind(*pair, values, self._dataset_info.image_size)
+            self._tried[place] = self._trials(cell, self._search.trials_each)
         return self._tried[place]
 
     def _progress(self, trials: Sequence[Trial], records: Mapping[str, Record]) -> Progress:
@@ -224,21 +207,16 @@ class Searcher:
         """Without early stopping in the space, a trial that was cut short runs again as a whole."""
         return record.status is not Status.CUT_SHORT or self._space.early_stopping is not None
 
-    def _trials(self, cell: Cell, indices: range) -> tuple[Trial, ...]:
-        source = self._sources.get(cell.builder)
-        seed = self._space.seed
-        return tuple(Trial(cell, index, seed, self._fingerprint, source) for index in indices)
-
-    def _default(self, pair: Pair) -> Cell:
-        if pair not in self._defaults:
-            cell = self._space.default_configuration(*pair, self._image_size)
-            self._defaults[pair] = cell
-        return self._defaults[pair]
+    def _trials(self, cell: Cell, count: int, *, first: int = 0) -> tuple[Trial, ...]:
+        return trials_of(self._space, cell, self._dataset_info, count, first=first)
 
     def _confirmation(self, winner: Configuration, default: Cell) -> tuple[Trial, ...]:
-        first = self._search.trials_each
-        fresh = range(first, first + (self._space.confirm or 0))
-        trials = [*self._trials(winner.cell, fresh), *self._trials(default, fresh)]
+        count, first = self._space.confirm or 0, self._search.trials_each
+        trials = [
+            trial
+            for cell in (winner.cell, default)
+            for trial in self._trials(cell, count, first=first)
+        ]
         # The default may itself have won.
         return tuple({trial.key: trial for trial in trials}.values())
 

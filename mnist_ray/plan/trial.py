@@ -6,8 +6,9 @@ from typing import Any
 
 from mnist_ray.ledger.identity import JSON, PROTOCOL, digest
 from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.seeds import trial_seeds
-from mnist_ray.space.space import Cell
+from mnist_ray.space.space import Cell, Space
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,6 @@ class Trial:
 
     @property
     def identity(self) -> JSON:
-        """What `key` is the hash of."""
         return {**self.cell_identity, "trial": self.index}
 
     @cached_property
@@ -68,3 +68,14 @@ class Trial:
             status=status,
             **figures,
         )
+
+
+def trials_of(
+    space: Space, cell: Cell, dataset_info: DatasetInfo, count: int, *, first: int = 0
+) -> tuple[Trial, ...]:
+    """`count` trials of a cell, from index `first` on."""
+    source = dataset_info.sources.get(cell.builder)
+    return tuple(
+        Trial(cell, index, space.seed, dataset_info.fingerprint, source)
+        for index in range(first, first + count)
+    )

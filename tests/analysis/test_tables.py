@@ -22,7 +22,7 @@ from mnist_ray.analysis.sweep_results import results_of_records
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Status
-from mnist_ray.plan.planner import trials_of
+from mnist_ray.plan.trial import trials_of
 from mnist_ray.space.columns import RESERVED_COLUMNS, SWEEP, TABLES, Column, Only, markdown
 
 HYPERPARAMETERS = [

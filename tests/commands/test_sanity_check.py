@@ -17,8 +17,7 @@ from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
 from mnist_ray.ledger.record import Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.planner import trials_of
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.sanity_check import check_models, main
 from mnist_ray.space.custom_code import Code, modules_of, source_digests
 from mnist_ray.space.space import Space

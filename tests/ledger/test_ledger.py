@@ -35,7 +35,7 @@ from mnist_ray.ledger.record import (
 from mnist_ray.ledger.record_file import from_parquet, to_parquet
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 from mnist_ray.plan import trial as trial_room
-from mnist_ray.plan.planner import trials_of
+from mnist_ray.plan.trial import trials_of
 
 RECORDS = list(made_up_sweep({"trials": 3}).records.values())
 RECORD = RECORDS[0]

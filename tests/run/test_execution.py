@@ -14,8 +14,9 @@ from mnist_ray.data.dataset import load_dataset
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.planner import plan, trials_of
+from mnist_ray.plan.planner import plan
 from mnist_ray.plan.resources import Limits, Node, Request
+from mnist_ray.plan.trial import trials_of
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import execution
 from mnist_ray.run.setup import SweepSetup

@@ -21,8 +21,8 @@ import mnist_ray
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
-from mnist_ray.plan.planner import trials_of
 from mnist_ray.plan.seeds import trial_seeds
+from mnist_ray.plan.trial import trials_of
 from mnist_ray.run.trackers import TrackedTrial, Tracker, open_trackers
 from mnist_ray.sweep import main
 

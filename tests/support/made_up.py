@@ -23,9 +23,9 @@ from mnist_ray.ledger.record import (
 )
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.planner import asked_shifts, plan, trials_of
+from mnist_ray.plan.planner import asked_shifts, plan
 from mnist_ray.plan.seeds import trial_seeds
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.error_collector import ErrorCollector
 from mnist_ray.space.space import Space
 

@@ -14,9 +14,8 @@ from mnist_ray.data.dataset import Dataset
 from mnist_ray.data.placement import draw_offsets, place
 from mnist_ray.ledger.record import Epoch
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.planner import trials_of
 from mnist_ray.plan.seeds import trial_seeds
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.custom_code import modules_of
 from mnist_ray.space.space import Cell
 from mnist_ray.train import models
