@@ -35,17 +35,10 @@ class ResourceAllocator:
     def __init__(
         self, space: Space, dataset_info: DatasetInfo, nodes: Sequence[Node], limits: Limits
     ) -> None:
-        """Decide for every cell.
-
-        Args:
-            space: whose trials.
-            dataset_info: of its images.
-            nodes: of the cluster, or this machine alone.
-            limits: what a person asked for.
-        """
         workers = [node for node in nodes if node.cpus] or list(nodes)
-        workloads = workloads_of(space, dataset_info)
-        workloads = _capped(workloads, min(node.memory_bytes for node in workers))
+        workloads = _capped(
+            _workloads(space, dataset_info), min(node.memory_bytes for node in workers)
+        )
         gpus = _gpus_per_trial(workloads, workers, limits)
         able = [node for node in workers if node.gpus >= gpus] or workers
         # By the smallest node that can take part, so that all of them do.
@@ -60,7 +53,6 @@ class ResourceAllocator:
         }
 
     def request(self, trial: Trial) -> Request:
-        """What `trial` asks for."""
         cell = trial.cell
         usual = self._requests[cell.name if cell.name in self._requests else _search_name(cell)]
         if trial.cell_key in self._larger_shares:
@@ -76,9 +68,7 @@ class ResourceAllocator:
     def enlarge_gpu_share(self, trial: Trial, tried: Request) -> bool:
         """Give the trials of a cell a larger share of a GPU from now on, if there is a larger one.
 
-        Args:
-            trial: one for which the memory of its share was too small.
-            tried: what it had asked for.
+        `tried` is the request whose share had too little memory for `trial`.
         """
         if not 0 < tried.gpus < 1:
             return False
@@ -87,11 +77,10 @@ class ResourceAllocator:
         return True
 
     def requests(self) -> set[Request]:
-        """The different requests of what the space asks for."""
         return set(self._requests.values())
 
 
-def workloads_of(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkload]:
+def _workloads(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkload]:
     """The size of each cell's trials, from the space alone: what is recorded changes nothing.
 
     A search stands for all its configurations, with the default as the size of each.

@@ -11,27 +11,18 @@ from mnist_ray.ledger.ledger import TestSet
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a plan needs to know about the data and the custom code.
-
-    Attributes:
-        fingerprint: of the data set's content.
-        image_size: height and width in pixels.
-        classes: number of classes.
-        train_images: number of training images, validation included.
-        test_images: number of test images.
-        sources: for each custom architecture, the digest of its source.
-    """
-
     fingerprint: str
     image_size: tuple[int, int]
+    """Height and width in pixels."""
     classes: int
     train_images: int
+    """Number of training images, validation included."""
     test_images: int
     sources: Mapping[str, str]
+    """For each custom architecture, the digest of its source."""
 
     @classmethod
     def of(cls, dataset: Dataset, *, sources: Mapping[str, str]) -> "DatasetInfo":
-        """That of a data set."""
         return cls(
             fingerprint=dataset.fingerprint,
             image_size=dataset.image_size,

@@ -16,25 +16,21 @@ def check_one_kind(plan: Plan, records: Mapping[str, Record], devices: Collectio
 
     A precision goal, a race and a search compare figures of trials, and those of a CPU and of a GPU
     differ by more than chance. A plan that decides nothing any more may mix them: its means are
-    kept apart by device.
-
-    Args:
-        plan: what is to run.
-        records: by key.
-        devices: where it would run now; "CPU", or names of GPUs.
+    kept apart by device. `devices` are those where it would run now: "CPU", or names of GPUs.
 
     Raises:
         InputError: the plan decides something, and these are of several kinds.
     """
     if not plan.is_open:
         return
-    recorded = devices_of(plan, records)
+    recorded = _devices_of(plan, records)
     kinds = [*recorded, *devices]
     if all(is_same_kind(first, second) for first in kinds for second in kinds):
         return
+    what_decides = "a search" if plan.searches else "trials until an interval is narrow enough"
     known = ", ".join(f"{count} on {device}" for device, count in sorted(recorded.items()))
     raise InputError(
-        f"the space decides from its results what to run next ({_what_decides(plan)}), and results "
+        f"the space decides from its results what to run next ({what_decides}), and results "
         f"of different kinds of device can't be compared. Recorded trials: {known or 'none'}; the "
         f"next ones would run on {' and '.join(sorted(devices))}. Run them on one kind "
         "(--gpus-per-trial 0 is for CPUs), or give the space another name and begin anew, or ask "
@@ -42,7 +38,7 @@ def check_one_kind(plan: Plan, records: Mapping[str, Record], devices: Collectio
     )
 
 
-def devices_of(plan: Plan, records: Mapping[str, Record]) -> Counter[str]:
+def _devices_of(plan: Plan, records: Mapping[str, Record]) -> Counter[str]:
     """How many of the wanted trials that need not run again were recorded on each device."""
     missing = {trial.key for trial in plan.missing}
     found = (records.get(trial.key) for trial in plan.wanted if trial.key not in missing)
@@ -61,7 +57,3 @@ def is_same_kind(first: str, second: str) -> bool:
     if "CPU" in (first, second):
         return first == second
     return ANY_GPU in (first, second) or first in second or second in first
-
-
-def _what_decides(plan: Plan) -> str:
-    return "a search" if plan.searches else "trials until an interval is narrow enough"

@@ -1,6 +1,7 @@
 """How long trials will take: by recorded trials, by a calibration, or by arithmetic."""
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class Timings:
     def __init__(self, dataset_info: DatasetInfo) -> None:
         self._dataset_info = dataset_info
         self._read: set[str] = set()
-        self._spent: dict[str, _Mean] = {}
+        self._spent: dict[str, _Mean] = defaultdict(_Mean)
         self._works: dict[str, _Work] = {}
 
     def learn(self, records: Mapping[str, Record]) -> None:
@@ -46,8 +47,7 @@ class Timings:
             costs = record.costs
             if costs.train_seconds is not None:
                 parts = (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
-                mean = self._spent.setdefault(_work_key(record.identity), _Mean())
-                mean.add(sum(part or 0.0 for part in parts))
+                self._spent[_work_key(record.identity)].add(sum(part or 0.0 for part in parts))
 
     def seconds(
         self, trials: Iterable[Trial], *, measured: Mapping[str, float] | None = None
@@ -63,13 +63,17 @@ class Timings:
         for key, work in works.items():
             if work.key in self._spent:
                 known[key] = self._spent[work.key].mean
-        speeds = _Speeds()
-        for key, value in known.items():
-            speeds.add(works[key], value)
-        return {
-            key: known[key] if key in known else work.operations * speeds.of(work)
-            for key, work in works.items()
-        }
+        by_family: dict[tuple[str, int], _Mean] = defaultdict(_Mean)
+        overall = _Mean()
+        for key, seconds in known.items():
+            for mean in (by_family[works[key].family], overall):
+                mean.add(seconds / works[key].operations)
+
+        def estimated(work: _Work) -> float:
+            seconds = by_family.get(work.family, overall)
+            return work.operations * (seconds.mean if known else 1 / _OPERATIONS_PER_SECOND)
+
+        return {key: known[key] if key in known else estimated(work) for key, work in works.items()}
 
     def unknown_cells(self, trials: Iterable[Trial]) -> dict[str, Cell]:
         """The cells, by key, for which no trial of the same work is recorded."""
@@ -81,11 +85,10 @@ class Timings:
         works: dict[str, _Work] = {}
         for trial in trials:
             key = trial.cell_key
-            if key not in works:
-                if key not in self._works:
-                    operations = operations_of(trial.cell, self._dataset_info)
-                    self._works[key] = _Work(trial.cell, _work_key(trial.cell_identity), operations)
-                works[key] = self._works[key]
+            if key not in self._works:
+                operations = operations_of(trial.cell, self._dataset_info)
+                self._works[key] = _Work(trial.cell, _work_key(trial.cell_identity), operations)
+            works[key] = self._works[key]
         return works
 
 
@@ -124,38 +127,20 @@ class _Work:
         return self.cell.builder, self.cell.canvas
 
 
+@dataclass
 class _Mean:
     """A running mean."""
 
-    def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
+    total: float = 0.0
+    count: int = 0
 
     def add(self, value: float) -> None:
-        self._sum += value
-        self._count += 1
+        self.total += value
+        self.count += 1
 
     @property
     def mean(self) -> float:
-        return self._sum / self._count
-
-
-class _Speeds:
-    """Seconds per operation."""
-
-    def __init__(self) -> None:
-        self._by_family: dict[tuple[str, int], _Mean] = {}
-        self._overall: _Mean | None = None
-
-    def add(self, work: _Work, seconds: float) -> None:
-        """Learn how long a trial of that work took."""
-        self._overall = self._overall or _Mean()
-        for mean in (self._by_family.setdefault(work.family, _Mean()), self._overall):
-            mean.add(seconds / work.operations)
-
-    def of(self, work: _Work) -> float:
-        """The mean of the work's family; where that is unknown, of all works."""
-        known = self._by_family.get(work.family, self._overall)
-        return known.mean if known else 1 / _OPERATIONS_PER_SECOND
+        return self.total / self.count
 
 
 def _work_key(identity: JSON) -> str:

@@ -95,10 +95,8 @@ def forecast(
 
 def _unlike_all_known(unknown: Mapping[str, Cell], plan: Plan) -> dict[str, Cell]:
     """The unknown cells without the configurations of searches that have a timed trial."""
-    known = {_pair(trial) for trial in plan.searched if trial.cell_key not in unknown}
-    return {
-        key: cell for key, cell in unknown.items() if (cell.architecture, cell.variant) not in known
-    }
+    known = {_pair(trial.cell) for trial in plan.searched if trial.cell_key not in unknown}
+    return {key: cell for key, cell in unknown.items() if _pair(cell) not in known}
 
 
 def _basis(unknown: Mapping[str, Cell], measured: Mapping[str, float]) -> str:
@@ -116,7 +114,7 @@ def _calibrated(
     # One of each architecture and variant first: the others are estimated from those.
     firsts: dict[tuple[str, str], str] = {}
     for key, cell in unknown.items():
-        firsts.setdefault((cell.architecture, cell.variant), key)
+        firsts.setdefault(_pair(cell), key)
     chosen = list(dict.fromkeys([*firsts.values(), *unknown]))[:_MOST_CALIBRATED]
     return calibrate({key: unknown[key] for key in chosen})
 
@@ -160,18 +158,19 @@ def _cells(
     defaults = {(search.architecture, search.variant): search.default for search in plan.searches}
     groups: dict[tuple[str, ...], list[tuple[Trial, bool]]] = {}
     for trial, is_to_run in due:
-        place = _pair(trial) if _pair(trial) in defaults else (trial.cell.name,)
+        pair = _pair(trial.cell)
+        place = pair if pair in defaults else (trial.cell.name,)
         groups.setdefault(place, []).append((trial, is_to_run))
 
     def of(group: Sequence[tuple[Trial, bool]]) -> CellForecast:
         first, _ = group[0]
         to_run = sum(is_to_run for _, is_to_run in group)
         mean = sum(seconds[trial.cell_key] for trial, _ in group) / len(group)
-        cell = defaults.get(_pair(first), first.cell)
+        cell = defaults.get(_pair(first.cell), first.cell)
         return CellForecast(cell, len(group) - to_run, to_run, mean)
 
     return tuple(of(group) for group in groups.values())
 
 
-def _pair(trial: Trial) -> tuple[str, str]:
-    return trial.cell.architecture, trial.cell.variant
+def _pair(cell: Cell) -> tuple[str, str]:
+    return cell.architecture, cell.variant

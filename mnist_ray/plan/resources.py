@@ -77,11 +77,8 @@ def threads(work: Mapping[str, CellWorkload], cores: int) -> dict[str, int]:
     One, where there are at least as many trials as cores: single-threaded trials side by side
     finish more than one trial with many threads. Otherwise the spare cores go to the cells whose
     trials would be done last. It depends on the space and the cores alone, since it changes the
-    last bits of the figures.
-
-    Args:
-        work: by cell; all trials that the space asks for, recorded or not.
-        cores: of the machine.
+    last bits of the figures. `work` holds, by cell, all trials that the space asks for, recorded or
+    not.
     """
     given = dict.fromkeys(work, 1)
     spare = cores - sum(cell.trials for cell in work.values())
@@ -115,12 +112,8 @@ def gpu_fraction(memory_bytes: int, *, gpu_memory_bytes: float, cpus_per_gpu: fl
     """The share of a GPU for a trial, so that several small ones fill a card.
 
     As many trials as its memory holds, but no more than there are cores to feed them, and no more
-    than eight: beyond that they only wait for each other.
-
-    Args:
-        memory_bytes: what a trial needs of the card's memory.
-        gpu_memory_bytes: what a card has.
-        cpus_per_gpu: cores for each card.
+    than eight: beyond that they only wait for each other. `memory_bytes` is what a trial needs,
+    `gpu_memory_bytes` what a card has.
     """
     fitting = gpu_memory_bytes // max(memory_bytes, 1)
     return gpu_share(min(int(fitting), int(cpus_per_gpu), 8))

@@ -55,7 +55,6 @@ class Look:
 
 
 def fixed(trials: int) -> Demand:
-    """A fixed number of trials."""
     return Demand(trials, trials)
 
 
@@ -80,12 +79,9 @@ def to_precision(goal: StoppingRule, half_width: float, series: tuple[Series, ..
     A failed trial counts towards the bounds on the number of trials, but is in no mean. Where the
     first `goal.at_least` have all failed, no more are needed: they would fail too.
 
-    Args:
-        goal: the bounds on the number of trials.
-        half_width: the goal for the 95 % interval, in accuracy.
-        series: one, for a cell's mean; or two, for the mean of their paired difference.
+    The arguments are those of `look`.
     """
-    recorded = _recorded(series, goal.at_most)
+    recorded = min(goal.at_most, *(len(known) for known in series))
     if recorded < goal.at_least:
         return Demand(goal.at_least, goal.at_least, is_open=True, priority=math.inf)
     indices, values = _finished_in_all(series, goal)
@@ -125,7 +121,7 @@ def known_accuracies(trials: Iterable[Trial], records: Mapping[str, Record]) -> 
 
 
 def recorded_accuracies(records: Iterable[Record]) -> Series:
-    """Like `known_accuracies`, from the records of one cell, in any order."""
+    """As `known_accuracies`, from the records of one cell, in any order."""
     by_index = {record.trial: record for record in records}
     return _until_gap(by_index.get(index) for index in range(len(by_index)))
 
@@ -137,10 +133,6 @@ def _until_gap(records: Iterable[Record | None]) -> Series:
 
 def _is_settled(record: Record | None) -> bool:
     return record is not None and record.status is not Status.CUT_SHORT
-
-
-def _recorded(series: Sequence[Series], at_most: int) -> int:
-    return min(at_most, *(len(known) for known in series))
 
 
 def _finished_in_all(series: Sequence[Series], goal: StoppingRule) -> tuple[list[int], list[float]]:

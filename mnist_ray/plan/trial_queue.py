@@ -50,9 +50,8 @@ class TrialQueue:
 
     def next(self) -> Trial | None:
         """The trial to start now, if there is one and the limit allows it."""
-        if self._limit is not None and len(self._running) >= self._limit:
-            return None
-        if not self._waiting:
+        is_full = self._limit is not None and len(self._running) >= self._limit
+        if is_full or not self._waiting:
             return None
         trial = self._waiting.popleft()
         self._running[trial.key] = trial
