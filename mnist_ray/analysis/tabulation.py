@@ -48,9 +48,7 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         more: Iterable[Row] = (),
     ) -> pa.Table:
         rows = [
-            {SWEEP.name: results.name, **row}
-            for results in sweeps
-            for row in rows_of(results, identity)
+            {SWEEP.name: each.name, **row} for each in sweeps for row in rows_of(each, identity)
         ]
         rows += more
         references[name] = [{key: row[key] for key in REFERENCES if key in row} for row in rows]
@@ -59,11 +57,11 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
     def identity(cell: Cell, suffix: str = "") -> Row:
         """The columns that say which cell a row is of."""
         columns = cell.columns()
-        hyperparameters = {
-            name + suffix: as_type(columns.get(name), type_) for name, type_ in types.items()
+        return {
+            f"architecture{suffix}": cell.architecture,
+            f"variant{suffix}": cell.variant,
+            **{name + suffix: as_type(columns.get(name), type_) for name, type_ in types.items()},
         }
-        names = {f"architecture{suffix}": cell.architecture, f"variant{suffix}": cell.variant}
-        return names | hyperparameters
 
     across = _comparison_rows(compare_across(sweeps), identity)
     return Tables(

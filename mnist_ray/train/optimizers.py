@@ -38,7 +38,6 @@ class FusedAdam:
         self.slots = [self._steps, *self._first, *self._second]
 
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
-        """Take one step along `gradients`, one for each variable."""
         steps = tf.cast(self._steps.assign_add(1), tf.float32)
         powers = {"beta1_power": tf.pow(0.9, steps), "beta2_power": tf.pow(0.999, steps)}
         moments = zip(self._variables, self._first, self._second, gradients, strict=True)
@@ -69,7 +68,6 @@ class KerasOptimizer:
         self.slots = [variable.value for variable in self._optimizer.variables]
 
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
-        """Take one step along `gradients`, one for each variable."""
         for gradient, variable in zip(gradients, self._variables, strict=True):
             self._optimizer.update_step(gradient, variable, learning_rate)
         self._optimizer.iterations.assign_add(1)

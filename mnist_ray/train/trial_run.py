@@ -55,21 +55,19 @@ class TrialRun:
         compiled_models: CompiledModelCache,
         code: Code | None = None,
     ) -> None:
-        """Draw placements and weights.
-
-        Args:
-            trial: what to run.
-            dataset: the images.
-            compiled_models: this process' compiled models.
-            code: the modules of the user's own architectures.
-        """
+        """Draw placements and weights; `code` has the modules of custom architectures."""
         reset_peak_memory()
         begin = time.perf_counter()
         self.trial = trial
         self.epochs: list[Epoch] = []
         self._seeds = trial_seeds(trial.seed, trial.index)
         self._dataset = dataset
-        self._placed_images = self._train_images()
+        self._placed_images = self._placed(
+            dataset.train_images,
+            dataset.train_labels,
+            shift=trial.cell.shift,
+            generator=np.random.default_rng(self._seeds.placement),
+        )
         # Keras' own rule: validation is the last part, whatever the order of training.
         share = 1.0 - trial.cell.training.validation_split
         self._trained = math.floor(len(dataset.train_images) * share)
@@ -86,7 +84,6 @@ class TrialRun:
 
     @property
     def is_trained(self) -> bool:
-        """Whether all epochs are done."""
         return len(self.epochs) >= self.trial.cell.training.epochs
 
     @property
@@ -166,7 +163,12 @@ class TrialRun:
             TrainingDivergedError: the loss is not finite.
         """
         begin = time.perf_counter()
-        placed_images = self._test_images(shift)
+        placed_images = self._placed(
+            self._dataset.test_images,
+            self._dataset.test_labels,
+            shift=shift,
+            generator=evaluation_generator(self.trial.seed),
+        )
         loss, predictions = self._compiled_model.evaluate(
             placed_images, np.arange(len(placed_images.images))
         )
@@ -188,9 +190,8 @@ class TrialRun:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint: weights, optimizer, random state, and the figures so far."""
-        np.savez(
-            folder / "state.npz", *[variable.numpy() for variable in self._compiled_model.state]
-        )
+        state = [variable.numpy() for variable in self._compiled_model.state]
+        np.savez(folder / "state.npz", *state)
         progress = {
             "key": self.trial.key,
             "epochs": [asdict(epoch) for epoch in self.epochs],
@@ -209,20 +210,11 @@ class TrialRun:
         self.epochs = [Epoch(**epoch) for epoch in progress["epochs"]]
         self._setup_seconds, self._train_seconds, self._evaluate_seconds = progress["seconds"]
 
-    def _train_images(self) -> PlacedImages:
-        images, labels = self._dataset.train_images, self._dataset.train_labels
-        generator = np.random.default_rng(self._seeds.placement)
-        return self._placed(images, labels, self.trial.cell.shift, generator)
-
-    def _test_images(self, shift: int) -> PlacedImages:
-        images, labels = self._dataset.test_images, self._dataset.test_labels
-        generator = evaluation_generator(self.trial.seed)
-        return self._placed(images, labels, shift, generator)
-
     def _placed(
         self,
         images: NDArray[np.uint8],
         labels: NDArray[np.integer[Any]],
+        *,
         shift: int,
         generator: np.random.Generator,
     ) -> PlacedImages:
