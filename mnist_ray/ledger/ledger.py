@@ -168,9 +168,7 @@ class Ledger:
                 return
             self._set_aside(name)
         description = {
-            "dataset": test_set.dataset,
-            "classes": test_set.classes,
-            "fingerprint": test_set.fingerprint,
+            name: getattr(test_set, name) for name in ("dataset", "classes", "fingerprint")
         }
         buffer = io.BytesIO()
         np.savez_compressed(
@@ -201,7 +199,6 @@ class Ledger:
             raise self._not_understood(name, error) from error
 
     def write_manifest(self, manifest: SweepManifest) -> None:
-        """Keep what this sweep asks for."""
         text = json.dumps(asdict(manifest), indent=1)
         self._folder.write(self._folder.latest, text.encode())
 

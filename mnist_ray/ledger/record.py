@@ -189,11 +189,7 @@ class Record:
             return later
         if self.setting and later.setting and later.has_other_versions(self.setting.versions):
             return later if later.setting.started_at > self.setting.started_at else self
-        added = [
-            evaluation
-            for evaluation in later.robustness
-            if self.evaluation(evaluation.shift) is None
-        ]
+        added = [each for each in later.robustness if self.evaluation(each.shift) is None]
         return replace(self, robustness=(*self.robustness, *added)) if added else self
 
     def has_other_versions(self, versions: Versions) -> bool:
@@ -235,5 +231,5 @@ class Record:
 
     def evaluation(self, shift: int) -> Evaluation | None:
         """The evaluation on test digits shifted by up to `shift` pixels, if there is one."""
-        evaluations = [*self.robustness, *([self.test] if self.test else [])]
-        return next((evaluation for evaluation in evaluations if evaluation.shift == shift), None)
+        evaluations = (*self.robustness, self.test)
+        return next((each for each in evaluations if each and each.shift == shift), None)

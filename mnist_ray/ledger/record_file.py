@@ -24,58 +24,38 @@ T = TypeVar("T")
 
 _UNKNOWN_CODEC = re.compile("unsupported compression|compression is supported", re.IGNORECASE)
 
-_EVALUATION = pa.struct(
-    [
-        ("shift", pa.int32()),
-        ("accuracy", pa.float64()),
-        ("loss", pa.float64()),
-        ("size", pa.int64()),
-        ("packed_predictions", pa.binary()),
-    ]
+
+def _struct(kind: type, usual: pa.DataType, **others: pa.DataType) -> pa.StructType:
+    """The fields of a dataclass, of the `usual` type where `others` gives none."""
+    return pa.struct([(each.name, others.get(each.name, usual)) for each in fields(kind)])
+
+
+_EVALUATION = _struct(
+    Evaluation,
+    pa.float64(),
+    shift=pa.int32(),
+    size=pa.int64(),
+    packed_predictions=pa.binary(),
+)
+_ENVIRONMENT = _struct(
+    RunEnvironment,
+    pa.string(),
+    started_at=pa.timestamp("us", tz="UTC"),
+    threads=pa.int32(),
+    versions=_struct(Versions, pa.string()),
 )
 _SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("identity", pa.string()),
-        ("dataset", pa.string()),
-        ("architecture", pa.string()),
-        ("variant", pa.string()),
-        ("trial_seed", pa.int64()),
-        ("status", pa.string()),
-        ("error", pa.string()),
-        ("traceback", pa.string()),
-        ("parameters", pa.int64()),
-        ("epochs", pa.list_(pa.struct([(name.name, pa.float64()) for name in fields(Epoch)]))),
-        ("test", _EVALUATION),
-        ("robustness", pa.list_(_EVALUATION)),
-        (
-            "setting",
-            pa.struct(
-                [
-                    ("started_at", pa.timestamp("us", tz="UTC")),
-                    ("node", pa.string()),
-                    ("device", pa.string()),
-                    ("threads", pa.int32()),
-                    ("versions", pa.struct([(v.name, pa.string()) for v in fields(Versions)])),
-                    ("git_commit", pa.string()),
-                    ("xla_error", pa.string()),
-                    ("gpu_driver_version", pa.string()),
-                    ("cudnn_version", pa.string()),
-                ]
-            ),
-        ),
-        (
-            "costs",
-            pa.struct(
-                [
-                    ("setup_seconds", pa.float64()),
-                    ("train_seconds", pa.float64()),
-                    ("evaluate_seconds", pa.float64()),
-                    ("peak_memory_bytes", pa.int64()),
-                ]
-            ),
-        ),
-    ]
+    _struct(
+        Record,
+        pa.string(),
+        trial_seed=pa.int64(),
+        parameters=pa.int64(),
+        epochs=pa.list_(_struct(Epoch, pa.float64())),
+        test=_EVALUATION,
+        robustness=pa.list_(_EVALUATION),
+        setting=_ENVIRONMENT,
+        costs=_struct(Costs, pa.float64(), peak_memory_bytes=pa.int64()),
+    )
 )
 
 
@@ -88,7 +68,6 @@ class ForeignVersionError(Exception):
 
 
 def to_parquet(records: Sequence[Record]) -> bytes:
-    """The content of a file of `records`."""
     return write_table(pa.Table.from_pylist([_to_row(r) for r in records], schema=_SCHEMA))
 
 

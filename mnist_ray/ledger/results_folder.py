@@ -44,16 +44,13 @@ class ResultsFolder:
 
     Where object storage has answered before, operations are retried while it is unreachable. Where
     it never has, that is an error in the URI or the credentials.
-
-    Attributes:
-        filesystem: where it lies.
-        path: without scheme, as the file system takes it.
-        uri: as it was given, without passwords and keys; for messages.
     """
 
     filesystem: fs.FileSystem
     path: str
+    """Without scheme, as the file system takes it."""
     uri: str
+    """As it was given, without passwords and keys; for messages."""
     _contact: _Contact = field(default_factory=_Contact, compare=False, repr=False)
 
     @classmethod
@@ -89,17 +86,14 @@ class ResultsFolder:
 
     @property
     def is_local(self) -> bool:
-        """Whether it lies on this machine's file system."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     @property
     def space(self) -> str:
-        """The space as it ran."""
         return "space.yaml"
 
     @property
     def page(self) -> str:
-        """The report as a page."""
         return "report.html"
 
     def table(self, name: str) -> str:
@@ -111,7 +105,6 @@ class ResultsFolder:
         return f"models/{_plain(label)}-{cell_key[:8]}.keras"
 
     def model_summary(self, label: str, cell_key: str) -> str:
-        """The text beside a cell's saved model."""
         return self.model(label, cell_key).removesuffix(".keras") + ".txt"
 
     def tensorboard(self, label: str, key: str) -> str:
@@ -124,11 +117,9 @@ class ResultsFolder:
         return "ledger"
 
     def record(self, key: str) -> str:
-        """The record of the trial `key`."""
         return f"ledger/{key}.parquet"
 
     def pack(self, name: str) -> str:
-        """A file of many records."""
         return f"ledger/pack-{name}.parquet"
 
     def test_set(self, fingerprint: str) -> str:
@@ -160,8 +151,7 @@ class ResultsFolder:
         name = f".write-test-{content.decode()}"
         try:
             self._write(name, content)
-            with self.filesystem.open_input_stream(self._full(name)) as stream:
-                found = stream.read()
+            found = self._read(name)
             self.filesystem.delete_file(self._full(name))
             if found != content:
                 raise OSError(f"what was written to {name} is read back as something else")
@@ -189,20 +179,10 @@ class ResultsFolder:
             StorageError: it cannot be read any more.
         """
 
-        def read() -> bytes:
-            with self.filesystem.open_input_stream(self._full(name)) as stream:
-                return bytes(stream.read())
-
-        return self._persist("read", read)
+        return self._persist("read", lambda: self._read(name))
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file or folder of that name."""
-
-        def find() -> bool:
-            found = self.filesystem.get_file_info(self._full(name))
-            return bool(found.type != fs.FileType.NotFound)
-
-        return self._persist("read", find)
+        return self._persist("read", lambda: self._exists(name))
 
     def names(self, folder: str) -> list[str]:
         """The files directly in `folder`, sorted, without temporary ones."""
@@ -236,8 +216,7 @@ class ResultsFolder:
             try:
                 self.filesystem.move(self._full(name), self._full(new_name))
             except OSError:  # On object storage a missing file is an error like any other.
-                found = self.filesystem.get_file_info(self._full(name))
-                if found.type != fs.FileType.NotFound:
+                if self._exists(name):
                     raise
 
         self._persist("written", move)
@@ -253,6 +232,14 @@ class ResultsFolder:
 
     def _full(self, name: str) -> str:
         return f"{self.path}/{name}"
+
+    def _exists(self, name: str) -> bool:
+        found = self.filesystem.get_file_info(self._full(name))
+        return bool(found.type != fs.FileType.NotFound)
+
+    def _read(self, name: str) -> bytes:
+        with self.filesystem.open_input_stream(self._full(name)) as stream:
+            return bytes(stream.read())
 
     def _write(self, name: str, content: bytes | memoryview) -> None:
         if self.is_local:
