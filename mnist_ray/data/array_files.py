@@ -61,7 +61,6 @@ def read_arrays(path: Path) -> dict[str, NamedArray]:
 
 
 def _read_npz(path: Path) -> dict[str, NamedArray]:
-    """The arrays of an .npz, under Keras' keys."""
     with _open_npz(path) as file:
         missing = [key for key in _KEYS if key not in file.files]
         if missing:
@@ -116,7 +115,6 @@ def _damaged(source: Path | str, error: Exception) -> InputError:
 
 
 def _read_idx_folder(folder: Path) -> dict[str, NamedArray]:
-    """The four IDX files of a folder, under Keras' keys."""
     paths = {key: _find_idx(folder, *stem.split()) for key, stem in _IDX_STEMS.items()}
     return {key: NamedArray(str(path), _read_idx(path)) for key, path in paths.items()}
 

@@ -113,7 +113,6 @@ def _find(given: str, *, folders: list[Path], what: str) -> Path:
 
 
 def _checked_dataset(name: str, arrays: dict[str, NamedArray]) -> Dataset:
-    """The data set of raw arrays; raises InputError where they cannot be used."""
     train_images, train_labels = _checked_part(arrays["x_train"], arrays["y_train"])
     test_images, test_labels = _checked_part(arrays["x_test"], arrays["y_test"])
     if train_images.shape[1:] != test_images.shape[1:]:
@@ -141,7 +140,6 @@ def _checked_part(images: NamedArray, labels: NamedArray) -> tuple[Images, Label
 
 
 def _checked_images(array: NamedArray) -> Images:
-    """uint8 [n, height, width] of what a file has."""
     source, values = array
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
@@ -164,7 +162,6 @@ def _checked_images(array: NamedArray) -> Images:
 
 
 def _checked_labels(array: NamedArray) -> Labels:
-    """int32 [n] of what a file has."""
     source, values = array
     if values.ndim != 1:
         raise InputError(
@@ -183,7 +180,6 @@ def _checked_labels(array: NamedArray) -> Labels:
 
 
 def _require_range(array: NamedArray, *, highest: int, whole_floats: bool, remedy: str) -> None:
-    """Refuse what is not an array of integers from 0 to `highest`."""
     source, values = array
     kind = values.dtype.kind
     whole = kind in "iu" or (kind == "f" and whole_floats and np.all(values == np.trunc(values)))

@@ -81,10 +81,7 @@ def sha256(path: Path) -> str | None:
 
 
 def _download(path: Path) -> None:
-    """Fetch MNIST to `path`, which is replaced only by a whole file with the right checksum.
-
-    Raises OSError.
-    """
+    """Fetch MNIST to `path`, which is replaced only by a whole file with the right checksum."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")
     try:
@@ -101,10 +98,7 @@ def _open(url: str, *, limit: float) -> HTTPResponse:
     """The answer of `url`, whose headers have arrived within `limit` seconds.
 
     A thread of its own waits for it: looking up a name has no time limit, and a connection's limit
-    starts anew with each address that is tried and each header that arrives.
-
-    Raises:
-        OSError: there is no answer, or not in time.
+    starts anew with each address that is tried and each header that arrives. Raises OSError.
     """
     answers: queue.SimpleQueue[HTTPResponse | Exception] = queue.SimpleQueue()
 

@@ -48,15 +48,10 @@ def draw_offsets(
 
 
 def place(images: Images, offsets: NDArray[np.int64], *, canvas: int) -> Images:
-    """Put each image on a black square canvas.
+    """Put each image, of uint8 [n, height, width], on a black square canvas of that side.
 
-    Args:
-        images: uint8 [n, height, width].
-        offsets: int64 [n, 2], as `draw_offsets` gives them.
-        canvas: Side of the canvas, in pixels.
-
-    Returns:
-        uint8 [n, canvas, canvas]; `images` itself where they fill the canvas.
+    `offsets` are int64 [n, 2], as `draw_offsets` gives them. The result is uint8
+    [n, canvas, canvas], or `images` itself where they fill the canvas.
     """
     count, height, width = images.shape
     if height == width == canvas:
