@@ -26,7 +26,7 @@ class Walk:
     Attributes:
         plan: the last.
         records: by key.
-        handed_out: keys of the trials that were started, in order.
+        submitted: keys of the trials that were started, in order.
     """
 
     plan: Plan
@@ -35,7 +35,7 @@ class Walk:
 
     @property
     def gist(self) -> list[Any]:
-        """All that must not hang on workers, their order and interruptions."""
+        """All that must not depend on workers, their order and interruptions."""
         return [[_search_gist(each) for each in self.plan.searches], _counted(self.plan)]
 
 
