@@ -288,7 +288,7 @@ class _Sweep:
         from mnist_ray.train.calibration import calibrate
 
         space, info = self.setup.space, self.setup.dataset_info
-        concurrency = expected_concurrency(self.setup) if self.queue.plan.missing else 1
+        concurrency = expected_concurrency(self.queue, self.setup) if self.queue.plan.missing else 1
         self.terminal.forecast(
             forecast(
                 self.queue.plan,
@@ -314,7 +314,7 @@ class _Sweep:
         """See that all that is needed is there, before anything starts."""
         from mnist_ray.run.preflight import check_missing
 
-        check_missing(self.queue.plan.missing, self.setup)
+        check_missing(self.queue, self.setup)
         # Last, since it makes the folder.
         self.setup.folder.check_writable(leave_no_trace=self.options.dry_run)
 

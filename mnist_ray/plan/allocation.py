@@ -14,7 +14,6 @@ from mnist_ray.plan.resources import (
     Limits,
     Node,
     Request,
-    concurrency,
     gpu_fraction,
     gpu_share,
     memory_class,
@@ -135,25 +134,6 @@ def _gpus_per_trial(
         gpu_memory_bytes=min(node.gpu_memory_bytes for node in with_gpus),
         cpus_per_gpu=min(node.cpus / node.gpus for node in with_gpus),
     )
-
-
-def expected_concurrency(
-    space: Space,
-    dataset_info: DatasetInfo,
-    limits: Limits,
-    nodes: Sequence[Node],
-    *,
-    is_cluster: bool,
-) -> int:
-    """How many trials of the space would run at a time on `nodes`.
-
-    Raises:
-        InputError: no machine can hold a trial.
-    """
-    requests = ResourceAllocator(space, dataset_info, nodes, limits).requests()
-    check_fit(requests, nodes, is_cluster=is_cluster)
-    # A cluster without room for any is one that will add a machine.
-    return max(1, concurrency(list(requests), nodes))
 
 
 def check_fit(requests: Iterable[Request], nodes: Sequence[Node], *, is_cluster: bool) -> None:

@@ -5,12 +5,12 @@ import logging
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.allocation import ResourceAllocator, check_fit
-from mnist_ray.plan.device_kinds import ANY_GPU, check_one_kind
+from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
 from mnist_ray.plan.estimates import estimated_seconds
 from mnist_ray.plan.planner import asked_shifts
 from mnist_ray.plan.resources import Limits, Node, Request
@@ -47,7 +47,10 @@ def execute(
     nodes = _nodes_for_trials(setup.limits, listener)
     allocator = ResourceAllocator(setup.space, setup.dataset_info, nodes, setup.limits)
     check_fit(allocator.requests(), nodes, is_cluster=setup.is_cluster)
-    check_one_kind(queue.plan, queue.records, _devices(allocator.requests(), nodes))
+    devices = devices_for(allocator.requests(), nodes)
+    check_one_kind(queue.plan, queue.records, devices)
+    if changed := change_of_device(queue.plan, queue.records, devices):
+        _LOG.warning("%s", changed)
     recorder = Recorder(
         queue,
         dataset=setup.dataset.name,
@@ -55,6 +58,7 @@ def execute(
         folder=setup.folder,
         ledger=setup.ledger,
         listener=_Audience(listener, trackers),
+        devices=devices,
         nodes_may_join=setup.is_cluster,
     )
     is_open = queue.plan.is_open
@@ -157,14 +161,6 @@ def _scheduler(space: Space) -> StopEarly | None:
     searched = space.training.varied().get("epochs")
     choices = searched.candidates().values() if searched else [space.training.epochs]
     return StopEarly(epochs=max(space.training.bound({"epochs": each}).epochs for each in choices))
-
-
-def _devices(requests: Iterable[Request], nodes: Sequence[Node]) -> set[str]:
-    """Where trials will run: "CPU", or the names of GPUs."""
-    if not any(request.gpus for request in requests):
-        return {"CPU"}
-    names = {name for node in nodes if node.cpus for name in node.gpu_names}
-    return names or {ANY_GPU}
 
 
 def _cores(nodes: Sequence[Node]) -> int:

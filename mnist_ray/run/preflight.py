@@ -3,43 +3,63 @@
 A dry run asks the same questions.
 """
 
+import logging
 from collections.abc import Sequence
 
-from mnist_ray.plan import allocation
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.allocation import ResourceAllocator, check_fit
+from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
+from mnist_ray.plan.resources import Node, Request, concurrency
+from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection
 from mnist_ray.run.cluster import check_reachable, check_same_versions
 from mnist_ray.run.setup import SweepSetup
 from mnist_ray.train.builder_check import check_builders
 
+_LOG = logging.getLogger(__name__)
 
-def check_missing(missing: Sequence[Trial], setup: SweepSetup) -> None:
-    """See that the trials in `missing` can run: the cluster, the machine, the user's own models.
+
+def check_missing(queue: TrialQueue, setup: SweepSetup) -> None:
+    """See that what is missing can run: the cluster, the machine, the user's own models.
 
     Raises:
-        InputError: they cannot.
+        InputError: it cannot.
     """
+    missing = queue.plan.missing
     if not missing:
         return
     if setup.address is None:
-        expected_concurrency(setup)
+        _check_nodes(queue, setup, [connection.this_machine()])
     else:
         check_same_versions(check_reachable(setup.address))
     cells = {trial.cell_key: trial.cell for trial in missing}
     check_builders(list(cells.values()), classes=setup.dataset_info.classes, code=setup.code)
 
 
-def expected_concurrency(setup: SweepSetup) -> int:
+def expected_concurrency(queue: TrialQueue, setup: SweepSetup) -> int:
     """How many trials of the space would run at a time, here or on the cluster.
 
+    Says so where they would run on another kind of device than those that are recorded.
+
     Raises:
-        InputError: this machine cannot hold a trial.
+        InputError: this machine cannot hold a trial, or decisions would mix kinds of device.
     """
     if setup.address is None:
         nodes = [connection.this_machine()]
     else:
         with connection.connected(setup.address, verbose=False):
             nodes = connection.nodes()
-    return allocation.expected_concurrency(
-        setup.space, setup.dataset_info, setup.limits, nodes, is_cluster=setup.is_cluster
-    )
+    requests = _check_nodes(queue, setup, nodes)
+    if changed := change_of_device(queue.plan, queue.records, devices_for(requests, nodes)):
+        _LOG.warning("%s", changed)
+    # A cluster without room for any is one that will add a machine.
+    return max(1, concurrency(list(requests), nodes))
+
+
+def _check_nodes(queue: TrialQueue, setup: SweepSetup, nodes: Sequence[Node]) -> set[Request]:
+    """What trials ask of `nodes`, which can give it."""
+    allocator = ResourceAllocator(setup.space, setup.dataset_info, nodes, setup.limits)
+    requests = allocator.requests()
+    check_fit(requests, nodes, is_cluster=setup.is_cluster)
+    if any(node.cpus for node in nodes):  # Otherwise a node that joins decides.
+        check_one_kind(queue.plan, queue.records, devices_for(requests, nodes))
+    return requests

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.allocation import ResourceAllocator
-from mnist_ray.plan.device_kinds import is_same_kind
+from mnist_ray.plan.device_kinds import check_joins, device_of, devices_of
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
@@ -64,6 +64,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         folder: ResultsFolder,
         ledger: Ledger,
         listener: Listener,
+        devices: Iterable[str] = (),
         nodes_may_join: bool = False,
     ) -> None:
         self._queue, self._dataset, self._allocator = queue, dataset, allocator
@@ -80,8 +81,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         """By key of a trial, what Ray reported of each of its processes that were lost."""
         self._gpu_errors: dict[str, str] = {}
         """By trial of Ray Tune's, how its GPU failed; its process is about to end."""
-        self._device: str | None = None
-        self._warned_of_devices = False
+        self._devices = {*devices, *devices_of(queue.plan, queue.records)}
         self._enlarged: set[str] = set()
         """Keys of the cells of which a larger share of a GPU was reported."""
         self.error: Exception | None = None
@@ -102,6 +102,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
                 known = self._ledger.find(trial.key)
                 if known is not None and self._queue.is_done(trial, known):
                     # Another sweep into the same folder has run it meanwhile.
+                    self._check_device(known)
                     self._queue.complete(known)
                     continue
                 resumes = trial.key in self._started
@@ -211,26 +212,16 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         self._settle(failed)
 
     def _settle(self, record: Record) -> None:
-        self._note_device(record)
+        self._check_device(record)
         self._ledger.write(record)
         self._queue.complete(record)
         self._ledger.pack()
         self._listener.recorded(record, left=self._queue.left)
 
-    def _note_device(self, record: Record) -> None:
-        """Warn when a node with another kind of device has joined while results decide."""
-        if record.setting is None or not self._queue.plan.is_open or self._warned_of_devices:
-            return
-        device = record.setting.device
-        self._device = self._device or device
-        if not is_same_kind(device, self._device):
-            self._warned_of_devices = True
-            _LOG.warning(
-                "Trials run on %s and on %s, and the space decides from their results what to run "
-                "next. Use nodes of one kind.",
-                self._device,
-                device,
-            )
+    def _check_device(self, record: Record) -> None:
+        check_joins(self._queue.plan, record, self._devices)
+        if device := device_of(record):
+            self._devices.add(device)
 
     @contextlib.contextmanager
     def _keeping_errors(self) -> Iterator[None]:

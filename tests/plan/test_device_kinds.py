@@ -1,15 +1,16 @@
 """Decisions rest on figures of one kind of device."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_up import made_up_space, made_up_sweep, on_device
-from walking import DATASET_INFO, finished, walk
+from made_up import as_failed, made_up_space, made_up_sweep, on_device
+from walking import DATASET_INFO, finished, noise, walk
 
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record
-from mnist_ray.plan.device_kinds import check_one_kind, is_same_kind
+from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_of, is_same_kind
 from mnist_ray.plan.planner import Plan, plan
 
 SEARCHED = {
@@ -64,6 +65,44 @@ def test_a_fixed_number_of_trials_decides_nothing_and_may_go_on_anywhere() -> No
     check_one_kind(planned, records, {"NVIDIA T4"})
 
 
+def test_trials_that_may_count_later_are_not_forgotten() -> None:
+    """A precision goal starts more trials at once than may be needed at the next look."""
+    space = made_up_space(DECIDE["precision"])
+    walked = walk(space, lambda trial: finished(trial, 0.9 + noise(trial, 0.02)), stop_after=40)
+    wanted = {trial.key for trial in plan(space, DATASET_INFO, walked.records).wanted}
+    ahead = {
+        key: on_device(replace(record, setting=SETTING.setting), "CPU")
+        for key, record in walked.records.items()
+    }
+    last = max(ahead.values(), key=lambda record: record.trial)
+    early = {k: r for k, r in ahead.items() if r.trial < 3 or k == last.key}
+    early[last.key] = on_device(last, "NVIDIA T4")
+    planned = plan(space, DATASET_INFO, early)
+    assert wanted
+    assert last.key not in {trial.key for trial in planned.wanted}
+    with pytest.raises(InputError, match=r"1 on NVIDIA T4"):
+        check_one_kind(planned, early, {"CPU"})
+
+
+def test_a_sweep_that_goes_on_on_another_device_says_what_ran_where() -> None:
+    planned, records = half_done({"trials": 3}, "CPU")
+    changed = change_of_device(planned, records, {"NVIDIA T4"})
+    assert changed is not None
+    assert "Recorded trials: 4 on CPU; the next ones would run on NVIDIA T4." in changed
+    assert change_of_device(planned, records, {"CPU"}) is None
+    assert change_of_device(plan(made_up_space(), DATASET_INFO, {}), {}, {"NVIDIA T4"}) is None
+
+
+def test_failed_trials_and_those_that_are_not_asked_for_are_of_no_device() -> None:
+    planned, records = half_done({"trials": 3}, "CPU", "NVIDIA T4")
+    assert devices_of(planned, records) == {"CPU": 2, "NVIDIA T4": 2}
+    fewer = made_up_space({"trials": 1})
+    failed = {
+        key: as_failed(record) if record.trial == 0 else record for key, record in records.items()
+    }
+    assert not devices_of(plan(fewer, DATASET_INFO, failed), failed)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
@@ -72,8 +111,12 @@ def test_a_fixed_number_of_trials_decides_nothing_and_may_go_on_anywhere() -> No
         ("CPU", "GPU", False),
         ("NVIDIA T4", "NVIDIA T4", True),
         ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "NVIDIA A100-SXM4-40GB", True),
+        ("Tesla T4", "NVIDIA Tesla T4", True),
         ("NVIDIA T4", "GPU", True),  # not known
         ("NVIDIA T4", "NVIDIA A100", False),
+        # One name begins with the other, and they are different cards.
+        ("NVIDIA L4", "NVIDIA L40S", False),
+        ("NVIDIA A10", "NVIDIA A100-SXM4-40GB", False),
     ],
 )
 def test_names_tell_kinds_apart(first: str, second: str, same: bool) -> None:

@@ -1,15 +1,15 @@
 """Recorder and queue, driven by trials as Ray Tune drives them, without Ray."""
 
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from made_up import as_failed, folder_at, made_up_sweep, on_device
+from made_up import MadeUp, as_failed, folder_at, made_up_sweep, on_device
 from ray import tune
 from ray.exceptions import ObjectLostError
 from ray.tune import TuneError
@@ -61,12 +61,14 @@ class Sweep:
     folder: ResultsFolder
     node: Node = NODE
     told: Told = field(default_factory=Told)
+    made_up: MadeUp = SWEEP
+    records: Mapping[str, Record] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        space, dataset_info = SWEEP.space, SWEEP.dataset_info
+        space, dataset_info = self.made_up.space, self.made_up.dataset_info
         self.ledger = Ledger(self.folder)
         self.allocator = ResourceAllocator(space, dataset_info, [self.node], Limits())
-        self.queue = TrialQueue(lambda records: plan(space, dataset_info, records), {})
+        self.queue = TrialQueue(lambda records: plan(space, dataset_info, records), self.records)
         self.recorder = Recorder(
             self.queue,
             dataset="digits",
@@ -98,6 +100,12 @@ class Sweep:
         result = self.result(trial, record=record_of(trial), model=model, summary="layers")
         self.recorder.on_trial_complete(0, [], trial)
         return result
+
+    def end_on(self, device: str) -> None:
+        """The next trial, as it ends on a device."""
+        trial = self.start()
+        record = self.made_up.records[trial.config["job"].trial.key]
+        self.result(trial, record=on_device(record, device))
 
     def lose(self, trial: Any, why: str) -> None:
         """As Ray Tune reports a process that is gone."""
@@ -297,15 +305,54 @@ def test_a_card_that_only_ray_sees_ends_the_sweep_with_what_is_amiss(on_gpus: Sw
     assert on_gpus.stored() == {}
 
 
-def test_a_node_of_another_kind_that_joins_while_results_decide_is_not_unnoticed(
-    sweep: Sweep, caplog: pytest.LogCaptureFixture
+def test_a_card_that_joins_while_results_decide_ends_the_sweep_and_leaves_no_record(
+    tmp_path: Path,
 ) -> None:
-    for device in ("NVIDIA T4", "NVIDIA T4", "NVIDIA A100", "NVIDIA A100"):
-        sweep.queue.plan = replace(sweep.queue.plan, is_open=True)
-        trial = sweep.start()
-        sweep.result(trial, record=on_device(record_of(trial), device))
-    [message] = caplog.messages
-    assert "NVIDIA T4 and on NVIDIA A100" in message
+    sweep = deciding_on("NVIDIA T4", folder_at(tmp_path / "results"))
+    with pytest.raises(InputError, match=r"NVIDIA A100.*NVIDIA T4.*narrow enough"):
+        sweep.end_on("NVIDIA A100")
+    assert isinstance(sweep.recorder.error, InputError)
+    assert {on.setting.device for on in sweep.stored().values() if on.setting} == {"NVIDIA T4"}
+
+    # The same command goes on once the card has left.
+    assert len(deciding_on("NVIDIA T4", sweep.folder, records=sweep.stored()).stored()) == 4
+
+
+def test_what_another_sweep_recorded_on_another_card_decides_nothing_either(
+    tmp_path: Path,
+) -> None:
+    sweep = deciding_on("NVIDIA T4", folder_at(tmp_path / "results"))
+    waiting = sweep.queue.plan.missing[0]
+    sweep.ledger.write(on_device(DECIDING.records[waiting.key], "NVIDIA A100"))
+    with pytest.raises(InputError, match=r"NVIDIA A100.*NVIDIA T4"):
+        sweep.recorder.next_job()
+
+
+def test_a_sweep_that_goes_on_on_one_card_takes_no_other_for_its_own(tmp_path: Path) -> None:
+    folder = folder_at(tmp_path / "results")
+    recorded = deciding_on("NVIDIA T4", folder).stored()
+    with pytest.raises(InputError, match=r"NVIDIA A100.*NVIDIA T4"):
+        deciding_on("NVIDIA A100", folder, records=recorded)
+
+
+def test_a_card_that_joins_a_fixed_number_of_trials_is_welcome(sweep: Sweep) -> None:
+    for device in ("NVIDIA T4", "NVIDIA A100"):
+        sweep.end_on(device)
+    devices = [record.setting.device for record in sweep.stored().values() if record.setting]
+    assert sorted(devices) == ["NVIDIA A100", "NVIDIA T4"]
+
+
+DECIDING = made_up_sweep({"trials": {"until_ci95": 0.001, "at_least": 3, "at_most": 50}}, trials=10)
+
+
+def deciding_on(
+    device: str, folder: ResultsFolder, *, records: Mapping[str, Record] | None = None
+) -> Sweep:
+    """A sweep of which two trials have run on a device, and whose results decide how many run."""
+    sweep = Sweep(folder, made_up=DECIDING, records=records or {})
+    for _ in range(2):
+        sweep.end_on(device)
+    return sweep
 
 
 # Errors in callbacks
