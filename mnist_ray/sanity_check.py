@@ -20,10 +20,9 @@ from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
 # `--help` and a slip of the pen are quick.
 if TYPE_CHECKING:
-    from mnist_ray.analysis.sweep_results import CellResults
+    from mnist_ray.analysis.sweep_results import CellResults, SweepResults
     from mnist_ray.ledger.ledger import TestSet
     from mnist_ray.space.space import Cell
-    from mnist_ray.view.cell_views import Parts
     from mnist_ray.view.examples import Guess
 
 
@@ -46,20 +45,19 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
 
     Raises:
         InputError: there are no models or test images, fewer digits than asked for, or a model
-            can't be loaded.
-        StorageError: something can't be read.
+            cannot be loaded.
+        StorageError: something cannot be read.
     """
     from mnist_ray.analysis.reading import read_results
-    from mnist_ray.view.cell_views import label, name_parts
+    from mnist_ray.view.cell_views import grouped, label, name_parts
+    from mnist_ray.view.examples import Guess, as_graded, draw_digits
 
     results = read_results(folder)
-    if results.test_set is None:
-        raise InputError(
-            f"results: {folder.uri} holds no test images to draw from; give the command that made "
-            "it again, which puts them there."
-        )
-    indices = _draw(results.test_set, digits=digits, seed=seed, uri=folder.uri)
-    cells = _one_a_cell([cell for cell in results.cells if cell.finished])
+    test_set = _test_set(results, at_least=digits, uri=folder.uri)
+    indices = draw_digits(test_set, digits, seed=seed)
+    finished = [cell for cell in results.cells if cell.finished]
+    # A cell that ran on several kinds of device has one model all the same.
+    cells = [group[0] for group in grouped(finished, lambda cell: cell.cell.name).values()]
     files = {cell.key: _model_file(folder, cell) for cell in cells}
     if not any(files.values()):
         raise InputError(
@@ -71,48 +69,31 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
     for cell in cells:
         if (file := files[cell.key]) is not None:
             model = _load_model(folder, file, cell.cell)
-            guesses.append(_ask(model, cell, parts[cell.key], indices, results.test_set))
+            guesses.append(
+                Guess(
+                    results=cell,
+                    parts=parts[cell.key],
+                    test_set=test_set,
+                    indices=indices,
+                    predictions=_predict(model, as_graded(cell, indices, test_set)),
+                )
+            )
     without_model = [label(parts[cell.key]) for cell in cells if files[cell.key] is None]
-    return SanityCheck(results.test_set.dataset, guesses, without_model)
+    return SanityCheck(test_set.dataset, guesses, without_model)
 
 
-def _ask(
-    model: Any,
-    cell: "CellResults",
-    parts: "Parts",
-    indices: NDArray[np.int64],
-    test_set: "TestSet",
-) -> "Guess":
-    from mnist_ray.view.examples import Guess, as_graded
-
-    images = as_graded(cell, indices, test_set)
-    return Guess(
-        results=cell,
-        parts=parts,
-        indices=indices,
-        images=images,
-        truth=test_set.labels[indices],
-        predictions=_predict(model, images),
-    )
-
-
-def _draw(test_set: "TestSet", *, digits: int, seed: int, uri: str) -> NDArray[np.int64]:
-    from mnist_ray.view.examples import draw_digits
-
-    size = len(test_set.labels)
-    if digits > size:
+def _test_set(results: "SweepResults", *, at_least: int, uri: str) -> "TestSet":
+    if results.test_set is None:
         raise InputError(
-            f"--digits {digits}: {uri} has {size} test digits; ask for 1 to {size} of them."
+            f"results: {uri} holds no test images to draw from; give the command that made it "
+            "again, which puts them there."
         )
-    return draw_digits(test_set, digits, seed=seed)
-
-
-def _one_a_cell(cells_results: Sequence["CellResults"]) -> list["CellResults"]:
-    """A cell that ran on several kinds of device has one model all the same."""
-    found: dict[str, CellResults] = {}
-    for cell_results in cells_results:
-        found.setdefault(cell_results.cell.name, cell_results)
-    return [*found.values()]
+    size = len(results.test_set.labels)
+    if at_least > size:
+        raise InputError(
+            f"--digits {at_least}: {uri} has {size} test digits; ask for 1 to {size} of them."
+        )
+    return results.test_set
 
 
 def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | None:
@@ -153,7 +134,7 @@ def _load_model(folder: ResultsFolder, file: str, cell: "Cell") -> Any:
             return keras.saving.load_model(path, compile=False)
         except Exception as error:  # Whatever a damaged or foreign file makes Keras raise.
             raise InputError(
-                f"results: the model {folder.uri}/{file} can't be loaded ({_first_line(error)}). "
+                f"results: the model {folder.uri}/{file} cannot be loaded ({_first_line(error)}). "
                 "If it has layers of your own, run this in the folder where their module lies."
             ) from error
 
@@ -225,7 +206,7 @@ def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from mnist_ray.analysis.reading import find_sweep
-    from mnist_ray.view.guesses import tabulate_guesses
+    from mnist_ray.view.guesses import save_picture, tabulate_guesses
 
     folder = find_sweep(ResultsFolder.open(options.results))
     check = check_models(folder, digits=options.digits, seed=options.seed)
@@ -240,19 +221,13 @@ def _run(options: argparse.Namespace) -> None:
     for name in check.without_model:
         console.print(f"No saved model: {name}", markup=False)
     if options.save is not None:
-        _save_picture(check.guesses, options.save)
+        try:
+            save_picture(check.guesses, options.save)
+        except OSError as error:
+            raise InputError(
+                f"--save {options.save}: cannot be written ({error}). Name another file."
+            ) from error
         console.print(f"The picture: {options.save}", markup=False, soft_wrap=True)
-
-
-def _save_picture(guesses: Sequence["Guess"], path: Path) -> None:
-    from mnist_ray.view.guesses import save_picture
-
-    try:
-        save_picture(guesses, path)
-    except OSError as error:
-        raise InputError(
-            f"--save {path}: can't be written ({error}). Name another file."
-        ) from error
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +26,23 @@ class Guess:
 
     results: CellResults
     parts: Parts
+    test_set: TestSet
     indices: NDArray[np.int64]
     """Of the digits in the test set, int64 [n]."""
-    images: NDArray[np.uint8]
-    """The digits as the model sees them, uint8 [n, canvas, canvas]."""
-    truth: NDArray[np.integer]
-    """Integers [n]."""
     predictions: NDArray[np.integer]
     """Integers [n]."""
     all_right_rate: float | None = None
     """How often groups of n test digits are all right, where all predictions are recorded."""
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """The digits as the model sees them, uint8 [n, canvas, canvas]."""
+        return as_graded(self.results, self.indices, self.test_set)
+
+    @property
+    def truth(self) -> NDArray[np.int32]:
+        """The digits' classes, int32 [n]."""
+        return self.test_set.labels[self.indices]
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -87,7 +95,7 @@ def hardest_digits(view: CellView, *, count: int) -> list[HardDigit] | None:
     found = hardest(test_set.labels, predictions, count, classes=test_set.classes)
     images = as_graded(view.results, found.examples, test_set)
     return [
-        HardDigit(int(index), int(test_set.labels[index]), image, _ranked(votes))
+        HardDigit(int(index), int(test_set.labels[index]), image, votes=_ranked(votes))
         for index, image, votes in zip(found.examples, images, found.votes, strict=True)
     ]
 
@@ -102,22 +110,21 @@ def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
 
     Of those `views`, which have one presentation, whose predictions are recorded.
     """
-    guesses: list[Guess] = []
+    guesses = []
     for view in views:
         test_set, predictions = view.test_set, view.predictions()
         if test_set is None or predictions is None:
             continue
-        labels = test_set.labels
-        chosen = draw_digits(test_set, min(DIGITS, len(labels)), seed=_seed_of(view.results))
+        labels, count = test_set.labels, min(DIGITS, len(test_set.labels))
+        indices = draw_digits(test_set, count, seed=_seed_of(view.results))
         guesses.append(
             Guess(
                 results=view.results,
                 parts=view.parts,
-                indices=chosen,
-                images=as_graded(view.results, chosen, test_set),
-                truth=labels[chosen],
-                predictions=predictions[-1, chosen],
-                all_right_rate=all_right_rate(predictions, labels, len(chosen)),
+                test_set=test_set,
+                indices=indices,
+                predictions=predictions[-1, indices],
+                all_right_rate=all_right_rate(predictions, labels, count),
             )
         )
     return guesses

@@ -9,6 +9,8 @@ from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.view.formats import duration
 
 _MOST_VALUES = 10
+_VERSIONS = ("Python", "TensorFlow", "Keras", "Ray", "NumPy")
+_COMPARED_FACTS = ("fingerprint of the data", *_VERSIONS, "device", "threads of a trial")
 
 
 def facts(results: SweepResults) -> dict[str, str]:
@@ -27,7 +29,7 @@ def facts(results: SweepResults) -> dict[str, str]:
         "seeds of the trials": _distinct(record.trial_seed for record in records),
         **{
             name: _distinct(getattr(each, f"{name.lower()}_version") for each in versions)
-            for name in ("Python", "TensorFlow", "Keras", "Ray", "NumPy")
+            for name in _VERSIONS
         },
         "commit": _distinct(setting.git_commit for setting in settings if setting.git_commit),
         "machine": _distinct(setting.node for setting in settings),
@@ -46,29 +48,19 @@ def differences(sweeps: Sequence[SweepResults]) -> dict[str, list[str]]:
 
     That is the keys of their search spaces, the data, the versions and the devices.
     """
-    known = [{**_settings(results), **_environment(results)} for results in sweeps]
+    known = [dict(_compared(results)) for results in sweeps]
     names = dict.fromkeys(name for each in known for name in each)
     values = {name: [each.get(name, "") for each in known] for name in names}
     return {name: each for name, each in values.items() if len(set(each)) > 1}
 
 
-_COMPARED_FACTS = (
-    *("fingerprint of the data", "Python", "TensorFlow", "Keras", "Ray", "NumPy", "device"),
-    "threads of a trial",
-)
-
-
-def _environment(results: SweepResults) -> dict[str, str]:
+def _compared(results: SweepResults) -> Iterator[tuple[str, str]]:
+    if results.space:
+        # The page names sweeps by their folders.
+        space = {key: value for key, value in results.space.to_data().items() if key != "name"}
+        yield from _leaves(space, ())
     known = facts(results)
-    return {name: known[name] for name in _COMPARED_FACTS if name in known}
-
-
-def _settings(results: SweepResults) -> dict[str, str]:
-    if results.space is None:
-        return {}
-    # The page names sweeps by their folders.
-    space = {key: value for key, value in results.space.to_data().items() if key != "name"}
-    return dict(_leaves(space, ()))
+    yield from ((name, known[name]) for name in _COMPARED_FACTS if name in known)
 
 
 def _leaves(data: Mapping[str, JsonValue], place: tuple[str, ...]) -> Iterator[tuple[str, str]]:

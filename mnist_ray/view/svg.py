@@ -32,7 +32,6 @@ _VARIABLES = {
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "mnist_ray",
     "text.parse_math": False,
     "font.size": 9,
     "text.color": INK,
@@ -96,10 +95,11 @@ def to_svg(figure: Figure, name: str, alternative: str) -> str:
 
     Args:
         figure: drawn in the colours of this module.
-        name: different from that of every other figure on the page: its ids begin with it.
-        alternative: the text for those who can't see the figure.
+        name: different from that of every other figure on the page, so that its ids are, too.
+        alternative: the text for those who cannot see the figure.
     """
-    svg = _draw(figure)
+    with mpl.rc_context({"svg.hashsalt": name}):
+        svg = _draw(figure)
     referenced = {
         value.removeprefix("url(").removesuffix(")").removeprefix("#")
         for element in svg.iter()
@@ -108,7 +108,7 @@ def to_svg(figure: Figure, name: str, alternative: str) -> str:
     }
     for element in svg.iter():
         element.tag = element.tag.rpartition("}")[2]
-        element.attrib = dict(_attributes_for_page(element, name, referenced))
+        element.attrib = dict(_attributes_for_page(element, referenced))
     svg.attrib = {
         "class": "plot",
         "role": "img",
@@ -137,18 +137,16 @@ def _draw(figure: Figure) -> ElementTree.Element:
 
 
 def _attributes_for_page(
-    element: ElementTree.Element, name: str, referenced: Collection[str]
+    element: ElementTree.Element, referenced: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """An element's attributes with the page's colours and type, ids of the figure's own, and no
+    """An element's attributes with the page's colours and type, the ids that are needed, and no
     more digits than can be seen."""
     for key, value in element.items():
         if key == "id":
             if value in referenced:
-                yield key, f"{name}-{value}"
-        elif key == "clip-path":
-            yield key, value.replace("#", f"#{name}-")
+                yield key, value
         elif key == f"{_XLINK}href":
-            yield "href", value.replace("#", f"#{name}-")
+            yield "href", value
         elif key == "style":
             yield key, _style_for_page(value)
         elif key in _GEOMETRY:
