@@ -69,15 +69,9 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
     for cell in cells:
         if (file := files[cell.key]) is not None:
             model = _load_model(folder, file, cell.cell)
-            guesses.append(
-                Guess(
-                    results=cell,
-                    parts=parts[cell.key],
-                    test_set=test_set,
-                    indices=indices,
-                    predictions=_predict(model, as_graded(cell, indices, test_set)),
-                )
-            )
+            predictions = _predict(model, as_graded(cell, indices, test_set))
+            name = parts[cell.key]
+            guesses.append(Guess(cell, name, test_set, indices=indices, predictions=predictions))
     without_model = [label(parts[cell.key]) for cell in cells if files[cell.key] is None]
     return SanityCheck(test_set.dataset, guesses, without_model)
 

@@ -204,11 +204,9 @@ def _failures(views: Sequence[CellView], searches: Sequence[SearchView]) -> dict
     # By key: cells of equal settings have the same trials.
     failures = {record.key: (place, record) for place, record in [*measured, *searched]}
     of_an_error = grouped(failures.values(), lambda failure: failure[1].error)
-    shown = [group[:_MOST_FAILURES] for group in of_an_error.values()][:_MOST_FAILURES]
-    return {
-        "failures": shown,
-        "failures_left_out": len(failures) - sum(map(len, shown)),
-    }
+    shown = [(len(group), group[:_MOST_FAILURES]) for group in of_an_error.values()]
+    left_out = len(failures) - sum(len(group) for _, group in shown[:_MOST_FAILURES])
+    return {"failures": shown[:_MOST_FAILURES], "failures_left_out": left_out}
 
 
 # Text
