@@ -9,7 +9,8 @@ from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResult
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.plan.stopping import look, recorded_accuracies
 from mnist_ray.space.space import Space, StoppingRule
-from mnist_ray.stats.comparison import Comparison, compare, holm
+from mnist_ray.stats.comparison import Comparison, compare, differences, holm
+from mnist_ray.stats.sequential import precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,21 +41,25 @@ def compare_cells(
 def compare_across(sweeps: Sequence[SweepResults]) -> list[Compared]:
     """All comparisons of cells of different sweeps, in the same order.
 
-    A cell is not compared with another sweep's where its own sweep has an equal cell: that pair is
+    A cell is not compared with another sweep's that has an equal cell on its device: that pair is
     among the comparisons of its sweep already. Nor are cells compared whose test digits were placed
     by different seeds.
     """
     owners = {each: number for number, results in enumerate(sweeps) for each in results.cells}
-    keys = [{each.cell_key for each in results.cells if each.finished} for results in sweeps]
+    keys = [{_on_device(each) for each in results.cells if each.finished} for results in sweeps]
     pairs = [
         (kind, a, b)
         for kind, a, b in _pairs(owners)
         if owners[a] != owners[b]
         and _same_test_digits(a, b)
-        and a.cell_key not in keys[owners[b]]
-        and b.cell_key not in keys[owners[a]]
+        and _on_device(a) not in keys[owners[b]]
+        and _on_device(b) not in keys[owners[a]]
     ]
     return _compare_all(pairs, space=None)
+
+
+def _on_device(each: CellResults) -> tuple[str, str | None]:
+    return each.cell_key, each.device
 
 
 _Pair = tuple[str, CellResults, CellResults]
@@ -194,17 +199,14 @@ def _same_test_digits(a: CellResults, b: CellResults) -> bool:
 
 
 def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Comparison | None:
-    """Over the pairs that the stopping rule decided by; None where none decides about a and b.
-
-    The rule takes trials in the order of their index: where some ran on another kind of device, the
-    others say nothing about where it stopped.
-    """
+    """Over the pairs that the stopping rule decided by; None where none decides about a and b."""
     if space is None or space.until is None or not isinstance(space.trials, StoppingRule):
         return None
-    series = [recorded_accuracies(each.records) for each in (a, b)]
-    gaps = any(len(known) < len(each.records) for known, each in zip(series, (a, b), strict=True))
-    if {a.cell.architecture, b.cell.architecture} != set(space.until.difference) or gaps:
+    if {a.cell.architecture, b.cell.architecture} != set(space.until.difference):
         return None
+    series = [recorded_accuracies(each.records) for each in (a, b)]
+    if any(len(known) < len(each.records) for known, each in zip(series, (a, b), strict=True)):
+        return _compare_with_gaps(a, b, goal=space.until.ci95, at_most=space.trials.at_most)
     seen = look(space.trials, space.until.ci95, series)
     if not seen.trials:
         return None
@@ -218,6 +220,25 @@ def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Com
         p_value=None,
         wilcoxon_p=None,
     )
+
+
+def _compare_with_gaps(a: CellResults, b: CellResults, *, goal: float, at_most: int) -> Comparison:
+    """Where trials are missing in between: they are not recorded yet, or ran on another device.
+
+    Where the rule stopped does not follow from the others. Its interval covers the truth wherever
+    it stopped, so it is that of all pairs that there are. Without a pair there is none.
+    """
+    known_a, known_b = _accuracies(a), _accuracies(b)
+    common = [trial for trial in known_a if trial in known_b][:at_most]
+    if not common:
+        low, high, figures = None, None, _compare_all_trials(a, b)
+    else:
+        values_a, values_b = ([known[trial] for trial in common] for known in (known_a, known_b))
+        figures = compare(values_a, values_b, pairs=len(common))
+        known = precision(differences(values_a, values_b), goal=goal, at_most=at_most)
+        low, high = known.around(figures.difference)
+    # As where there are no gaps, the tests assume that nobody looked.
+    return replace(figures, ci95_low=low, ci95_high=high, p_value=None, wilcoxon_p=None)
 
 
 def _compare_all_trials(a: CellResults, b: CellResults) -> Comparison:

@@ -6,6 +6,7 @@ from itertools import combinations, product
 from typing import Any
 
 from mnist_ray.analysis import phrases
+from mnist_ray.analysis.devices import device_sentences
 from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import Selection
@@ -49,6 +50,7 @@ def findings(tables: Tables) -> list[str]:
         *_shared_trials(tables),
         *_failures(tables),
         *mixture_sentences(tables),
+        *device_sentences(tables),
     ]
 
 

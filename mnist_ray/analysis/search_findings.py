@@ -31,11 +31,21 @@ def _sentence(rows: Sequence[Row], tables: Tables) -> str:
     if winner:
         default = next(row for row in rows if row["is_default"])
         start = f"{sweep}{'in' if sweep else 'In'} the {place} {_tried(stages)}"
-        return f"{start}; {_winner(winner, default)}.{_comparison(winner, tables)}"
+        sentence = f"{start}; {_winner(winner, default)}.{_comparison(winner, tables)}"
+        return f"{sentence}{_other_devices(tried, winner)}"
     start = f"{sweep}{'the' if sweep else 'The'} {place}"
     if stages[Stage.RUNNING] or not tried:
         return f"{start} has not ended and has no winner yet: {_so_far(stages)}."
     return f"{start} has no winner: {_lost(stages)}.{_first_error(tried, tables)}"
+
+
+def _other_devices(tried: Iterable[Row], winner: Row) -> str:
+    """That the scores of a search, or they and the fresh trials, are of different devices."""
+    searched = sorted({row["search_device"] for row in tried if row["search_device"]})
+    if len({*searched, winner["device"]} - {None}) < 2:
+        return ""
+    fresh = f", the fresh ones here on {winner['device']}" if winner["device"] else ""
+    return f" The trials of the search ran on {' and '.join(searched)}{fresh}."
 
 
 # How far the configurations have come
@@ -85,12 +95,16 @@ def _winner(winner: Row, default: Row) -> str:
     start = f"{best} scored {winner['search_validation_accuracy']:.3f} in the search"
     if winner["confirm_validation_accuracy"] is None:
         return f"{start}, and no fresh trial of it has finished"
-    optimism = winner["optimism"]
-    # What three decimals would show as nothing is none.
-    flattered = f"flattered it by {optimism:.3f}" if optimism >= 0.0005 else "did not flatter it"
+    of_search, optimism = "", winner["optimism"]
+    if optimism is not None:
+        # What three decimals would show as nothing is none.
+        flattered = (
+            f"flattered it by {optimism:.3f}" if optimism >= 0.0005 else "did not flatter it"
+        )
+        of_search = f"so the search {flattered}; "
     afresh = (
-        f"{start} and {winner['confirm_validation_accuracy']:.3f} afresh, so the search "
-        f"{flattered}; its fresh test accuracy is {_fresh_mean(winner)}"
+        f"{start} and {winner['confirm_validation_accuracy']:.3f} afresh, "
+        f"{of_search}its fresh test accuracy is {_fresh_mean(winner)}"
     )
     if winner["is_default"]:
         return afresh

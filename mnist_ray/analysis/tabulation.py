@@ -1,5 +1,6 @@
 """From results to tables: pure functions. What the columns mean stands in `space.columns`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -204,7 +205,7 @@ def _robustness_rows(results: SweepResults, identity: _Identity) -> Iterator[Row
 
 def _search_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
     for search in results.searches:
-        default = search.default.name
+        default, device = search.default.name, _fresh_device(results, search)
         shown: list[tuple[Cell, Configuration | None]] = [
             (each.cell, each) for each in search.configurations
         ]
@@ -216,7 +217,8 @@ def _search_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
                 "dataset": results.dataset,
                 **identity(cell),
                 **_configuration_columns(configuration),
-                **_confirmation_columns(results, search, cell, configuration),
+                **_confirmation_columns(results, search, cell, configuration, device=device),
+                **_search_device_columns(results, configuration, device),
                 "is_winner": configuration is not None and configuration is search.winner,
                 "is_default": cell.name == default,
             }
@@ -238,15 +240,52 @@ def _configuration_columns(configuration: Configuration | None) -> Row:
     }
 
 
-def _confirmation_columns(
-    results: SweepResults, search: SearchState, cell: Cell, configuration: Configuration | None
+def _fresh_device(results: SweepResults, search: SearchState) -> str | None:
+    """The device that most fresh trials of a search's winner finished on, the first of several."""
+    winner = search.winner and search.winner.cell.name
+    fresh = [trial for trial in search.confirmation if trial.cell.name == winner]
+    found = (results.record_of(trial, Status.FINISHED) for trial in fresh)
+    counts = Counter(_device(record) for record in found if record)
+    return max(counts, key=lambda device: counts[device], default=None)
+
+
+def _device(record: Record) -> str | None:
+    return record.setting.device if record.setting else None
+
+
+def _search_device_columns(
+    results: SweepResults, configuration: Configuration | None, fresh: str | None
 ) -> Row:
-    """Of the fresh trials of a cell, and how far the search's score was from them."""
+    return {
+        "search_device": " and ".join(_search_devices(results, configuration)) or None,
+        "device": fresh,
+    }
+
+
+def _search_devices(results: SweepResults, configuration: Configuration | None) -> list[str]:
+    """Those that the trials of a configuration in its search finished on."""
+    trials = configuration.trials if configuration else ()
+    found = (results.record_of(trial, Status.FINISHED) for trial in trials)
+    return sorted({device for record in found if record and (device := _device(record))})
+
+
+def _confirmation_columns(
+    results: SweepResults,
+    search: SearchState,
+    cell: Cell,
+    configuration: Configuration | None,
+    *,
+    device: str | None,
+) -> Row:
+    """Of the fresh trials of a cell on one device, and how far the search's score was from them."""
     fresh = [t for t in search.confirmation if t.cell.name == cell.name]
     tried = [*fresh, *(configuration.trials if configuration else ())]
-    found = [record for t in fresh if (record := results.record_of(t, Status.FINISHED)) is not None]
+    finished = (results.record_of(trial, Status.FINISHED) for trial in fresh)
+    found = [record for record in finished if record and _device(record) == device]
     validation = _mean(record.validation_accuracy for record in found)
     score = configuration.mean if configuration else None
+    if any(other != device for other in _search_devices(results, configuration)):
+        score = None  # What another device adds is not the search's optimism.
     return {
         **_summary_columns([record.test.accuracy for record in found if record.test]),
         "failed": sum(results.record_of(t, Status.FAILED) is not None for t in tried),

@@ -163,8 +163,9 @@ trials_b int64: the same for b
 pairs int64: number of these trials that a and b have in common
 mean_difference double: mean test accuracy of a minus that of b
 ci95_low double: lower end of its 95 % interval, by the test; for the difference that until names,
-  the interval that its stopping rule decided by; null below two trials, and where all differences
-  (without pairs: all accuracies of each cell) are equal
+  the interval that its stopping rule decided by, or, where trials in between are missing or ran on
+  another device, that of all pairs; null below two trials, and where all differences (without
+  pairs: all accuracies of each cell) are equal
 ci95_high double: its upper end
 test string: the primary test: paired t where all trials are pairs, partially overlapping t where
   some are, Welch where fewer than two are
@@ -199,8 +200,11 @@ search_validation_std double: its standard deviation (ddof 1)
 confirm_trials int64: number of fresh trials, with seeds new to the search
 confirm_validation_accuracy double: mean validation accuracy over those
 optimism double: search_validation_accuracy minus confirm_validation_accuracy: by how much the
-  search flattered its winner
+  search flattered its winner; null where they ran on different devices
 {_means("over the fresh trials")}
+search_device string: the devices that its trials in the search finished on
+device string: the device of the fresh trials, the one that most of the winner's finished on; those
+  on another are in report.parquet
 """
 
 
