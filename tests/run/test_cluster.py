@@ -94,7 +94,7 @@ def test_a_cluster_tells_its_versions_to_whoever_has_the_token(
     info = check_reachable(head)
     assert info.address == head
     check_same_versions(info)
-    assert not answers_without_token(info)
+    assert not answers_without_token(info.address)
 
 
 def test_without_the_token_a_cluster_is_not_joined(head: str) -> None:
