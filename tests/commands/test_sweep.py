@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import made_up_record, made_up_sweep, made_up_test_set
+from made_up import made_up_record, made_up_sweep, made_up_test_set, on_device
 from running import Place, opened, write_images, write_space
 
 import mnist_ray
@@ -330,6 +330,41 @@ def test_a_sweep_sets_a_damaged_file_aside(place: Place) -> None:
     assert "broken.parquet.damaged" in ended.errors
     assert (ledger / "broken.parquet.damaged").read_bytes() == b"PAR1, and then nothing"
     assert not (ledger / "broken.parquet").exists()
+
+
+# --- Records of another device ---------------------------------------------------------------
+
+ON_CPUS = ["--gpus-per-trial", "0"]
+
+
+def recorded_on_a_card(place: Place) -> None:
+    """Two trials of the small space."""
+    dataset = load_dataset("small.npz", base=place.folder)
+    ledger = Ledger(ResultsFolder.open(place.folder / "results", "small"))
+    test_set = made_up_test_set(len(dataset.test_labels))
+    space = load_space(place.folder / "small.yaml")
+    for trial in plan(space, DatasetInfo.of(dataset, sources={}), {}).missing[:2]:
+        rng = np.random.default_rng(trial.index)
+        record = made_up_record(trial, 0.8 + 0.1 * trial.index, test_set=test_set, rng=rng)
+        ledger.write(on_device(record, "NVIDIA H100"))
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []], ids=["dry run", "sweep"])
+def test_decisions_that_began_on_a_card_are_not_continued_on_cpus(
+    place: Place, dry: list[str]
+) -> None:
+    recorded_on_a_card(place)
+    rule = {"until_ci95": 0.001, "at_least": 2, "at_most": 9}
+    write_space(place.folder / "small.yaml", {**SPACE, "trials": rule})
+    message = refusal(place, "small.yaml", *ON_CPUS, *dry)
+    assert "2 on NVIDIA H100; the next ones would run on CPU" in message
+
+
+def test_a_dry_run_says_that_recorded_trials_ran_on_a_card(place: Place) -> None:
+    recorded_on_a_card(place)
+    ended = place.run("small.yaml", *ON_CPUS, "--dry-run")
+    assert ended.code == 0, ended
+    assert ended.errors.count("2 on NVIDIA H100; the next ones would run on CPU") == 1
 
 
 # --- From Python -----------------------------------------------------------------------------

@@ -10,7 +10,13 @@ from walking import DATASET_INFO, finished, noise, walk
 
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record
-from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_of, is_same_kind
+from mnist_ray.plan.device_kinds import (
+    change_of_device,
+    check_joins,
+    check_one_kind,
+    devices_of,
+    is_same_kind,
+)
 from mnist_ray.plan.planner import Plan, plan
 
 SEARCHED = {
@@ -58,6 +64,33 @@ def test_nor_with_records_of_two_kinds_or_a_cluster_of_two(how: str) -> None:
     planned, records = half_done(DECIDE[how], "NVIDIA T4")
     with pytest.raises(InputError, match=r"NVIDIA A100 and NVIDIA T4"):
         check_one_kind(planned, records, {"NVIDIA T4", "NVIDIA A100"})
+
+
+@pytest.mark.parametrize("how", DECIDE)
+def test_a_card_that_joins_decides_nothing(how: str) -> None:
+    planned, records = half_done(DECIDE[how], "NVIDIA T4")
+    kinds = devices_of(planned, records)
+    record = next(iter(records.values()))
+    check_joins(planned, record, kinds)
+    check_joins(planned, as_failed(on_device(record, "NVIDIA A100")), kinds)
+    with pytest.raises(InputError, match=r"ran on NVIDIA A100, others .* on NVIDIA T4\."):
+        check_joins(planned, on_device(record, "NVIDIA A100"), kinds)
+
+
+@pytest.mark.parametrize("how", ["search", "race"])
+def test_the_fresh_trials_after_a_search_may_run_on_another_device(how: str) -> None:
+    space = made_up_space({**DECIDE[how], "confirm": 2})
+    walked = walk(space, lambda trial: finished(trial, 0.9 + noise(trial, 0.02)), workers=1)
+    searched = {trial.key for trial in walked.plan.searched}
+    records = {
+        key: on_device(replace(record, setting=SETTING.setting), "CPU")
+        for key, record in walked.records.items()
+        if key in searched
+    }
+    planned = plan(space, DATASET_INFO, records)
+    assert planned.missing
+    check_one_kind(planned, records, {"NVIDIA T4"})
+    assert change_of_device(planned, records, {"NVIDIA T4"}) is not None
 
 
 def test_a_fixed_number_of_trials_decides_nothing_and_may_go_on_anywhere() -> None:
