@@ -153,12 +153,24 @@ def _files(name: str, folder: Path | None) -> dict[str, Path]:
 
 def _files_of_package(name: str, folder: Path) -> dict[str, Path]:
     files = {}
-    for file in sorted(folder.rglob("*.py")):
+    for file in sorted(_sources_below(folder, set())):
         parts = file.relative_to(folder).with_suffix("").parts
         inner = parts[:-1] if parts[-1] == "__init__" else parts
         if all(part.isidentifier() for part in inner):  # no .ipynb_checkpoints
             files[".".join([name, *inner])] = file
     return files
+
+
+def _sources_below(folder: Path, outer: set[Path]) -> Iterator[Path]:
+    """The Python files in a folder and its subfolders, linked ones among them, but no circles."""
+    real = folder.resolve()
+    if real in outer:
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _sources_below(path, outer | {real})
+        elif path.suffix == ".py":
+            yield path
 
 
 def _spec(name: str, folder: Path | None) -> ModuleSpec | None:

@@ -5,13 +5,20 @@ import importlib.abc
 import importlib.util
 import linecache
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from mnist_ray.space.custom_code import UserModule, is_users
+
+_STANDARD_LIBRARY = [
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("platstdlib"),
+    str(Path(sysconfig.get_path("platstdlib")) / "lib-dynload"),
+]
 
 
 def execute(name: str, modules: Mapping[str, UserModule]) -> ModuleType:
@@ -38,6 +45,9 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if name in sys.stdlib_module_names:
+            # A file of the user's that bears such a name is not in the hash, so it must not train.
+            return PathFinder.find_spec(name, _STANDARD_LIBRARY)
         return self._specs.get(name)
 
     def begin(self, modules: Mapping[str, UserModule]) -> None:

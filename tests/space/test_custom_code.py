@@ -9,6 +9,7 @@ from made_up import made_up_space
 from mnist_ray.errors import InputError
 from mnist_ray.space.custom_code import (
     module_file,
+    modules_of,
     modules_to_ship,
     source_digests,
     user_code,
@@ -238,3 +239,13 @@ def test_what_is_sent_to_other_machines_is_all_that_the_builders_need(tmp_path: 
 def test_built_in_architectures_need_nothing_sent() -> None:
     assert modules_to_ship(user_code(made_up_space())) == []
     assert source_digests(user_code(made_up_space())) == {}
+
+
+def test_modules_in_a_linked_folder_of_a_package_count_and_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "tool.py").write_text("N = 1")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "__init__.py").write_text("")
+    (tmp_path / "linked" / "lib").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "linked")
+    assert "linked.lib.tool" in modules_of("linked:build", tmp_path)

@@ -1,6 +1,7 @@
 """Trials of custom architectures: what else than the weights a trial may depend on."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,21 @@ def test_a_built_in_architecture_is_the_same_after_one_that_changes_keras_settin
 
 
 # The file that was hashed
+
+
+def test_a_file_that_bears_the_name_of_one_of_pythons_modules_is_not_trained_unhashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sched.py").write_text("scheduler = None")
+    layer = "keras.layers.Dense(5 if sched.scheduler else 50)"
+    source = BUILDER.replace("{layer}()", layer).format(importing="import sched")
+    (tmp_path / "of_sched.py").write_text(source)
+    trial = trial_of({"build": "of_sched:build"})
+    code = {"of_sched:build": modules_of("of_sched:build", tmp_path)}
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sched", raising=False)
+    under_way = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache(), code=code)
+    assert under_way.parameters == 37 * 5 + 6 * 3
 
 
 def test_the_modules_that_were_hashed_are_trained_whatever_the_path_says(
