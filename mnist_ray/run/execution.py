@@ -32,11 +32,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def execute(
-    queue: TrialQueue,
-    setup: SweepSetup,
-    *,
-    listener: Listener,
-    trackers: Sequence[Tracker] = (),
+    queue: TrialQueue, setup: SweepSetup, *, listener: Listener, trackers: Sequence[Tracker] = ()
 ) -> None:
     """Run what the queue submits, on the Ray that this program is connected to.
 
