@@ -1,78 +1,15 @@
 """A container's limits: a dry run and a sweep refuse the same, with the same words."""
 
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
+import container_limits
 import pytest
-from running import PROJECT
 
-GIB = 1 << 30
-VERSIONS = {
-    "v1": {
-        "cpu/cpu.cfs_quota_us": "{quota}",
-        "cpu/cpu.cfs_period_us": "100000",
-        "memory/memory.limit_in_bytes": "{memory}",
-        "memory/memory.usage_in_bytes": "{used}",
-        "memory/memory.stat": "total_inactive_file 0\ntotal_active_file 0",
-    },
-    "v2": {
-        "cpu.max": "{quota} 100000",
-        "memory.max": "{memory}",
-        "memory.current": "{used}",
-        "memory.stat": "inactive_file 0\nactive_file 0",
-    },
-}
-"""What the kernel's files say, by the version of cgroups."""
-
-MAY_MOUNT = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/sys/fs/cgroup"]
-
-
-def mounting_is_refused() -> bool:
-    try:
-        return subprocess.run(MAY_MOUNT, capture_output=True).returncode != 0
-    except OSError:
-        return True
-
-
-pytestmark = pytest.mark.skipif(mounting_is_refused(), reason="only root may mount limits")
-
-
-def sweep(files: Mapping[str, str], folder: Path, *arguments: str) -> tuple[int, str]:
-    """The exit code and the errors of a sweep that finds `files` in /sys/fs/cgroup."""
-    lines = ["mount -t tmpfs none /sys/fs/cgroup", "cd /sys/fs/cgroup", "mkdir cpu memory"]
-    lines += [f"printf '%s\\n' '{text}' > {path}" for path, text in files.items()]
-    script = "\n".join([*lines, 'cd "$0"; exec "$@"'])
-    command = [sys.executable, "-m", "mnist_ray.sweep", "digits", "--results", "results", "--quiet"]
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-ec", script, str(folder), *command, *arguments],
-        env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stderr
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(
-    ("memory", "used", "arguments", "told"),
-    [
-        (8 * GIB, GIB // 4, ["--cpus-per-trial", "2"], "2 CPUs"),
-        (GIB, GIB // 4, [], "no machine can hold a trial that asks for 1 CPUs"),
-        (GIB // 4, GIB, [], "too little memory is free"),
-    ],
-    ids=["processor", "memory", "no memory at all"],
+pytestmark = pytest.mark.skipif(
+    container_limits.mounting_is_refused(), reason="only root may mount limits"
 )
-def test_a_dry_run_refuses_what_the_sweep_refuses(
-    tmp_path: Path, version: str, memory: int, used: int, arguments: list[str], told: str
-) -> None:
-    limits = {"quota": 100_000, "memory": memory, "used": used}
-    files = {path: text.format(**limits) for path, text in VERSIONS[version].items()}
-    dry = sweep(files, tmp_path, *arguments, "--dry-run")
-    assert dry[0] == 2
-    assert told in dry[1]
-    assert len(dry[1].splitlines()) == 1  # nothing of Ray's own beside it
-    code, message = sweep(files, tmp_path, *arguments)
-    assert code == 2
-    assert message.partition("there are")[0] == dry[1].partition("there are")[0]
+
+
+@pytest.mark.parametrize(("case", "version"), container_limits.QUICK_CASES)
+def test_a_dry_run_refuses_what_the_sweep_refuses(case: str, version: str, tmp_path: Path) -> None:
+    container_limits.assert_refused_alike(case, version, tmp_path)

@@ -1,7 +1,5 @@
 """Searches walked on made-up scores, without training."""
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import made_up_space
+from made_up_searches import SEARCH, search_space, searches_of, truth
 from walking import (
     DATASET_INFO,
     CellResults,
@@ -18,7 +17,6 @@ from walking import (
     failed,
     finished,
     noise,
-    run_at_once,
     walk,
 )
 
@@ -28,22 +26,7 @@ from mnist_ray.plan.search import Configuration, SearchState, Stage
 from mnist_ray.plan.seeds import trial_seeds
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
-from mnist_ray.space.space import Cell, Space
-
-SEARCH: dict[str, Any] = {
-    "architectures": {"feed_forward": {"dropout": {"uniform": [0, 0.5]}}},
-    "variants": {"centered": {}, "shifted": {"shift": 4}},
-    "training": {"learning_rate": {"loguniform": [1e-5, 1e-1]}},
-    "search": {"algorithm": "random", "configurations": 6, "trials_each": 3},
-    "confirm": 3,
-}
-
-
-def search_space(changes: Mapping[str, Any] | None = None, **search: Any) -> Space:
-    """The search above, some of its keys and of the options of `search` replaced."""
-    options = {**SEARCH["search"], **search}
-    return made_up_space({**SEARCH, "search": options, **(changes or {})})
-
+from mnist_ray.space.space import Space
 
 KINDS = {
     "random": search_space(),
@@ -53,11 +36,6 @@ KINDS = {
         {"variants": {"centered": {}}, "race": True}, algorithm="optuna", trials_each=4
     ),
 }
-
-
-def truth(cell: Cell) -> float:
-    """The accuracy that a made-up configuration would reach on average."""
-    return 0.97 - 0.02 * math.log10(cell.training.learning_rate / 1e-3) ** 2
 
 
 def cell_results(trial: Trial) -> Record:
@@ -84,10 +62,6 @@ CASES = {
 
 def ended_without_winner(search: SearchState) -> bool:
     return search.is_ended and search.winner is None
-
-
-def searches_of(walked: Walk) -> tuple[SearchState, ...]:
-    return walked.plan.searches
 
 
 # --- Whoever ends first ----------------------------------------------------------------------
@@ -405,71 +379,3 @@ def test_without_early_stopping_what_was_cut_short_is_run_as_a_whole() -> None:
     assert cut
     assert cut <= set(whole.submitted)
     assert {e.stage for s in searches_of(whole) for e in s.configurations} == {Stage.COMPLETE}
-
-
-# --- Over many searches ----------------------------------------------------------------------
-
-SIMULATED = 200
-STD = 0.004
-
-
-def simulated_space(seed: int, *, race: bool) -> Space:
-    """20 learning rates, drawn evenly over four decades."""
-    changes = {
-        "seed": seed,
-        "race": race,
-        "confirm": 10,
-        "architectures": {"feed_forward": {}},
-        "variants": {"centered": {}},
-    }
-    return search_space(changes, configurations=20, trials_each=10)
-
-
-def simulated(trial: Trial) -> Record:
-    """Noise of which half the variance is shared by equal trials, as they share their seeds."""
-    shared = np.random.default_rng([trial.seed, trial.index]).normal(0, STD / math.sqrt(2))
-    return finished(trial, truth(trial.cell) + float(shared) + noise(trial, STD / math.sqrt(2)))
-
-
-@pytest.fixture(scope="module")
-def simulations() -> list[tuple[Walk, Walk]]:
-    """Searches of full replication, and the same ones raced."""
-    pairs = []
-    for seed in range(SIMULATED):
-        whole = run_at_once(simulated_space(seed, race=False), simulated)
-        raced = run_at_once(simulated_space(seed, race=True), simulated, records=whole.records)
-        pairs.append((whole, raced))
-    return pairs
-
-
-def test_the_confirmed_mean_is_unbiased_and_the_searchs_own_is_optimistic(
-    simulations: list[tuple[Walk, Walk]],
-) -> None:
-    errors: dict[str, list[float]] = {"search": [], "confirmed": []}
-    for whole, _ in simulations:
-        [search] = searches_of(whole)
-        assert search.winner is not None
-        scores = [
-            whole.records[trial.key].validation_accuracy or 0.0
-            for trial in search.confirmation
-            if trial.cell == search.winner.cell
-        ]
-        assert len(scores) == 10
-        expected = truth(search.winner.cell)
-        errors["search"].append((search.winner.mean or 0.0) - expected)
-        errors["confirmed"].append(float(np.mean(scores)) - expected)
-    sem = {name: np.std(own, ddof=1) / math.sqrt(SIMULATED) for name, own in errors.items()}
-    assert abs(np.mean(errors["confirmed"])) < 2 * sem["confirmed"]
-    assert np.mean(errors["search"]) > 4 * sem["search"]
-
-
-def test_a_race_finds_the_winner_of_full_replication_for_half_the_trials(
-    simulations: list[tuple[Walk, Walk]],
-) -> None:
-    same = [
-        searches_of(whole)[0].winner.number == searches_of(raced)[0].winner.number  # type: ignore[union-attr]
-        for whole, raced in simulations
-    ]
-    spent = [len(raced.plan.searched) / len(whole.plan.searched) for whole, raced in simulations]
-    assert np.mean(same) >= 0.95
-    assert np.mean(spent) <= 0.5
