@@ -6,15 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import (
-    Ended,
-    Place,
-    assert_same_figures,
-    opened,
-    records,
-    write_images,
-    write_space,
-)
+from running import Ended, Place, opened, records, write_space
+from small_sweep import SPACE, TEST_IMAGES, write_small_sweep
 
 import mnist_ray
 from mnist_ray.data.dataset import load_dataset
@@ -26,31 +19,6 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.seeds import evaluation_generator
 from mnist_ray.space.space import load_space
 
-TRAIN_IMAGES, TEST_IMAGES = 1000, 300
-
-SPACE = {
-    "name": "small",
-    "dataset": "small.npz",
-    "architectures": {
-        "feed_forward": {"hidden_units": [32]},
-        "cnn": {"filters": [4], "dense_units": 16, "dropout": 0.1},
-        "mine": {"build": "own:build", "width": 24},
-    },
-    "variants": {"centered": {}, "shifted": {"shift": 4}},
-    "training": {"learning_rate": 0.01},
-    "trials": 2,
-}
-OWN = """
-import keras
-
-def build(input_shape, classes, width):
-    return keras.Sequential([
-        keras.Input(input_shape),
-        keras.layers.Flatten(),
-        keras.layers.Dense(width, activation="tanh"),
-        keras.layers.Dense(classes, activation="softmax"),
-    ])
-"""
 CELLS = {(a, v) for a in ("feed_forward", "cnn", "mine") for v in ("centered", "shifted")}
 
 
@@ -58,9 +26,7 @@ CELLS = {(a, v) for a in ("feed_forward", "cnn", "mine") for v in ("centered", "
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A folder with a search space of six small cells, its images and its own architecture."""
     folder = tmp_path_factory.mktemp("work")
-    write_space(folder / "small.yaml", SPACE)
-    write_images(folder / "small.npz", train=TRAIN_IMAGES, test=TEST_IMAGES)
-    (folder / "own.py").write_text(OWN)
+    write_small_sweep(folder)
     with opened(folder) as place:
         yield place
 
@@ -203,14 +169,6 @@ def test_saved_models_predict_what_is_recorded(results: Path) -> None:
 
 
 # --- The same again, and more ----------------------------------------------------------------
-
-
-def test_one_trial_at_a_time_gives_the_same_figures(place: Place, results: Path) -> None:
-    # Also in the presence of what a cluster left behind that was not stopped.
-    place.leave_stale_cluster_file()
-    ended = place.run("small.yaml", "--max-concurrent", "1", "--results", "one-by-one")
-    assert ended.code == 0, ended
-    assert_same_figures(results, place.folder / "one-by-one" / "small")
 
 
 def test_the_same_command_again_starts_nothing(place: Place, results: Path) -> None:

@@ -1,23 +1,19 @@
-"""The program of a GPU, which XLA compiles, on a CPU."""
+"""The program of a GPU, which XLA compiles, on a CPU; more in tests/slow/test_xla_trials.py."""
 
 import logging
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trials import (
-    CONVOLUTIONAL,
-    DENSE,
-    IMAGES,
-    cell_results,
-    keras_model,
-    run,
-    trial_of,
-    weights,
+from small_trials import CONVOLUTIONAL, DENSE, IMAGES, cell_results, run, trial_of
+from xla_trials import (
+    DENSE_WITH_DROPOUT,
+    assert_it_goes_on_from_a_checkpoint,
+    assert_xla_trains_as_the_plain_graph,
+    with_xla,
 )
 
 from mnist_ray.space.hyperparameters import Optimizer
@@ -27,54 +23,25 @@ from mnist_ray.train.trial_run import TrialRun
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
-DENSE_WITH_DROPOUT = {**DENSE, "dropout": 0.4}
-
-
-def with_xla(architecture: dict[str, Any], *, folder: Path | None = None, **more: Any) -> TrialRun:
-    """A trial of three epochs that XLA has compiled."""
-    trained = run(trial_of(architecture, epochs=3, jit_compile=True, **more), folder=folder)
-    assert trained.xla_error is None
-    return trained
-
-
-def losses(trained: TrialRun) -> list[float]:
-    epochs = [asdict(epoch) for epoch in trained.epochs]
-    training = [value for epoch in epochs for value in epoch.values() if value is not None]
-    return [*training, trained.evaluate(trained.trial.cell.shift).loss]
-
-
-def assert_xla_trains_as_the_plain_graph(
-    architecture: dict[str, Any], *, folder: Path | None = None, **more: Any
-) -> None:
-    compiled = with_xla(architecture, folder=folder, **more)
-    plain = run(trial_of(architecture, epochs=3, **more), folder=folder)
-    np.testing.assert_allclose(losses(compiled), losses(plain), rtol=1e-5)
-    pairs = zip(weights(keras_model(compiled)), weights(keras_model(plain)), strict=True)
-    for ours, theirs in pairs:
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("architecture", "more"),
     [
         (DENSE, {}),
-        (DENSE, {"batch_size": 200, "validation_split": 0.0}),
         (DENSE, {"variant": {"shift": 3}, "batch_size": 31}),
-        (CONVOLUTIONAL, {}),
         ({**CONVOLUTIONAL, "pool_size": 3, "pool_stride": 2}, {"variant": {"shift": 7}}),
     ],
-    ids=["dense", "one batch", "shifted, whole batches", "pooling", "pooling apart, shifted"],
+    ids=["dense", "shifted, whole batches", "pooling apart, shifted"],
 )
 def test_xla_trains_as_the_plain_graph(architecture: dict[str, Any], more: dict[str, Any]) -> None:
     assert_xla_trains_as_the_plain_graph(architecture, **more)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["sgd"])
 def test_xla_trains_with_other_optimizers_as_the_plain_graph(optimizer: str) -> None:
     assert_xla_trains_as_the_plain_graph(CONVOLUTIONAL, optimizer=optimizer)
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["mixed_float16"])
 def test_xla_trains_in_mixed_precision(precision: str) -> None:
     first = with_xla(CONVOLUTIONAL, precision=precision).epochs[0]
     expected = run(trial_of(CONVOLUTIONAL, precision=precision)).epochs[0]
@@ -106,16 +73,7 @@ def test_a_kept_program_starts_again_as_new() -> None:
 
 
 def test_a_trial_under_xla_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
-    precision = {"precision": "mixed_float16"}  # It has the most state.
-    trial = trial_of(DENSE_WITH_DROPOUT, epochs=2, jit_compile=True, **precision)
-    begun = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
-    begun.train_epoch()
-    begun.save(tmp_path)
-    elsewhere = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
-    elsewhere.restore(tmp_path)
-    while not elsewhere.is_trained:
-        elsewhere.train_epoch()
-    assert cell_results(elsewhere) == cell_results(run(trial))
+    assert_it_goes_on_from_a_checkpoint("float32", tmp_path)
 
 
 # What XLA cannot compile
