@@ -22,6 +22,7 @@ _MOST_ARCHITECTURE_PAIRS = 3
 _MOST_PAIRS_ACROSS = 6
 """Of cells of different sweeps; more are read in the table and the figure."""
 _MOST_SKEWED = 4
+_MOST_OF_SEVERAL_SIZES = 4
 _PRESENTATION = ("shift", "canvas")
 
 
@@ -47,6 +48,7 @@ def findings(tables: Tables) -> list[str]:
         *_across_sweeps(subjects, compared),
         *_single_trials(cells),
         *_skewed(cells),
+        *_sizes(tables),
         *_shared_trials(tables),
         *_failures(tables),
         *mixture_sentences(tables),
@@ -289,6 +291,30 @@ def _skewed(cells: Iterable[Row]) -> list[str]:
         f"Some trials are far below the others: {', '.join(named)}{more}. Intervals cover such "
         "means less often than 95 %: run more trials, and look at the minimum."
     ]
+
+
+def _sizes(tables: Tables) -> list[str]:
+    """Cells whose trials have different numbers of parameters, which a builder may draw."""
+    sizes: dict[str, list[int]] = {}
+    names: dict[str, str] = {}
+    columns = tables.trials.column_names
+    of_cell = [name for name in columns[: columns.index("trial")] if name != "key"]
+    for row in tables.trials.select([*of_cell, "parameters"]).to_pylist():
+        if row["parameters"] is not None:
+            place = canonical([row[name] for name in of_cell])
+            sizes.setdefault(place, []).append(row["parameters"])
+            names[place] = phrases.cell(row)
+    named = [
+        f"{names[place]} ({min(found):,} to {max(found):,} parameters)"
+        for place, found in sizes.items()
+        if len(set(found)) > 1
+    ]
+    if not named:
+        return []
+    hidden = len(named) - _MOST_OF_SEVERAL_SIZES
+    more = f" and {phrases.count(hidden, 'more cell')}" if hidden > 0 else ""
+    shown = ", ".join(named[:_MOST_OF_SEVERAL_SIZES])
+    return [f"The trials of {shown}{more} have models of different sizes."]
 
 
 def _shared_trials(tables: Tables) -> list[str]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 WORKER_ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -27,6 +27,11 @@ def environment_restored() -> Iterator[None]:
     try:
         yield
     finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
+        restore(before)
+
+
+def restore(variables: Mapping[str, str]) -> None:
+    """Give this process these environment variables, and no others."""
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)

@@ -1,6 +1,7 @@
-"""Settings of Keras that hold for a whole process."""
+"""Settings of Keras and TensorFlow that hold for a whole process."""
 
 import keras
+import tensorflow as tf
 
 _AT_START = (
     keras.config.floatx(),
@@ -17,3 +18,4 @@ def reset() -> None:
     keras.config.set_epsilon(epsilon)
     keras.config.set_image_data_format(image_data_format)
     keras.config.set_dtype_policy(dtype_policy)
+    tf.config.run_functions_eagerly(False)

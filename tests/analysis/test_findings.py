@@ -289,6 +289,22 @@ def test_below_four_trials_there_is_no_telling_whether_some_are_far_below() -> N
     assert sweep.tables().report["left_skewed"].to_pylist() == [None] * 4
 
 
+# Models of different sizes
+
+
+def test_trials_of_one_cell_whose_models_differ_in_size_are_reported_with_their_sizes() -> None:
+    sweep = made_up_sweep({"trials": 3})
+    assert not any("sizes" in each for each in sentences_of(sweep))
+    sizes = iter([3190, 9550, 4000])
+    for key, record in sweep.records.items():
+        if (record.architecture, record.variant) == ("cnn", "shifted"):
+            sweep.records[key] = replace(record, parameters=next(sizes))
+    assert (
+        "The trials of cnn on shifted digits (3,190 to 9,550 parameters) have models of different "
+        "sizes." in sentences_of(sweep)
+    )
+
+
 # Several sweeps side by side
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from object_storage import ObjectStorage
+from ray import tune
 from ray.tune.result import DONE
 
 from mnist_ray.data.dataset import Dataset, load_dataset
@@ -258,6 +259,43 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(
     short = replace(CELL, training=Training(epochs=3))  # Each time takes pyarrow 6 seconds.
     assert finished(worker_for(shared, cell=short)).status is Status.FINISHED
     assert len(epochs_trained) == 3
+
+
+# Which worker a trial runs in
+
+
+def ray_request(*, builder: str, source: str | None, width: int = 8) -> tune.PlacementGroupFactory:
+    cell = replace(CELL, builder=builder, hyperparameters={"width": width})
+    trial = Trial(cell, index=width, seed=0, fingerprint="", source_digest=source)
+    job = TrialJob(trial, Request(1, 0.0, 1 << 30))
+    return TrialWorker.default_resource_request({"job": job})
+
+
+def test_only_trials_of_the_same_code_have_equal_requests_and_so_share_a_worker() -> None:
+    built_in = ray_request(builder="cnn", source=None)
+    assert built_in.bundles == [{"CPU": 1.0, "memory": float(1 << 30)}]
+    assert built_in == ray_request(builder="feed_forward", source=None, width=9)
+    own = ray_request(builder="own:build", source="a")
+    assert own == ray_request(builder="own:build", source="a", width=9)
+    others = [
+        built_in,
+        ray_request(builder="own:build", source="b"),
+        ray_request(builder="own:other", source="a"),
+    ]
+    assert own not in others
+    assert (1 << 30) - (1 << 20) <= own.bundles[0]["memory"] < 1 << 30
+
+
+def test_the_next_trial_of_a_worker_finds_the_environment_of_the_first(
+    context: SharedInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHANGED", "before")
+    worker = worker_for(context)
+    monkeypatch.setenv("CHANGED", "after")
+    monkeypatch.setenv("ADDED", "after")
+    assert worker.reset_config(worker.config)
+    assert os.environ["CHANGED"] == "before"
+    assert "ADDED" not in os.environ
 
 
 # GPUs
