@@ -26,9 +26,9 @@ SPACE = {
     },
     "variants": {"centered": {}, "shifted": {"shift": 4}},
     "training": {"epochs": 3},
-    "trials": 8,
+    "trials": 12,
 }
-TRIALS = 4 * 8
+TRIALS = 4 * 12
 SEED = 20261122
 
 
