@@ -1,41 +1,13 @@
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from found_records import FOUND, KEYS, SWEEP, found_records, keys
 from hypothesis import given
-from hypothesis import strategies as st
-from made_up import as_failed, made_up_space, made_up_sweep
+from made_up import made_up_space, made_up_sweep
 
-from mnist_ray.ledger.record import Costs, Record, Status
+from mnist_ray.ledger.record import Costs
 from mnist_ray.plan.estimates import estimated_seconds
 from mnist_ray.plan.planner import plan
-from mnist_ray.plan.trial import Trial
-
-SWEEP = made_up_sweep({"trials": 3, "evaluate": {"shifts": [2]}})
-KEYS = sorted(SWEEP.records)
-
-
-def as_found(record: Record, how: str) -> Record:
-    """A finished record with that grading, as it may be found instead."""
-    if how == "failed":
-        return as_failed(record)
-    if how == "cut short":
-        return replace(record, status=Status.CUT_SHORT, test=None, robustness=())
-    return replace(record, robustness=()) if how == "lacks a test shift" else record
-
-
-FOUND = st.dictionaries(
-    st.sampled_from(KEYS),
-    st.sampled_from(["finished", "failed", "cut short", "lacks a test shift"]),
-)
-
-
-def found_records(found: Mapping[str, str]) -> dict[str, Record]:
-    return {key: as_found(SWEEP.records[key], how) for key, how in found.items()}
-
-
-def keys(trials: tuple[Trial, ...]) -> list[str]:
-    return [trial.key for trial in trials]
 
 
 @given(FOUND)

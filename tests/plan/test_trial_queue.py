@@ -7,45 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from found_records import FOUND, KEYS, SWEEP, as_found, found_records, keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import as_failed, folder_at, made_up_space, made_up_sweep, with_versions
+from made_up import as_failed, folder_at, made_up_space, with_versions
 from walking import DATASET_INFO, chosen, failed, noise, walk
 from walking import finished as finished_with
 
 from mnist_ray.ledger.ledger import Ledger
-from mnist_ray.ledger.record import Costs, Record, Status, Versions
+from mnist_ray.ledger.record import Costs, Record, Versions
 from mnist_ray.ledger.record_file import to_parquet
 from mnist_ray.plan.planner import Plan, plan
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
-
-SWEEP = made_up_sweep({"trials": 3, "evaluate": {"shifts": [2]}})
-KEYS = sorted(SWEEP.records)
-
-
-def as_found(record: Record, how: str) -> Record:
-    """A finished record with that grading, as it may be found instead."""
-    if how == "failed":
-        return as_failed(record)
-    if how == "cut short":
-        return replace(record, status=Status.CUT_SHORT, test=None, robustness=())
-    return replace(record, robustness=()) if how == "lacks a test shift" else record
-
-
-FOUND = st.dictionaries(
-    st.sampled_from(KEYS),
-    st.sampled_from(["finished", "failed", "cut short", "lacks a test shift"]),
-)
-
-
-def found_records(found: Mapping[str, str]) -> dict[str, Record]:
-    return {key: as_found(SWEEP.records[key], how) for key, how in found.items()}
-
-
-def keys(trials: tuple[Trial, ...]) -> list[str]:
-    return [trial.key for trial in trials]
 
 
 def finished(trial: Trial) -> Record:
