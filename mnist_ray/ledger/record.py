@@ -206,7 +206,13 @@ class Record:
     @property
     def cell_key(self) -> str:
         """The identity of the trial's cell, as `mnist_ray.plan.trial.Trial.cell_key`."""
-        return digest({name: value for name, value in self.identity.items() if name != "trial"})
+        of_trial = ("trial", "varied")
+        return digest({k: value for k, value in self.identity.items() if k not in of_trial})
+
+    @property
+    def source(self) -> str | None:
+        """The source of randomness that the trial varied alone; None for an ordinary trial."""
+        return self.identity.get("varied")
 
     @property
     def hyperparameters(self) -> JSON:

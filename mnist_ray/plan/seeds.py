@@ -1,9 +1,11 @@
 """Every random number of a sweep, from the sweep's seed and the trial's index alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator, SeedSequence
+
+from mnist_ray.space.sources import Source
 
 
 @dataclass(frozen=True)
@@ -21,23 +23,42 @@ class TrialSeeds:
     shuffle: SeedSequence
     """The order of the training images in every epoch."""
     weights: int
-    """For Keras: initial weights, dropout and all other draws of a model (32 bits)."""
+    """For Keras: initial weights and all other draws of a model but dropout (32 bits)."""
+    dropout: int
+    """For Keras' seed generators, which dropout draws from (32 bits); that of `weights` unless a
+    trial varies one of the two alone."""
+    sample: SeedSequence | None = None
+    """A bootstrap of the training images; None where each is used once."""
 
 
-def trial_seeds(seed: int, trial: int) -> TrialSeeds:
+def trial_seeds(seed: int, trial: int, source: Source | None = None) -> TrialSeeds:
     """The seeds of trial `trial` (from 0) of a sweep with `seed`.
 
     They come from child `trial` of `numpy.random.SeedSequence(seed)`, which does not depend on how
-    many children there are: more trials never change earlier ones.
+    many children there are: more trials never change earlier ones. Where the trial varies one
+    `source` alone, all others are those of trial 0.
     """
     child = SeedSequence(seed, spawn_key=(trial,))
-    placement, shuffle, weights = child.spawn(3)
-    return TrialSeeds(
+    placement, shuffle, weights, sample = child.spawn(4)
+    of_keras = int(weights.generate_state(1)[0])
+    own = TrialSeeds(
         seed=int(child.generate_state(1)[0]),
         placement=placement,
         shuffle=shuffle,
-        weights=int(weights.generate_state(1)[0]),
+        weights=of_keras,
+        dropout=of_keras,
     )
+    if source is None:
+        return own
+    first = replace(trial_seeds(seed, 0), seed=own.seed)
+    varied = {
+        Source.WEIGHTS: {"weights": own.weights},
+        Source.SHUFFLING: {"shuffle": own.shuffle},
+        Source.PLACEMENT: {"placement": own.placement},
+        Source.DROPOUT: {"dropout": own.dropout},
+        Source.SAMPLE: {"sample": sample},
+    }
+    return replace(first, **varied[source])  # type: ignore[arg-type]
 
 
 def evaluation_generator(seed: int) -> Generator:

@@ -7,7 +7,8 @@ from typing import Any
 from mnist_ray.ledger.identity import JSON, PROTOCOL, digest
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.seeds import trial_seeds
+from mnist_ray.plan.seeds import TrialSeeds, trial_seeds
+from mnist_ray.space.sources import Source
 from mnist_ray.space.space import Cell, Space
 
 
@@ -18,11 +19,14 @@ class Trial:
     cell: Cell
     index: int
     seed: int
-    """The sweep's seed; the trial draws from `mnist_ray.plan.seeds.trial_seeds(seed, index)`."""
+    """The sweep's seed; what the trial draws from are its `seeds`."""
     fingerprint: str
     """Of the data set's content."""
     source_digest: str | None = None
     """Of the source of a user's own architecture; None for the built-in ones."""
+    source: Source | None = None
+    """What it draws from its own stream, and all else from that of trial 0; None for an ordinary
+    trial, which draws all from its own."""
 
     @cached_property
     def cell_identity(self) -> JSON:
@@ -49,7 +53,12 @@ class Trial:
 
     @property
     def identity(self) -> JSON:
-        return {**self.cell_identity, "trial": self.index}
+        varied = {} if self.source is None else {"varied": self.source.value}
+        return {**self.cell_identity, "trial": self.index, **varied}
+
+    @property
+    def seeds(self) -> TrialSeeds:
+        return trial_seeds(self.seed, self.index, self.source)
 
     @cached_property
     def cell_key(self) -> str:
@@ -64,18 +73,24 @@ class Trial:
             dataset=dataset,
             architecture=self.cell.architecture,
             variant=self.cell.variant,
-            trial_seed=trial_seeds(self.seed, self.index).seed,
+            trial_seed=self.seeds.seed,
             status=status,
             **figures,
         )
 
 
 def trials_of(
-    space: Space, cell: Cell, dataset_info: DatasetInfo, count: int, *, first: int = 0
+    space: Space,
+    cell: Cell,
+    dataset_info: DatasetInfo,
+    count: int,
+    *,
+    first: int = 0,
+    source: Source | None = None,
 ) -> tuple[Trial, ...]:
-    """`count` trials of a cell, from index `first` on."""
-    source = dataset_info.sources.get(cell.builder)
+    """`count` trials of a cell, from index `first` on; those that vary `source` if one is given."""
+    code = dataset_info.sources.get(cell.builder)
     return tuple(
-        Trial(cell, index, space.seed, dataset_info.fingerprint, source)
+        Trial(cell, index, space.seed, dataset_info.fingerprint, code, source)
         for index in range(first, first + count)
     )

@@ -56,13 +56,13 @@ class CompiledModel:
         *,
         classes: int,
         seed: int,
+        dropout_seed: int,
         code: Code,
         xla_error: str | None = None,
     ) -> None:
         self.xla_error = xla_error
         self._cell, self._classes, self._code = cell, classes, code
-        self._seed(seed)
-        self.model = self._build()
+        self.model = self._fresh(seed, dropout_seed)
         self._step = GradientStep(self.model, cell.training)
         # Every optimizer fills a slot with one value at the start.
         self._slots = {slot.ref(): slot.numpy().flat[0] for slot in self._step.slots}
@@ -96,13 +96,12 @@ class CompiledModel:
         """Bytes of its variables."""
         return sum(math.prod(variable.shape) * variable.dtype.size for variable in self.state)
 
-    def restart(self, seed: int) -> None:
-        """Set weights, random state and optimizer to those of a new model made with `seed`.
+    def restart(self, seed: int, dropout_seed: int) -> None:
+        """Set weights, random state and optimizer to those of a new model made with these seeds.
 
         For built-in architectures only: a custom one may give another graph.
         """
-        self._seed(seed)
-        fresh = self._build()
+        fresh = self._fresh(seed, dropout_seed)
         for variable, new in zip(self.model.variables, fresh.variables, strict=True):
             variable.assign(new)
         del fresh, new
@@ -146,6 +145,22 @@ class CompiledModel:
     def _is_custom(self) -> bool:
         return self._cell.builder not in models.BUILT_IN
 
+    def _fresh(self, seed: int, dropout_seed: int) -> keras.Model:
+        """A new model made with `seed`; its seed generators as made with `dropout_seed`.
+
+        Keras' seed generators are what dropout draws from.
+        """
+        states: list[NDArray[Any]] = []
+        if dropout_seed != seed:
+            self._seed(dropout_seed)
+            states = [variable.numpy() for variable in _seed_generators(self._build())]
+        self._seed(seed)
+        model = self._build()
+        if states:
+            for variable, state in zip(_seed_generators(model), states, strict=True):
+                variable.assign(state)
+        return model
+
     def _seed(self, seed: int) -> None:
         """Seed all that draws random numbers while the model is built.
 
@@ -168,6 +183,11 @@ class CompiledModel:
                 classes=self._classes,
                 modules=self._code.get(self._cell.builder),
             )
+
+
+def _seed_generators(model: keras.Model) -> list[Any]:
+    """The states of its seed generators."""
+    return [each for each in model.variables if each.path.endswith("seed_generator_state")]
 
 
 @contextmanager
@@ -195,6 +215,7 @@ class CompiledModelCache:
         trained: int,
         classes: int,
         seed: int,
+        dropout_seed: int,
         code: Code,
     ) -> CompiledModel:
         """A compiled model of `cell` with new weights.
@@ -204,20 +225,22 @@ class CompiledModelCache:
             placed_images: what it is trained on.
             trained: how many of them an epoch takes; the others are for validation.
             classes: of the data set.
-            seed: of the weights.
+            seed: of the weights, and of all else that a model draws but dropout.
+            dropout_seed: of dropout.
             code: the modules of custom architectures.
         """
         keras_settings.reset()
         name = self._name(cell, classes)
         compiled_model = self._kept.pop(name, None)
         if compiled_model:
-            compiled_model.restart(seed)
+            compiled_model.restart(seed, dropout_seed)
         else:
             self._make_room()
             compiled_model = CompiledModel(
                 cell,
                 classes=classes,
                 seed=seed,
+                dropout_seed=dropout_seed,
                 code=code,
                 xla_error=self._xla_errors.get(name),
             )

@@ -16,7 +16,7 @@ from mnist_ray.data.dataset import Dataset
 from mnist_ray.data.placement import draw_offsets
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Costs, Epoch, Evaluation
-from mnist_ray.plan.seeds import evaluation_generator, trial_seeds
+from mnist_ray.plan.seeds import evaluation_generator
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.custom_code import Code
 from mnist_ray.train.compiled_model import CompiledModelCache
@@ -60,23 +60,25 @@ class TrialRun:
         begin = time.perf_counter()
         self.trial = trial
         self.epochs: list[Epoch] = []
-        self._seeds = trial_seeds(trial.seed, trial.index)
+        self._seeds = trial.seeds
         self._dataset = dataset
-        self._placed_images = self._placed(
-            dataset.train_images,
-            dataset.train_labels,
-            shift=trial.cell.shift,
-            generator=np.random.default_rng(self._seeds.placement),
-        )
         # Keras' own rule: validation is the last part, whatever the order of training.
         share = 1.0 - trial.cell.training.validation_split
         self._trained = math.floor(len(dataset.train_images) * share)
+        sampled = self._sampled()
+        self._placed_images = self._placed(
+            dataset.train_images[sampled],
+            dataset.train_labels[sampled],
+            shift=trial.cell.shift,
+            generator=np.random.default_rng(self._seeds.placement),
+        )
         self._compiled_model = compiled_models.start(
             trial.cell,
             self._placed_images,
             trained=self._trained,
             classes=dataset.classes,
             seed=self._seeds.weights,
+            dropout_seed=self._seeds.dropout,
             code=code or {},
         )
         self._train_seconds = self._evaluate_seconds = 0.0
@@ -130,6 +132,20 @@ class TrialRun:
         self.epochs.append(epoch)
         _check_finite({"training": loss, "validation": validation_loss}, epoch=len(self.epochs))
         return epoch
+
+    def _sampled(self) -> NDArray[np.integer[Any]] | slice:
+        """Which of the training images are used, in which places.
+
+        A bootstrap draws those that are trained on, with replacement. The validation images stay,
+        so that none of them is trained on. What is drawn for a place, such as an offset, does not
+        depend on which image is there.
+        """
+        if self._seeds.sample is None or not self._trained:
+            return slice(None)
+        places = np.arange(len(self._dataset.train_images))
+        generator = np.random.default_rng(self._seeds.sample)
+        places[: self._trained] = generator.integers(self._trained, size=self._trained)
+        return places
 
     def _next_order(self) -> NDArray[np.integer[Any]]:
         """The order of the training images in the next epoch."""

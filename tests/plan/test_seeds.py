@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_ray.plan.seeds import TrialSeeds, evaluation_generator, trial_seeds
+from mnist_ray.space.sources import Source
 
 SEEDS = st.integers(0, 2**63 - 1)
 INDICES = st.integers(0, 1_000_000)
@@ -60,3 +61,36 @@ def test_test_and_training_placements_are_drawn_independently() -> None:
     graded = evaluation_generator(0).integers(0, 21, 50)
     trained = np.random.default_rng(trial_seeds(0, 0).placement).integers(0, 21, 50)
     assert graded.tolist() != trained.tolist()
+
+
+@given(seed=SEEDS, trial=st.integers(1, 1_000_000), source=st.sampled_from(Source))
+def test_a_source_varies_alone_and_all_else_is_that_of_trial_0(
+    seed: int, trial: int, source: Source
+) -> None:
+    first, own = by_source(trial_seeds(seed, 0)), by_source(trial_seeds(seed, trial))
+    varied = by_source(trial_seeds(seed, trial, source))
+    assert {name for name in varied if varied[name] != first[name]} == {source}
+    if source is not Source.SAMPLE:
+        assert varied[source] == own[source]
+
+
+def test_ordinary_trials_draw_weights_and_dropout_from_one_seed_and_no_sample() -> None:
+    seeds = trial_seeds(3, 5)
+    assert seeds.weights == seeds.dropout
+    assert seeds.sample is None
+
+
+def test_each_trial_draws_a_sample_of_its_own() -> None:
+    drawn = {by_source(trial_seeds(0, i, Source.SAMPLE))["sample"] for i in range(1000)}
+    others = {by_source(trial_seeds(0, i))[name] for i in range(1000) for name in ("placement",)}
+    assert len(drawn) == 1000
+    assert not drawn & others
+
+
+def by_source(seeds: TrialSeeds) -> dict[str, tuple[int, ...]]:
+    """What each source is drawn from, in numbers that can be compared."""
+    of_arrays = {"placement": seeds.placement, "shuffling": seeds.shuffle, "sample": seeds.sample}
+    return {"weights": (seeds.weights,), "dropout": (seeds.dropout,)} | {
+        name: tuple(stream.generate_state(4).tolist()) if stream else ()
+        for name, stream in of_arrays.items()
+    }
