@@ -5,8 +5,8 @@ rounding. What differs is how the work reaches the processor:
 
 - One call of a compiled graph takes many batches, as uint8 images.
 - Adam updates each variable in one fused pass instead of a dozen operations (see `optimizers`).
-- The next trial of the same architecture uses the same graph: the weights and the random state of
-  a fresh model are copied into it. Tracing a graph takes longer than a small trial.
+- The next trial of the same architecture uses the same graph, with the weights and the random
+  state of a fresh model (see `fresh_state`). Tracing a graph takes longer than a small trial.
 """
 
 import gc
@@ -29,6 +29,7 @@ from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Cell
 from mnist_ray.train import graph_state, keras_settings, models
 from mnist_ray.train.device import uses_xla
+from mnist_ray.train.fresh_state import FreshState, NotReproducibleError
 from mnist_ray.train.gradient_step import GradientStep
 from mnist_ray.train.memory import give_back_memory
 from mnist_ray.train.placed_images import PlacedImages
@@ -66,6 +67,8 @@ class CompiledModel:
         self._step = GradientStep(self.model, cell.training)
         # Every optimizer fills a slot with one value at the start.
         self._slots = {slot.ref(): slot.numpy().flat[0] for slot in self._step.slots}
+        self._fresh_state: FreshState | None = None
+        self._compiled_for: set[tuple[int, ...]] = set()
         self._plain_graph = PlainGraph(self._step, cell.canvas)
         self._program: PlainGraph | XlaProgram = self._plain_graph
         if uses_xla(cell.training.jit_compile) and xla_error is None:
@@ -101,21 +104,40 @@ class CompiledModel:
 
         For built-in architectures only: a custom one may give another graph.
         """
-        fresh = self._fresh(seed, dropout_seed)
-        for variable, new in zip(self.model.variables, fresh.variables, strict=True):
-            variable.assign(new)
-        del fresh, new
-        # Keras models contain reference cycles: collect now, so that two never coexist.
-        gc.collect()
-        for slot, start in self._slots.items():
-            slot.deref().assign(tf.fill(slot.deref().shape, start))
+        if self._fresh_state:
+            self._fresh_state.restart(seed, dropout_seed)
+        else:
+            self._rebuild(seed, dropout_seed)
+            # Keras models contain reference cycles: collect now, so that two never coexist.
+            gc.collect()
+
+    def _rebuild(self, seed: int, dropout_seed: int) -> None:
+        """Restart by a second model, and learn from it how to do without one."""
+        self._seed(seed)
+        slots = [(slot.deref(), start) for slot, start in self._slots.items()]
+        try:
+            fresh_state = FreshState(self.model, slots, built=self._build(), seed=seed)
+        except NotReproducibleError as reason:
+            _LOG.info("Each trial of %s builds a model: %s", self._cell.builder, reason)
+            fresh = self._fresh(seed, dropout_seed)
+            for variable, new in zip(self.model.variables, fresh.variables, strict=True):
+                variable.assign(new)
+            for slot, start in slots:
+                slot.assign(tf.fill(slot.shape, start))
+        else:
+            fresh_state.restart(seed, dropout_seed)
+            self._fresh_state = fresh_state
 
     def compile(self, placed_images: PlacedImages, trained: int) -> None:
         """Compile for epochs of `trained` images and for evaluation; nothing is trained yet.
 
-        Where XLA cannot compile the model, the plain graph takes its place.
+        Where XLA cannot compile the model, the plain graph takes its place. A kept model is
+        compiled already, unless the images or batches are of other sizes.
         """
         batch_size = self._cell.training.batch_size
+        sizes = (*placed_images.images.shape, trained, batch_size)
+        if sizes in self._compiled_for:
+            return
         try:
             self._program.compile(placed_images, trained, batch_size)
         except NotCompilableError as error:
@@ -123,6 +145,7 @@ class CompiledModel:
             _LOG.warning("XLA cannot compile %s, so it is not used: %s", self._cell.builder, error)
             self._program = self._plain_graph
             self._program.compile(placed_images, trained, batch_size)
+        self._compiled_for.add(sizes)
 
     def train(
         self, placed_images: PlacedImages, order: NDArray[np.integer[Any]], cell: Cell

@@ -1,5 +1,6 @@
 """Training and evaluation as plain TensorFlow graphs, without XLA: the fastest on CPUs."""
 
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -24,14 +25,26 @@ class PlainGraph:
         images = tf.TensorSpec((None, None, canvas, canvas), tf.uint8)
         labels = tf.TensorSpec((None, None), tf.int32)
         rate = tf.TensorSpec((), tf.float32)
-        self._train_graph = tf.function(self._train_batches, input_signature=[images, labels, rate])
-        self._evaluate_graph = tf.function(self._evaluate_batches, input_signature=[images, labels])
+        # Functions of one graph each: to look for the right one takes a third of a small call.
+        self._train_function = tf.function(
+            self._train_batches, input_signature=[images, labels, rate]
+        )
+        self._evaluate_function = tf.function(
+            self._evaluate_batches, input_signature=[images, labels]
+        )
+
+    @cached_property
+    def _train_graph(self) -> Any:
+        return self._train_function.get_concrete_function()
+
+    @cached_property
+    def _evaluate_graph(self) -> Any:
+        return self._evaluate_function.get_concrete_function()
 
     @property
     def graphs(self) -> list[Any]:
         """The concrete functions of training and evaluation."""
-        graphs = self._train_graph, self._evaluate_graph
-        return [graph.get_concrete_function() for graph in graphs]
+        return [self._train_graph, self._evaluate_graph]
 
     def compile(self, placed_images: PlacedImages, trained: int, batch_size: int) -> None:
         """Trace and compile both graphs, by calls without a batch, which change nothing."""
