@@ -21,6 +21,7 @@ from mnist_ray.plan.resources import (
     side_by_side,
     threads,
 )
+from mnist_ray.plan.spread import sources_of
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.hyperparameters import BUILT_IN
 from mnist_ray.space.space import Cell, Space
@@ -86,7 +87,7 @@ def _workloads(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkloa
     """
     trials = space.trials if isinstance(space.trials, int) else space.trials.at_least
     workloads = {
-        cell.name: _workload(cell, dataset_info, trials)
+        cell.name: _workload(cell, dataset_info, trials + _source_trials(space, cell))
         for cell in space.cells(dataset_info.image_size)
     }
     if space.search:
@@ -95,6 +96,10 @@ def _workloads(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkloa
             default = space.default_configuration(*pair, dataset_info.image_size)
             workloads[_search_name(default)] = _workload(default, dataset_info, count)
     return workloads
+
+
+def _source_trials(space: Space, cell: Cell) -> int:
+    return len(sources_of(space, cell)) * space.spread.trials if space.spread else 0
 
 
 def _workload(cell: Cell, dataset_info: DatasetInfo, trials: int) -> CellWorkload:

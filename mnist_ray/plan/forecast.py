@@ -22,13 +22,15 @@ _MOST_CALIBRATED = 8
 class CellForecast:
     """The trials of one cell: how many are recorded, how many are to run, their mean seconds.
 
-    A search, with the trials that confirm its winner, is one entry; its cell is the default.
+    A search, with the trials that confirm its winner, is one entry; its cell is the default. The
+    trials of a cell that vary one `source` alone are an entry, too.
     """
 
     cell: Cell
     recorded: int
     to_run: int
     seconds: float
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,12 @@ def _count_to_come(search: SearchState, space: Space) -> int:
 def _cells(
     plan: Plan, to_come: Sequence[Trial], seconds: Mapping[str, float]
 ) -> tuple[CellForecast, ...]:
-    """One entry for each cell that is not searched, and one for each search."""
+    """One entry for each cell that is not searched and source that it varies, and each search."""
     missing = {trial.key for trial in plan.missing}
     # Not by key: cells of equal settings share their trials, and each has its row.
     asked = {
         (trial.key, trial.cell.name): trial
-        for trial in (*plan.measured, *plan.searched, *plan.missing)
+        for trial in (*plan.measured, *plan.searched, *plan.varied, *plan.missing)
     }
     due = [(trial, trial.key in missing) for trial in asked.values()]
     due += [(trial, True) for trial in to_come]
@@ -159,7 +161,7 @@ def _cells(
     groups: dict[tuple[str, ...], list[tuple[Trial, bool]]] = {}
     for trial, is_to_run in due:
         pair = _pair(trial.cell)
-        place = pair if pair in defaults else (trial.cell.name,)
+        place = pair if pair in defaults else (trial.cell.name, trial.source or "")
         groups.setdefault(place, []).append((trial, is_to_run))
 
     def of(group: Sequence[tuple[Trial, bool]]) -> CellForecast:
@@ -167,7 +169,7 @@ def _cells(
         to_run = sum(is_to_run for _, is_to_run in group)
         mean = sum(seconds[trial.cell_key] for trial, _ in group) / len(group)
         cell = defaults.get(_pair(first.cell), first.cell)
-        return CellForecast(cell, len(group) - to_run, to_run, mean)
+        return CellForecast(cell, len(group) - to_run, to_run, mean, first.source)
 
     return tuple(of(group) for group in groups.values())
 

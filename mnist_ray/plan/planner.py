@@ -13,6 +13,7 @@ from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings
 from mnist_ray.plan.search import Searcher, SearchState
+from mnist_ray.plan.spread import source_trials
 from mnist_ray.plan.stopping import Demand, fixed, known_accuracies, larger, to_precision
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Space, StoppingRule
@@ -51,6 +52,7 @@ class Plan:
         is_open: whether more may be wanted once what is missing is recorded.
         speculative: by the key of each cell whose trials may be started before it is known that
             they count, how many of its trials may count in the end.
+        varied: the trials that vary one source of randomness alone, which are in no mean.
     """
 
     cells: tuple[CellPlan, ...]
@@ -59,6 +61,7 @@ class Plan:
     shifts: tuple[int, ...] = ()
     is_open: bool = False
     speculative: Mapping[str, int] = field(default_factory=dict)
+    varied: tuple[Trial, ...] = ()
 
     @cached_property
     def measured(self) -> tuple[Trial, ...]:
@@ -72,7 +75,7 @@ class Plan:
     @cached_property
     def wanted(self) -> tuple[Trial, ...]:
         """All trials that are asked for, as far as they are known."""
-        trials = [*self.measured, *self.searched, *self.missing]
+        trials = [*self.measured, *self.searched, *self.varied, *self.missing]
         return tuple({trial.key: trial for trial in trials}.values())
 
     @cached_property
@@ -104,7 +107,8 @@ class Plan:
         return {
             key
             for key, record in records.items()
-            if key not in wanted and record.trial >= self.speculative.get(record.cell_key, 0)
+            if key not in wanted
+            and (record.source or record.trial >= self.speculative.get(record.cell_key, 0))
         }
 
 
@@ -123,6 +127,7 @@ class Planner:
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
         self._space = space
         self._plain = _PlainCells(space, dataset_info)
+        self._varied = source_trials(space, self._plain.cells, dataset_info)
         self._timings = Timings(dataset_info)
         self._searcher = Searcher(space, space.search, dataset_info) if space.search else None
 
@@ -144,7 +149,7 @@ class Planner:
         is_open = any(c.is_open for c in plain) or any(not s.is_ended for s in searches)
         missing = _missing(
             [trial for search in searches for trial in search.trials],
-            [trial for cell in cells for trial in cell.started],
+            [*(trial for cell in cells for trial in cell.started), *self._varied],
             records,
             shifts,
             cut_short=self._space.early_stopping is not None,
@@ -156,6 +161,7 @@ class Planner:
             shifts=shifts,
             is_open=is_open,
             speculative=self._speculative(plain, searches),
+            varied=self._varied,
         )
 
     def _in_order(
@@ -199,14 +205,15 @@ def is_done(
 ) -> bool:
     """Whether a trial is recorded as asked, with an evaluation on each of the test shifts.
 
-    With `cut_short` a trial that was stopped early counts too: in a search it does.
+    With `cut_short` a trial that was stopped early counts too: in a search it does. A trial that
+    varies one source alone is evaluated on its own test set only.
     """
     record = records.get(trial.key)
     if record is None or record.status is Status.FAILED:
         return False
     if record.status is Status.CUT_SHORT:
         return cut_short
-    return all(record.evaluation(shift) is not None for shift in shifts)
+    return trial.source is not None or all(record.evaluation(shift) for shift in shifts)
 
 
 class _PlainCells:
@@ -214,9 +221,9 @@ class _PlainCells:
 
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
         self._space, self._dataset_info = space, dataset_info
-        self._cells = space.cells(dataset_info.image_size)
-        self._made: list[tuple[Trial, ...]] = [()] * len(self._cells)
-        self._pairs = _compared_pairs(self._cells, space.until.difference) if space.until else []
+        self.cells = space.cells(dataset_info.image_size)
+        self._made: list[tuple[Trial, ...]] = [()] * len(self.cells)
+        self._pairs = _compared_pairs(self.cells, space.until.difference) if space.until else []
 
     def plans(self, records: Mapping[str, Record]) -> list[CellPlan]:
         """Each with as many trials as its mean needs, and the differences that it is part of."""
@@ -233,13 +240,13 @@ class _PlainCells:
     def _demands(self, records: Mapping[str, Record]) -> list[Demand]:
         goal = self._space.trials
         if isinstance(goal, int):
-            return [fixed(goal)] * len(self._cells)
+            return [fixed(goal)] * len(self.cells)
         most = min(goal.at_most, len(records))
         known = [
             known_accuracies(self._first(number, most), records)
-            for number in range(len(self._cells))
+            for number in range(len(self.cells))
         ]
-        demands: list[list[Demand]] = [[] for _ in self._cells]
+        demands: list[list[Demand]] = [[] for _ in self.cells]
         if goal.until_ci95 is not None:
             for own, series in zip(demands, known, strict=True):
                 own.append(to_precision(goal, goal.until_ci95, (series,)))
@@ -252,7 +259,7 @@ class _PlainCells:
 
     def _first(self, number: int, count: int) -> tuple[Trial, ...]:
         """The first trials of a cell, each made once: their keys are hashes."""
-        made, cell = self._made[number], self._cells[number]
+        made, cell = self._made[number], self.cells[number]
         if len(made) < count:
             lacking = count - len(made)
             made += trials_of(self._space, cell, self._dataset_info, lacking, first=len(made))

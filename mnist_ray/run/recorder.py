@@ -242,14 +242,17 @@ class _ModelKeeper:
         self._highest: dict[str, int] = {}
         self._summarised: set[str] = set()
         for record in records.values():
-            if record.status is Status.FINISHED:
+            if record.status is Status.FINISHED and not record.source:
                 known = self._highest.get(record.cell_key, 0)
                 self._highest[record.cell_key] = max(known, record.trial)
 
     def keep(self, record: Record, archive: memoryview, summary: str) -> None:
-        """Write the model of a finished trial if no later trial of its cell has finished."""
+        """Write the model of a finished trial if no later trial of its cell has finished.
+
+        A trial that varies one source alone is none of the trials that the cell's mean is over.
+        """
         cell_key = record.cell_key
-        if record.trial < self._highest.get(cell_key, 0):
+        if record.source or record.trial < self._highest.get(cell_key, 0):
             return
         self._highest[cell_key] = record.trial
         label = f"{record.architecture}-{record.variant}"

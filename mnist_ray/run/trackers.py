@@ -52,13 +52,20 @@ class TrackedTrial:
     def of(cls, record: Record) -> "TrackedTrial":
         """The trial of a record."""
         return cls(
-            name=f"{record.architecture}-{record.variant}-trial-{record.trial}",
+            name="-".join(_name(record)),
             key=record.key,
             parameters=_parameters(record),
             epochs=tuple(_epochs(record)),
             started_at=record.setting.started_at if record.setting else datetime.now(UTC),
             failed=record.status is Status.FAILED,
         )
+
+
+def _name(record: Record) -> Iterator[str]:
+    yield from (record.architecture, record.variant)
+    if record.source:
+        yield record.source
+    yield f"trial-{record.trial}"
 
 
 Log = Callable[[TrackedTrial], None]
@@ -274,6 +281,7 @@ def _parameters(record: Record) -> dict[str, Parameter]:
         **record.hyperparameters,
         "trial": record.trial,
         "seed": record.trial_seed,
+        "source": record.source,
         "key": record.key,
     }
     return {

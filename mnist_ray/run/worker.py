@@ -208,7 +208,8 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _finish(self, run: "TrialRun") -> dict[str, Any]:
         own = run.trial.cell.shift
-        others = [shift for shift in self._context.shifts if shift != own]
+        shifts = () if run.trial.source else self._context.shifts
+        others = [shift for shift in shifts if shift != own]
         evaluations = {shift: run.evaluate(shift) for shift in [own, *others]}
         test = evaluations.pop(own)
         record = self._record(

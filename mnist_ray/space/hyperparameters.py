@@ -6,6 +6,7 @@ A field's `description` is what a message says is allowed there.
 import keyword
 import math
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
@@ -121,7 +122,9 @@ class Settings(BaseModel):
 
 
 def _literals(annotation: Any) -> list[str]:
-    """The names in an annotation such as `Literal["random", "optuna"] | None`."""
+    """The names in an annotation such as `Literal["random", "optuna"] | None`, or of an enum."""
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return list(annotation)
     found: list[str] = []
     for argument in get_args(annotation):
         found += [argument] if isinstance(argument, str) else _literals(argument)

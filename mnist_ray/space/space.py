@@ -16,7 +16,8 @@ from pydantic import JsonValue, PrivateAttr
 from mnist_ray.errors import InputError
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, nearest, refusal, shown
-from mnist_ray.space.hyperparameters import Cnn, Training
+from mnist_ray.space.hyperparameters import BUILT_IN, Cnn, Training
+from mnist_ray.space.sources import Source
 from mnist_ray.space.space_file import Search, SpaceFile, StoppingRule, check_rules, read_file
 from mnist_ray.space.yaml_text import LARGEST, read_yaml, write_yaml
 
@@ -59,6 +60,24 @@ class Cell:
         """`training.identity()`, made once: it is part of the key of each of the cell's trials."""
         return self.training.identity()
 
+    @property
+    def is_placed_at_random(self) -> bool:
+        """Whether what is drawn for each image changes how it is presented."""
+        return self.shift > 0
+
+    def has(self, source: Source) -> bool:
+        """Whether its trials draw from that source.
+
+        An architecture of one's own may have dropout: nothing but a run can show that it has none.
+        """
+        if source is Source.PLACEMENT:
+            return self.is_placed_at_random
+        if source is Source.DROPOUT and self.builder in BUILT_IN:
+            # In a feed-forward network it follows the hidden layers, of which there may be none.
+            no_layers = self.hyperparameters.get("hidden_units") == []
+            return bool(self.hyperparameters["dropout"]) and not no_layers
+        return True
+
     def columns(self) -> dict[str, JsonValue]:
         """All hyperparameters by the names of their columns, in the tables' order."""
         presentation: dict[str, JsonValue] = {"shift": self.shift, "canvas": self.canvas}
@@ -94,6 +113,10 @@ class Space(SpaceFile):
             check_rules(space, errors)
         if space.search and "confirm" not in space.model_fields_set:
             space = space.model_copy(update={"confirm": _DEFAULT_CONFIRM})
+        if space.spread:
+            space = space.model_copy(
+                update={"trials": _at_least(space.spread.trials, space.trials)}
+            )
         space._source, space._lines = source, errors.lines
         return space
 
@@ -194,7 +217,8 @@ class Space(SpaceFile):
     def override(self, *, trials: int | None = None, seed: int | None = None) -> "Space":
         """The space with a fixed number of trials, or another seed, in place of the file's.
 
-        A fixed number replaces a mapping, and with it `until`, which needs one.
+        A fixed number replaces a mapping, and with it `until`, which needs one. Where the space
+        has a `spread`, it is the number of trials of each source too.
 
         Raises:
             InputError: a value that the file may not have either.
@@ -202,6 +226,8 @@ class Space(SpaceFile):
         data = self.to_data()
         if trials is not None:
             data |= {"trials": trials, "until": None}
+            if self.spread:
+                data["spread"] = {**self.spread.to_data(), "trials": trials}
         if seed is not None:
             data["seed"] = seed
         errors = ErrorCollector()
@@ -261,6 +287,14 @@ class Space(SpaceFile):
         }
         for values in _combinations(columns):
             yield self.bind(architecture, variant, values, image_size)
+
+
+def _at_least(least: int, trials: int | StoppingRule) -> int | StoppingRule:
+    """`trials`, but not fewer than `least`."""
+    if isinstance(trials, int):
+        return max(least, trials)
+    bounds = {name: max(least, getattr(trials, name)) for name in ("at_least", "at_most")}
+    return trials.model_copy(update=bounds)
 
 
 def _combinations(

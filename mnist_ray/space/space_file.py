@@ -44,6 +44,7 @@ from mnist_ray.space.hyperparameters import (
     explained_at,
     kind_of,
 )
+from mnist_ray.space.sources import Source
 
 _MOST_CELLS = 100_000
 _MOST_TRIALS = 1_000_000
@@ -119,6 +120,27 @@ class Evaluate(Settings):
         if len(set(shifts)) < len(shifts):
             raise PydanticCustomError("twice", "a shift is given twice")
         return shifts
+
+
+class Spread(Settings):
+    """Further trials of each cell, in each of which one source of randomness varies alone."""
+
+    sources: Annotated[
+        tuple[Annotated[Source, Field(strict=False)], ...], Field(strict=False, min_length=1)
+    ] = Field(
+        tuple(Source), description=f"a list of at least one of {', '.join(Source)}, each once"
+    )
+    trials: Annotated[int, Field(ge=3, le=_MOST_TRIALS)] = Field(
+        20, description=f"an integer from 3 to {_MOST_TRIALS}: fewer show no spread"
+    )
+    """Of each source; the cell has at least as many ordinary trials."""
+
+    @field_validator("sources")
+    @classmethod
+    def _each_once(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        if len(set(sources)) < len(sources):
+            raise PydanticCustomError("twice", "a source is given twice")
+        return sources
 
 
 @dataclass(frozen=True)
@@ -201,6 +223,7 @@ class SpaceFile(Settings):
     early_stopping: Literal["asha"] | None = Field(None, description="asha or null")
     until: Until | None = None
     evaluate: Evaluate | None = None
+    spread: Spread | None = None
     checkpoint_every: Annotated[float, Field(gt=0)] = Field(
         10.0, description="a number of minutes above 0"
     )
@@ -291,6 +314,8 @@ def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
         for key in ("confirm", "race", "early_stopping"):
             if getattr(file, key):
                 errors.add((key,), f"needs a search, and there is none; add search or omit {key}")
+    if file.spread and (file.search or errors.within(("search",))):
+        errors.add(("spread",), "can't stand beside a search; give it a space of its own")
     _precision_has_its_terms(file, errors)
     _difference_is_of_two_architectures(file, errors)
 

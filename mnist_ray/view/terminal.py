@@ -15,6 +15,7 @@ from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import Forecast
 from mnist_ray.plan.planner import Plan
 from mnist_ray.plan.resources import Request
+from mnist_ray.plan.spread import left_out_sentences
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
@@ -48,13 +49,16 @@ class Terminal:
             self._console.print(escape(f"{what}: {uri}"), soft_wrap=True)
 
     def announce(self, space: Space, *, dataset: str, images: int, plan: Plan) -> None:
-        """One line on what will run."""
+        """What will run, in a line, and which sources of randomness some cells do not have."""
         at_least = "at least " if plan.is_open else ""
+        varied = len({trial.key for trial in plan.varied})
+        of_them = f" ({varied} of them vary one source alone)" if varied else ""
         self.print_lines(
             [
                 f"{space.name}: {len(plan.all_cells)} cells on {dataset} "
-                f"({images:,} training images): {at_least}{len(plan.wanted)} trials wanted, "
-                f"{plan.settled} already recorded, {len(plan.missing)} to run"
+                f"({images:,} training images): {at_least}{len(plan.wanted)} trials wanted"
+                f"{of_them}, {plan.settled} already recorded, {len(plan.missing)} to run",
+                *left_out_sentences(space, plan.all_cells),
             ]
         )
 
@@ -62,11 +66,14 @@ class Terminal:
         """What the rest of a sweep would take."""
         if self._quiet:
             return
-        table = Table("architecture", "variant", title="what would run", title_justify="left")
+        varies = ["varies"] if any(row.source for row in expected.cells) else []
+        columns = ("architecture", "variant", *varies)
+        table = Table(*columns, title="what would run", title_justify="left")
         for heading in ("recorded", "to run", "seconds each"):
             table.add_column(heading, justify="right")
         for row in expected.cells:
-            names = map(escape, (row.cell.architecture, row.cell.variant))
+            sources = [row.source or "all" for _ in varies]
+            names = map(escape, (row.cell.architecture, row.cell.variant, *sources))
             table.add_row(*names, str(row.recorded), str(row.to_run), f"{row.seconds:.1f}")
         self._console.print(table)
         self.print_lines(_forecast_lines(expected))
@@ -283,7 +290,8 @@ class SweepProgress:
 
 
 def _line(record: Record) -> str:
-    head = f"{record.architecture} {record.variant} trial {record.trial}: "
+    varied = f" of {record.source}" if record.source else ""
+    head = f"{record.architecture} {record.variant} trial {record.trial}{varied}: "
     if record.status is Status.FAILED:
         return f"{head}failed: {record.error}"
     costs = record.costs

@@ -86,6 +86,22 @@ BAD = [
     (BASE + "evaluate: {shifts: [0, -1]}", "evaluate.shifts[1]: got -1", "at least 0"),
     (BASE + "evaluate: {shifts: [5, 5]}", "evaluate.shifts: got [5, 5]", "each once"),
     (BASE + "evaluate: [5]", "evaluate: got [5]", "a mapping"),
+    (BASE + "spread: {sources: []}", "spread.sources: got []", "at least one of weights"),
+    (
+        BASE + "spread: {sources: [weights, wieghts]}",
+        'spread.sources[1]: got "wieghts" (did you mean "weights"?)',
+        "weights, shuffling, placement, dropout, sample",
+    ),
+    (
+        BASE + "spread: {sources: [sample, dropout, sample]}",
+        'spread.sources: got ["sample", "dropout", "sample"]',
+        "each once",
+    ),
+    (BASE + "spread: {sources: weights}", 'spread.sources: got "weights"', "a list"),
+    (BASE + "spread: {trials: 2}", "spread.trials: got 2", "an integer from 3"),
+    (BASE + "spread: {trials: 3.0}", "spread.trials: got 3.0", "an integer from 3"),
+    (BASE + "spread: {trails: 5}", 'spread.trails: unknown key "trails"', "sources, trials"),
+    (SEARCHED + "spread: {}", "spread: can't stand beside a search", "a space of its own"),
     # builders
     (
         BASE.replace("cnn: {}", "cnnn: {}"),
@@ -340,6 +356,7 @@ def test_whatever_stands_anywhere_in_a_file_is_read_or_refused(
         "evaluate": {"shifts": [0, 3]},
         "until": {"difference": ["feed_forward", "cnn"], "ci95": 0.1},
         "trials": {"at_least": 5, "at_most": 9},
+        "spread": {"sources": ["weights", "sample"], "trials": 4},
     }
     for number, value in changes:
         places = list(places_in(data))

@@ -24,7 +24,6 @@ from mnist_ray.ledger.record import (
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import asked_shifts, plan
-from mnist_ray.plan.seeds import trial_seeds
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.error_collector import ErrorCollector
 from mnist_ray.space.space import Space
@@ -211,11 +210,11 @@ def made_up_record(
     parameters = 1000 * len(cell.hyperparameters) + cell.canvas
     return Record(
         key=trial.key,
-        identity={**trial.cell_identity, "trial": trial.index},
+        identity=trial.identity,
         dataset=test_set.dataset,
         architecture=cell.architecture,
         variant=cell.variant,
-        trial_seed=trial_seeds(trial.seed, trial.index).seed,
+        trial_seed=trial.seeds.seed,
         status=Status.FINISHED,
         parameters=parameters,
         epochs=_epochs(accuracy, epochs or cell.training.epochs, rng),
