@@ -69,7 +69,7 @@ class CompiledModel:
         self._slots = {slot.ref(): slot.numpy().flat[0] for slot in self._step.slots}
         self._fresh_state: FreshState | None = None
         self._compiled_for: set[tuple[int, ...]] = set()
-        self._plain_graph = PlainGraph(self._step, cell.canvas)
+        self._plain_graph = PlainGraph(self._step, cell.canvas, is_pure=not self._is_custom)
         self._program: PlainGraph | XlaProgram = self._plain_graph
         if uses_xla(cell.training.jit_compile) and xla_error is None:
             # A custom layer may look across the batch, as batch normalization does.

@@ -68,7 +68,8 @@ class FreshState:
         ]
         self._slots = slots
         seeds = tf.TensorSpec((self._draws,), tf.int64)
-        self._graph = tf.function(self._restart, input_signature=[seeds, seeds])
+        restart = tf.function(self._restart, input_signature=[seeds, seeds])
+        self._graph = restart.get_concrete_function()
         self.restart(seed, seed)
         for variable, new in zip(model.variables, built.variables, strict=True):
             if variable.numpy().tobytes() != new.numpy().tobytes():

@@ -20,6 +20,7 @@ def test_shipped_spaces_are_found_by_name_with_or_without_a_suffix() -> None:
     assert set(shipped_spaces()) == {
         "digits",
         "notebook",
+        "number_formats",
         "pooling",
         "precision",
         "robustness",
@@ -74,7 +75,7 @@ def test_a_space_that_does_not_exist_is_reported_with_those_that_do() -> None:
         load_space("notbook")
     message = str(caught.value)
     assert 'no search space "notbook" (did you mean "notebook"?)' in message
-    assert "digits, notebook, pooling, precision, robustness, tuning" in message
+    assert "digits, notebook, number_formats, pooling, precision, robustness, tuning" in message
 
 
 def test_a_misspelt_path_is_reported_with_the_nearest_file_beside_it() -> None:
