@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import math
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -89,6 +90,27 @@ def _load(space: "Space", data: str | None) -> "Dataset":
         data = data or os.environ.get("MNIST_RAY_DATA") or None
     base = space.source.parent if space.source else None
     return load_dataset(space.dataset, data=data, base=base)
+
+
+_OF_ONE_RUN = ("dry_run", "fresh", "hourly_cost", "quiet", "verbose")
+"""Options of a sweep that say nothing of what is to be run."""
+
+
+def command_again(options: object, defaults: object) -> str:
+    """The command line that runs what such a sweep still lacks.
+
+    Args:
+        options: of a sweep, as attributes; `space` is the one that is given by its place.
+        defaults: the options when none is given.
+    """
+    words = ["python", "-m", "mnist_ray.sweep"]
+    for name, value in vars(options).items():
+        if name in _OF_ONE_RUN or value == vars(defaults)[name]:
+            continue
+        values = [str(each) for each in (value if isinstance(value, list | tuple) else [value])]
+        flag = [] if name == "space" else [f"--{name.replace('_', '-')}"]
+        words += [word for each in values for word in (*flag, each)]
+    return shlex.join(words)
 
 
 def report_error(error: Exception, *, command: str) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_ray._command import (
     SweepInputs,
+    command_again,
     find_inputs,
     integer,
     interruptible,
@@ -326,7 +327,8 @@ class _Sweep:
         setup, info = self.setup, self.setup.dataset_info
         setup.ledger.set_aside_damaged()
         setup.ledger.write_test_set(test_set_of(setup.dataset))
-        setup.ledger.write_manifest(SweepManifest(info.fingerprint, dict(info.sources)))
+        command = command_again(self.options, Options())
+        setup.ledger.write_manifest(SweepManifest(info.fingerprint, dict(info.sources), command))
         setup.folder.write(setup.folder.space, setup.space.to_yaml().encode())
 
     def run_missing(self, trackers: "Sequence[Tracker]") -> bool:

@@ -63,7 +63,8 @@ def read_results(
     dataset_info = dataset_info or _dataset_info(latest, test_set)
     if space is None or dataset_info is None:
         return results_of_records(name or folder.path.rpartition("/")[2], records, test_set)
-    return results_of_space(space, dataset_info, records, test_set, name=name)
+    command = latest.command if latest else ""
+    return results_of_space(space, dataset_info, records, test_set, name=name, command=command)
 
 
 def _read_space(folder: ResultsFolder) -> Space | None:

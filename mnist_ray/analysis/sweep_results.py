@@ -77,6 +77,14 @@ class SweepResults:
     """The trials of the searches themselves, which no reported mean is taken over."""
     records: Mapping[str, Record] = field(default_factory=dict)
     """All of the ledger, by key."""
+    wanted: tuple[Trial, ...] = ()
+    """All trials that the space asks for, as far as they are known."""
+    missing: tuple[Trial, ...] = ()
+    """Those of them that are not recorded as asked: not run yet, failed, or cut short."""
+    is_open: bool = False
+    """Whether more trials may be wanted once those missing are recorded."""
+    command: str = ""
+    """The command that runs what is missing; empty where that is not known."""
 
     @property
     def dataset(self) -> str:
@@ -95,6 +103,7 @@ def results_of_space(
     test_set: TestSet | None,
     *,
     name: str | None = None,
+    command: str = "",
 ) -> SweepResults:
     """The sweep that `space` asks for; a cell with nothing recorded yet is there too."""
     name = name or space.name
@@ -112,6 +121,10 @@ def results_of_space(
         searches=planned.searches,
         searched=of(planned.searched),
         records=records,
+        wanted=planned.wanted,
+        missing=planned.missing,
+        is_open=planned.is_open,
+        command=command,
     )
 
 

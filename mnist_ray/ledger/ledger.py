@@ -73,6 +73,9 @@ class SweepManifest:
     fingerprint: str
     sources: dict[str, str]
     """For each custom architecture, the digest of its source."""
+    command: str = ""
+    """The command that runs what is missing, in the folder where it was given; empty where that is
+    not known."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from mnist_ray.view.examples import (
     recorded_guesses,
 )
 from mnist_ray.view.formats import DASH, counted, first_letter, interval, number
+from mnist_ray.view.notices import notices
 from mnist_ray.view.panel_charts import confusion_charts, learning_charts, robustness_chart
 from mnist_ray.view.provenance import differences, facts
 from mnist_ray.view.row_charts import difference_charts, search_chart, trial_charts
@@ -97,7 +98,7 @@ def render(sweeps: Sequence[SweepResults], tables: Tables) -> str:
     series = architecture_series(sweeps)
     content = {
         "title": ", ".join(results.name for results in sweeps),
-        "css": Markup((_HERE / "report.css").read_text()),  # noqa: S704 (the project's own)
+        "css": Markup((_PAGE / "report.css").read_text()),  # noqa: S704 (the project's own)
         "architectures": series,
         "summary": _summary(sweeps, views),
         "findings": [_unbroken(sentence) for sentence in findings(tables)],
@@ -114,21 +115,66 @@ def render(sweeps: Sequence[SweepResults], tables: Tables) -> str:
             (results.name, facts(results), results.space and results.space.to_yaml())
             for results in sweeps
         ],
+        "notices": notices(sweeps, views),
     }
+    sections = [name for name, needed in _SECTIONS.items() if needed is None or content[needed]]
+    content |= {"sections": sections, "not_shown": _not_shown(sections)}
     return _environment().get_template("report.html.jinja").render(content)
 
 
-_HERE = Path(__file__).parent
+_SECTIONS = {
+    "findings": None,
+    "table": "views",
+    "search": "searches",
+    "trials": "trials",
+    "differences": "differences",
+    "learning": "learning",
+    "robustness": "robustness",
+    "confusion": "confusion",
+    "hardest": "hardest",
+    "sanity": "checks",
+    "failed": "failures",
+    "provenance": None,
+}
+"""The sections of the page in order, each with what it shows; without that it is left out."""
+
+_NO_PREDICTIONS = "no predictions are recorded, or the test set is missing"
+_WHY_NOT = {
+    "table": ("the cells", "there is no cell to measure yet, since no search has a winner"),
+    "trials": ("every trial", "no trial whose cell is measured has finished"),
+    "differences": (
+        "differences",
+        "no two cells with finished trials differ in one thing alone",
+    ),
+    "learning": ("learning curves", "no epochs are recorded"),
+    "robustness": (
+        "robustness",
+        "the search space does not ask for test sets of other shifts "
+        "(evaluate: {shifts: [0, 5, 10]})",
+    ),
+    "confusion": ("what is taken for what", _NO_PREDICTIONS),
+    "hardest": ("the hardest digits", _NO_PREDICTIONS),
+    "sanity": ("sanity check", _NO_PREDICTIONS),
+}
+"""What a section shows, and why it may have nothing to show."""
+
+
+def _not_shown(sections: Sequence[str]) -> dict[str, str]:
+    return dict(words for name, words in _WHY_NOT.items() if name not in sections)
+
+
+_PAGE = Path(__file__).parent / "page"
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader(_PAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"figure": number, "interval": interval, "label": label, "png": _png}
     return environment

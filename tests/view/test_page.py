@@ -119,18 +119,41 @@ def page_named(name: str) -> str:
     return page_of({**SWEEPS, **SEARCHES}[name]())
 
 
+FROM_PREDICTIONS = {"learning", "confusion", "hardest", "sanity"}
+LEFT_OUT = {
+    "no records": {"trials", "differences", "robustness", "failed", *FROM_PREDICTIONS},
+    "all failed": {"trials", "differences", "robustness", *FROM_PREDICTIONS},
+    "robustness": {"failed"},
+    "ended search": {"robustness"},
+    "search not begun": {"failed"},
+}
+"""Sections that have nothing to show; of the other sweeps only robustness and failures."""
+
+
 @pytest.mark.parametrize("name", SWEEPS)
-def test_every_section_is_there_in_order_whatever_there_is_to_show(name: str) -> None:
+def test_the_sections_that_have_something_to_show_are_there_in_order(name: str) -> None:
     page = page_named(name)
-    assert re.findall(r'<section id="(\w+)">', page) == SECTIONS
+    without = LEFT_OUT.get(name, {"robustness", "failed"})
+    assert re.findall(r'<section id="(\w+)">', page) == [s for s in SECTIONS if s not in without]
     assert len(page.encode()) < 3_000_000
 
 
+def test_what_a_page_does_not_show_it_names_with_the_reason() -> None:
+    provenance = section(page_named("no records"), "provenance")
+    told = provenance.partition("Not shown")[2]
+    assert "robustness: the search space does not ask for test sets of other shifts" in told
+    assert "evaluate: {shifts:" in told
+    assert "learning curves: no epochs are recorded" in told
+    assert "No trial has finished." in section(page_named("no records"), "findings")
+
+
 @pytest.mark.parametrize("name", SEARCHES)
-def test_a_search_has_a_section_after_the_table_however_far_it_has_come(name: str) -> None:
-    after = SECTIONS.index("table") + 1
-    sections = [*SECTIONS[:after], "search", *SECTIONS[after:]]
-    assert re.findall(r'<section id="(\w+)">', page_named(name)) == sections
+def test_a_search_has_a_section_however_far_it_has_come(name: str) -> None:
+    sections = re.findall(r'<section id="(\w+)">', page_named(name))
+    order = ["findings", "table", "search", *SECTIONS[2:]]
+    assert sections == [each for each in order if each in sections]
+    assert {"findings", "search", "provenance"} <= set(sections)
+    assert ("table" in sections) == (name in ("ended search", "not afresh yet"))
 
 
 def test_winner_and_default_stand_beside_each_other() -> None:
@@ -237,6 +260,32 @@ def test_a_cell_with_a_trial_far_below_the_others_is_marked_with_advice() -> Non
     assert "Run more trials" in table
     assert section(page, "trials").count("]*, n = 6") >= 1
     assert '<span class="bad">*</span>' not in page_named("usual")
+
+
+def test_the_top_of_an_unfinished_sweep_says_what_is_missing_and_what_runs_it() -> None:
+    sweep = made_up_sweep(accuracies=ACCURACIES)
+    first, *_, before_last, last = sweep.records
+    sweep.records[first] = as_failed(sweep.records[first])
+    del sweep.records[before_last], sweep.records[last]
+    results = results_of_space(
+        sweep.space,
+        sweep.dataset_info,
+        sweep.records,
+        sweep.test_set,
+        command="python -m mnist_ray.sweep notebook --trials 3",
+    )
+    top = render([results], tabulate([results])).partition("<section")[0]
+    assert "Of 12 trials, 2 have not run to the end yet and 1 has failed." in top
+    assert "<li>cnn · shifted: 2 of 3 trials</li>" in top
+    assert "<li>feed_forward · centered: 1 of 3 trials</li>" in top
+    assert "<pre>python -m mnist_ray.sweep notebook --trials 3</pre>" in top
+    assert "have not run" not in page_named("usual")
+
+
+def test_the_top_of_an_unfinished_search_says_how_much_of_it_is_missing() -> None:
+    top = page_named("unfinished search").partition("<section")[0]
+    assert "Of at least 9 trials, 5 have not run to the end yet." in top
+    assert "search of feed_forward on centered: 5 of 9 trials" in top
 
 
 def test_a_search_without_a_winner_says_why() -> None:

@@ -1,0 +1,74 @@
+"""What stands at the top of the page, before any figure: what is still missing."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mnist_ray.analysis.sweep_results import SweepResults
+from mnist_ray.ledger.record import Status
+from mnist_ray.plan.trial import Trial
+from mnist_ray.view.cell_views import CellView
+from mnist_ray.view.formats import counted
+
+_MOST_CELLS = 8
+"""Cells that are named with what they lack."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A few words that a reader must see first."""
+
+    title: str
+    """For those who hear the page."""
+    text: str
+    lacking: Sequence[str] = ()
+    command: str = ""
+    """What to type; empty where there is nothing to do."""
+
+
+def notices(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> list[Notice]:
+    """What each sweep still lacks, and the command that runs it; nothing of complete ones.
+
+    `views` are the cells of the report.
+    """
+    labels = {(view.results.sweep, view.results.cell_key): view.label for view in views}
+    return [
+        Notice(
+            title=f"What is missing in {results.name}",
+            text=f"{f'{results.name}: ' if len(sweeps) > 1 else ''}{_what_is_missing(results)}",
+            lacking=list(_lacking(results, labels)),
+            command=results.command,
+        )
+        for results in sweeps
+        if results.missing
+    ]
+
+
+def _what_is_missing(results: SweepResults) -> str:
+    at_least = "at least " if results.is_open else ""
+    wanted = counted(len(results.wanted), "trial")
+    failed = sum(results.record_of(trial, Status.FAILED) is not None for trial in results.missing)
+    lacking = len(results.missing) - failed
+    parts = [f"{lacking:,} {_have(lacking)} not run to the end yet"] if lacking else []
+    parts += [f"{failed:,} {_have(failed)} failed"] if failed else []
+    how = "This command runs" if results.command else "The command that began the sweep runs"
+    return f"Of {at_least}{wanted}, {' and '.join(parts)}. {how} what is missing, and nothing else."
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _lacking(results: SweepResults, labels: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    """The cells with what they lack, those that lack most first."""
+
+    def name(trial: Trial) -> str:
+        searched = f"search of {trial.cell.architecture} on {trial.cell.variant}"
+        return labels.get((results.name, trial.cell_key), searched)
+
+    lacking = Counter(map(name, results.missing))
+    wanted = Counter(map(name, results.wanted))
+    for cell, count in lacking.most_common(_MOST_CELLS):
+        yield f"{cell}: {count:,} of {counted(wanted[cell], 'trial')}"
+    if len(lacking) > _MOST_CELLS:
+        yield f"and {counted(len(lacking) - _MOST_CELLS, 'more cell')}"
