@@ -1,45 +1,32 @@
-"""The folder of records: the only state of a sweep.
-
-A record is one row of a Parquet file. It is written alone, as `ledger/<key>.parquet`, when its
-trial ends. Once there are more than a thousand such files, all but those of failed trials are
-packed together. A pack is complete before the files in it are removed, so a crash at any moment
-loses nothing. A key that is found twice, for example in the packs of two sweeps at once, counts
-once.
+"""The records in a sweep's folder, and what they are of: the only state of a sweep.
 
 Reading changes nothing in the folder. A damaged file is left out with a warning; only a sweep that
 runs sets it aside. What another version wrote and this one does not understand is an error.
 """
 
-import hashlib
 import io
 import json
 import logging
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from mnist_ray.errors import InputError
-from mnist_ray.ledger.identity import JSON
-from mnist_ray.ledger.record import Record, Status
-from mnist_ray.ledger.record_file import (
-    DamagedFileError,
-    ForeignVersionError,
-    read_table,
-    to_parquet,
-    to_records,
-    write_table,
+from mnist_ray.ledger import batches
+from mnist_ray.ledger.batches import (
+    Batches,
+    FileOfRecords,
+    first_line,
+    joined_by_key,
+    not_understood,
 )
+from mnist_ray.ledger.identity import JSON
+from mnist_ray.ledger.record import Record
+from mnist_ray.ledger.record_file import to_parquet
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 
-_LOOSE_LIMIT = 1000
-_READERS = 16
 _NPZ_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 _LOG = logging.getLogger(__name__)
@@ -78,31 +65,13 @@ class SweepManifest:
     not known."""
 
 
-@dataclass(frozen=True)
-class _File:
-    """What a file of records holds."""
-
-    name: str
-    table: pa.Table | None = None
-    records: Sequence[Record] = ()
-    damage: str | None = None
-    is_gone: bool = False
-
-    @property
-    def is_pack(self) -> bool:
-        return self.name.startswith("pack-")
-
-    @property
-    def packable(self) -> int:
-        """How many of its records may be packed: a failed one is to be replaced."""
-        return sum(record.status is not Status.FAILED for record in self.records)
-
-
 class Ledger:
     """The records in a sweep's folder."""
 
     def __init__(self, folder: ResultsFolder) -> None:
         self._folder = folder
+        self.batches = Batches(folder)
+        self.names: frozenset[str] = frozenset()
         self._loose = 0
         self._damaged: list[str] = []
 
@@ -114,13 +83,14 @@ class Ledger:
                 version and is not understood.
             StorageError: the folder cannot be read any more, or there is too little memory.
         """
-        files = self._read_all()
+        files = self.batches.read_all()
         self._damaged = [file.name for file in files if file.damage]
         for file in files:
             if file.damage:
-                self._warn(self._path(file.name), file.damage)
-        self._loose = sum(file.packable for file in files if not file.is_pack)
-        return _by_key(record for file in files for record in file.records)
+                self.warn_of_damage(file)
+        self.names = frozenset(file.name for file in files)
+        self._loose = len(files)
+        return joined_by_key(record for file in files for record in file.records)
 
     def find(self, key: str) -> Record | None:
         """The record of one trial, if it has a file of its own; another sweep may have made it."""
@@ -135,33 +105,36 @@ class Ledger:
         """
         file = self._find(record.key)
         if file.damage:
-            self._set_aside(self._path(file.name))
+            self._set_aside(self.batches.path(file.name))
         known = file.records[0] if file.records else None
         joined = record if known is None else known.joined(record)
         if joined is known:
             return
         self._folder.write(self._folder.record(record.key), to_parquet([joined]))
-        self._loose += joined.status is not Status.FAILED
+        self._loose += 1
 
     def set_aside_damaged(self) -> None:
         """Rename the files that `read` found damaged, unless they have been replaced since then."""
-        for name in self._damaged:
-            if self._read_file(name).damage:
-                self._set_aside(self._path(name))
+        for file in self.batches.read(self._damaged):
+            if file.damage:
+                self._set_aside(self.batches.path(file.name))
         self._damaged = []
 
     def pack(self) -> None:
-        """Put records into one file, if there are too many files of single ones.
+        """Put records into one file, if there are too many small files.
 
         Raises:
             StorageError: it cannot be written.
         """
-        if self._loose <= _LOOSE_LIMIT:
-            return
-        names = [name for name in self._names() if not _File(name).is_pack]
-        for start in range(0, len(names), _LOOSE_LIMIT):
-            self._pack(names[start : start + _LOOSE_LIMIT])
-        self._loose = 0
+        if self._loose > batches.MOST_SMALL_FILES:
+            self.batches.pack_small_files()
+            self._loose = 0
+
+    def _find(self, key: str) -> FileOfRecords:
+        if not self._folder.exists(self._folder.record(key)):
+            return FileOfRecords(f"{key}.parquet", is_gone=True)
+        (file,) = self.batches.read([f"{key}.parquet"])
+        return file
 
     def write_test_set(self, test_set: TestSet) -> None:
         """Keep the test images, unless they are there already."""
@@ -196,10 +169,10 @@ class Ledger:
         try:
             return _to_test_set(content)
         except _NPZ_DAMAGE as error:
-            self._warn(name, _reason(error))
+            self._warn(name, first_line(error))
             return None
         except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
-            raise self._not_understood(name, error) from error
+            raise not_understood(self._folder, name, error) from error
 
     def write_manifest(self, manifest: SweepManifest) -> None:
         text = json.dumps(asdict(manifest), indent=1)
@@ -213,58 +186,8 @@ class Ledger:
         except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return None
 
-    def _names(self) -> list[str]:
-        """The files of records, those of single ones first."""
-        names = self._folder.names(self._folder.ledger)
-        return [name for name in names if name.endswith(".parquet")]
-
-    def _path(self, name: str) -> str:
-        return f"{self._folder.ledger}/{name}"
-
-    def _read_all(self) -> list[_File]:
-        """All files, as of one moment: another sweep may pack records in the meantime."""
-        while True:
-            names = self._names()
-            files = self._read_files(names)
-            packs = {name for name in self._names() if _File(name).is_pack}
-            if packs <= set(names) and not any(file.is_gone for file in files):
-                return files
-
-    def _read_files(self, names: Sequence[str], *, with_table: bool = False) -> list[_File]:
-        with ThreadPoolExecutor(_READERS) as pool:
-            return list(pool.map(partial(self._read_file, with_table=with_table), names))
-
-    def _find(self, key: str) -> _File:
-        if not self._folder.exists(self._folder.record(key)):
-            return _File(f"{key}.parquet", is_gone=True)
-        return self._read_file(f"{key}.parquet")
-
-    def _read_file(self, name: str, *, with_table: bool = False) -> _File:
-        path = self._path(name)
-        try:
-            table = read_table(self._folder.read(path))
-            file = _File(name, table if with_table else None, to_records(table))
-            if not file.is_pack and [f"{r.key}.parquet" for r in file.records] != [name]:
-                raise DamagedFileError("its record is of another trial than its name says")
-        except FileNotFoundError:
-            return _File(name, is_gone=True)
-        except DamagedFileError as error:
-            return _File(name, damage=_reason(error))
-        except ForeignVersionError as error:
-            raise self._not_understood(path, error) from error
-        except (MemoryError, NotImplementedError) as error:
-            raise StorageError(
-                f"{self._folder.uri}/{path} cannot be read on this machine: {_reason(error)}. It "
-                "is left as it is; read it with more memory, or with another build of pyarrow."
-            ) from error
-        return file
-
-    def _not_understood(self, path: str, error: Exception) -> InputError:
-        return InputError(
-            f"results: {self._folder.uri}/{path} was written by another version of mnist_ray: "
-            f"{error}. It is left as it is. Install a newer mnist_ray, or name another folder with "
-            "--results; if you know that the file is damaged, move it away."
-        )
+    def warn_of_damage(self, file: FileOfRecords) -> None:
+        self._warn(self.batches.path(file.name), file.damage or "")
 
     def _warn(self, path: str, damage: str) -> None:
         _LOG.warning(
@@ -280,32 +203,6 @@ class Ledger:
             _LOG.warning("%s is damaged, but cannot be renamed: %s", path, refusal)
         else:
             _LOG.warning("%s is damaged: it was renamed to %s.damaged", path, path)
-
-    def _pack(self, names: Sequence[str]) -> None:
-        """Put what those files hold into one, then remove them."""
-        files = [file for file in self._read_files(names, with_table=True) if file.packable]
-        if not files:
-            return
-        keys = [record.key for file in files for record in file.records]
-        name = hashlib.sha256("".join(keys).encode()).hexdigest()[:16]
-        # Columns that only some of them have, since a later version wrote those, are kept.
-        table = pa.concat_tables([file.table for file in files], promote_options="permissive")
-        self._folder.write(self._folder.pack(name), write_table(table))
-        with ThreadPoolExecutor(_READERS) as pool:
-            list(pool.map(lambda key: self._folder.delete(self._folder.record(key)), keys))
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what the error says, or what kind it is."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _by_key(records: Iterable[Record]) -> dict[str, Record]:
-    found: dict[str, Record] = {}
-    for record in records:
-        known = found.get(record.key)
-        found[record.key] = record if known is None else known.joined(record)
-    return found
 
 
 def _to_test_set(content: bytes) -> TestSet:

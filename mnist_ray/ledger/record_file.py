@@ -68,7 +68,11 @@ class ForeignVersionError(Exception):
 
 
 def to_parquet(records: Sequence[Record]) -> bytes:
-    return write_table(pa.Table.from_pylist([_to_row(r) for r in records], schema=_SCHEMA))
+    return write_table(to_table(records))
+
+
+def to_table(records: Sequence[Record]) -> pa.Table:
+    return pa.Table.from_pylist([_to_row(r) for r in records], schema=_SCHEMA)
 
 
 def from_parquet(content: bytes) -> list[Record]:

@@ -186,11 +186,16 @@ class ResultsFolder:
 
     def names(self, folder: str) -> list[str]:
         """The files directly in `folder`, sorted, without temporary ones."""
-        return self._list(self._full(folder), fs.FileType.File)
+        return sorted(self.sizes(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The files directly in `folder` without temporary ones, and the bytes of each."""
+        found = self._list(self._full(folder), fs.FileType.File)
+        return {info.base_name: info.size for info in found}
 
     def folders(self) -> list[str]:
         """The folders directly in this one, sorted, without hidden ones."""
-        return self._list(self.path, fs.FileType.Directory)
+        return sorted(info.base_name for info in self._list(self.path, fs.FileType.Directory))
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -221,12 +226,11 @@ class ResultsFolder:
 
         self._persist("written", move)
 
-    def _list(self, path: str, kind: fs.FileType) -> list[str]:
-        def find() -> list[str]:
+    def _list(self, path: str, kind: fs.FileType) -> list[fs.FileInfo]:
+        def find() -> list[fs.FileInfo]:
             selector = fs.FileSelector(path, allow_not_found=True)
             found = self.filesystem.get_file_info(selector)
-            names = (info.base_name for info in found if info.type == kind)
-            return sorted(name for name in names if not name.startswith("."))
+            return [i for i in found if i.type == kind and not i.base_name.startswith(".")]
 
         return self._persist("read", find)
 
@@ -238,8 +242,9 @@ class ResultsFolder:
         return bool(found.type != fs.FileType.NotFound)
 
     def _read(self, name: str) -> bytes:
-        with self.filesystem.open_input_stream(self._full(name)) as stream:
-            return bytes(stream.read())
+        # A stream would fetch a large file in many requests.
+        with self.filesystem.open_input_file(self._full(name)) as file:
+            return bytes(file.read())
 
     def _write(self, name: str, content: bytes | memoryview) -> None:
         if self.is_local:

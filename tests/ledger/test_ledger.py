@@ -20,7 +20,7 @@ from made_up import as_failed, made_up_space, made_up_sweep, made_up_test_set
 from object_storage import ObjectStorage
 
 from mnist_ray.errors import InputError
-from mnist_ray.ledger import ledger as ledger_room
+from mnist_ray.ledger import batches
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.ledger import Ledger, SweepManifest
 from mnist_ray.ledger.record import (
@@ -47,9 +47,9 @@ def folder(tmp_path: Path) -> ResultsFolder:
 
 
 @pytest.fixture
-def few_loose_files(monkeypatch: pytest.MonkeyPatch) -> int:
+def few_small_files(monkeypatch: pytest.MonkeyPatch) -> int:
     """Packs are made of more than this many files, so that tests need no thousands."""
-    monkeypatch.setattr(ledger_room, "_LOOSE_LIMIT", 5)
+    monkeypatch.setattr(batches, "MOST_SMALL_FILES", 5)
     return 5
 
 
@@ -527,29 +527,18 @@ def test_a_thousand_and_one_records_become_two_packs(folder: ResultsFolder) -> N
     assert plain(Ledger(folder).read()) == by_key(records)
 
 
-@pytest.mark.usefixtures("few_loose_files")
-def test_packing_keeps_every_record_and_leaves_failed_ones_single(folder: ResultsFolder) -> None:
+@pytest.mark.usefixtures("few_small_files")
+def test_packing_keeps_every_record_failed_ones_included(folder: ResultsFolder) -> None:
     records = [*RECORDS[:6], *map(as_failed, RECORDS[6:8])]
     write_all(folder, records).pack()
-    single = [f"{record.key}.parquet" for record in records[6:]]
-    assert files_in(folder) == sorted([*single, *packs_in(folder)])
+    assert files_in(folder) == packs_in(folder)
     assert plain(Ledger(folder).read()) == by_key(records)
+    write_all(folder, [RECORDS[6], as_failed(RECORDS[7], "again")])
+    read = Ledger(folder).read()
+    assert (read[RECORDS[6].key].status, read[RECORDS[7].key].error) == ("finished", "again")
 
 
-@pytest.mark.usefixtures("few_loose_files")
-def test_failed_records_alone_are_never_packed_and_never_looked_through_again(
-    folder: ResultsFolder,
-) -> None:
-    records = list(map(as_failed, RECORDS[:8]))
-    ledger = write_all(folder, records)
-    ledger.pack()
-    assert not packs_in(folder)
-    ledger.write(RECORDS[8])
-    ledger.pack()
-    assert not packs_in(folder)
-
-
-@pytest.mark.usefixtures("few_loose_files")
+@pytest.mark.usefixtures("few_small_files")
 def test_a_crash_between_a_pack_and_the_removal_of_its_files_loses_nothing(
     folder: ResultsFolder,
 ) -> None:
@@ -566,7 +555,7 @@ def test_a_crash_between_a_pack_and_the_removal_of_its_files_loses_nothing(
     assert plain(Ledger(folder).read()) == by_key(RECORDS)
 
 
-@pytest.mark.usefixtures("few_loose_files")
+@pytest.mark.usefixtures("few_small_files")
 def test_what_another_sweep_wrote_into_the_folder_is_packed_along(folder: ResultsFolder) -> None:
     ours = write_all(folder, RECORDS[:6])
     write_all(folder, RECORDS[6:8])
@@ -575,7 +564,7 @@ def test_what_another_sweep_wrote_into_the_folder_is_packed_along(folder: Result
     assert plain(Ledger(folder).read()) == by_key(RECORDS[:8])
 
 
-@pytest.mark.usefixtures("few_loose_files")
+@pytest.mark.usefixtures("few_small_files")
 def test_a_record_that_is_packed_already_takes_new_gradings(folder: ResultsFolder) -> None:
     write_all(folder, RECORDS[:6]).pack()
     graded = made_up_sweep({"trials": 3, "evaluate": {"shifts": [2]}}).records
@@ -586,7 +575,7 @@ def test_a_record_that_is_packed_already_takes_new_gradings(folder: ResultsFolde
     assert plain(Ledger(folder).read()) == expected
 
 
-@pytest.mark.usefixtures("few_loose_files")
+@pytest.mark.usefixtures("few_small_files")
 def test_two_that_pack_and_one_that_reads_at_the_same_time_see_every_record(
     folder: ResultsFolder,
 ) -> None:
@@ -609,7 +598,7 @@ def test_two_that_pack_and_one_that_reads_at_the_same_time_see_every_record(
     assert plain(Ledger(folder).read()) == by_key(RECORDS)
 
 
-@pytest.mark.usefixtures("few_loose_files")
+@pytest.mark.usefixtures("few_small_files")
 def test_a_damaged_pack_is_set_aside_and_the_rest_used(
     folder: ResultsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -626,7 +615,7 @@ def test_a_damaged_pack_is_set_aside_and_the_rest_used(
     assert packs_in(folder) == [f"{name}.damaged" for name in packs]
 
 
-@pytest.mark.usefixtures("few_loose_files")
+@pytest.mark.usefixtures("few_small_files")
 def test_columns_that_a_later_version_adds_stay_in_a_pack(folder: ResultsFolder) -> None:
     write_all(folder, RECORDS[:6])
     path = path_of(folder, RECORDS[3])
@@ -667,7 +656,7 @@ def test_ten_thousand_records_fit_in_memory(folder: ResultsFolder) -> None:
 def test_records_on_object_storage_are_written_packed_and_read_alike(
     object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_room, "_LOOSE_LIMIT", 5)
+    monkeypatch.setattr(batches, "MOST_SMALL_FILES", 5)
     folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
     ledger = write_all(folder, [as_failed(RECORD), *RECORDS])
     folder.write("ledger/foreign.parquet", b"not a record")

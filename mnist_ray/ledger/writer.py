@@ -1,0 +1,194 @@
+"""Records are written in a thread of its own, so that a slow bucket delays nothing else.
+
+The thread writes what has come in as one batch, at most twice a second. Every few seconds it lists
+the folder: that is how two sweeps into one folder see each other's records.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+
+from mnist_ray.ledger.batches import MOST_SMALL_FILES, PACK_BYTES, FileOfRecords
+from mnist_ray.ledger.ledger import Ledger
+from mnist_ray.ledger.record import Record
+
+_MOST_WAITING = 5000
+"""How many records may wait to be written: some seconds of the fastest sweeps."""
+_WRITE_SECONDS = 0.5
+_LOOK_SECONDS = 5.0
+
+
+class LedgerWriter:
+    """Writes records into a ledger, and finds what other sweeps write there.
+
+    A record is safe once `written` has returned it. As a context manager, the writer is closed at
+    the end; where an error or Ctrl-C ends the block, what waits is still written.
+    """
+
+    def __init__(self, ledger: Ledger, records: Mapping[str, Record]) -> None:
+        """Start the thread.
+
+        Args:
+            ledger: it has been read.
+            records: what was read, by key.
+        """
+        self._ledger = ledger
+        self._known = dict(records)
+        self._seen = set(ledger.names)
+        self._unpacked: list[FileOfRecords] = []
+        self._changed = threading.Condition()
+        self._waiting: list[Record] = []
+        self._written: list[Record] = []
+        self._of_others: list[Record] = []
+        self._error: BaseException | None = None
+        self._is_closing = False
+        # A daemon, so that a second Ctrl-C ends the program while a bucket is out of reach.
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "LedgerWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._end()
+        if error is None:
+            self._raise_error()
+
+    def put(self, record: Record) -> None:
+        """Have a record written soon. Waits while too many are waiting.
+
+        Raises:
+            InputError, StorageError: as `written`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < _MOST_WAITING or self._error)
+            self._raise_error()
+            self._waiting.append(record)
+            self._changed.notify_all()
+
+    def written(self) -> list[Record]:
+        """The records that are safe since this was last asked, each joined to what was known.
+
+        Raises:
+            InputError: another sweep wrote what this version does not understand.
+            StorageError: the folder cannot be written or read any more. What was written before is
+                returned first.
+        """
+        return self._taken(self._written)
+
+    def of_others(self) -> list[Record]:
+        """What other sweeps have recorded since this was last asked, joined to what was known.
+
+        Raises:
+            InputError, StorageError: as `written`.
+        """
+        return self._taken(self._of_others)
+
+    def close(self) -> None:
+        """Write what waits, and end the thread.
+
+        Raises:
+            InputError, StorageError: as `written`.
+        """
+        self._end()
+        self._raise_error()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _taken(self, records: list[Record]) -> list[Record]:
+        with self._changed:
+            taken, records[:] = records[:], []
+            if not taken:
+                self._raise_error()
+            return taken
+
+    def _raise_error(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _work(self) -> None:
+        next_write, next_look, is_last = 0.0, time.monotonic() + _LOOK_SECONDS, False
+        while not is_last:
+            records, is_last = self._take(next_write, next_look)
+            if records:
+                next_write = time.monotonic() + _WRITE_SECONDS
+                self._write(records)
+                self._pack()
+            if not is_last and time.monotonic() >= next_look:
+                self._look()
+                next_look = time.monotonic() + _LOOK_SECONDS
+
+    def _take(self, next_write: float, next_look: float) -> tuple[list[Record], bool]:
+        """What waits, when it is time to write or to look; and whether nothing more will come."""
+        with self._changed:
+            while not self._is_closing:
+                due = min(next_write, next_look) if self._waiting else next_look
+                if (seconds := due - time.monotonic()) <= 0:
+                    break
+                self._changed.wait(seconds)
+            records, self._waiting = self._waiting, []
+            self._changed.notify_all()
+            return records, self._is_closing
+
+    def _write(self, records: Iterable[Record]) -> None:
+        batch: dict[str, Record] = {}
+        safe = []
+        for record in records:
+            joined = self._join(record)
+            safe.append(joined or self._known[record.key])
+            if joined:
+                batch[record.key] = joined
+        if batch:
+            file = self._ledger.batches.write(list(batch.values()))
+            self._seen.add(file.name)
+            if file.is_small:
+                self._unpacked.append(file)
+        with self._changed:
+            self._written += safe
+
+    def _join(self, record: Record) -> Record | None:
+        """The record joined to what is known of its trial; None where it says nothing new."""
+        known = self._known.get(record.key)
+        joined = record if known is None else known.joined(record)
+        if joined is known:
+            return None
+        self._known[record.key] = joined
+        return joined
+
+    def _pack(self) -> None:
+        """Pack what this writer wrote: what others write is theirs to pack."""
+        size = sum(file.size for file in self._unpacked)
+        if len(self._unpacked) >= MOST_SMALL_FILES or size >= PACK_BYTES:
+            self._seen.add(self._ledger.batches.pack(self._unpacked))
+            self._unpacked = []
+
+    def _look(self) -> None:
+        names = self._ledger.batches.sizes()
+        self._seen &= names.keys()  # Those that were packed are gone for good.
+        files = self._ledger.batches.read(name for name in names if name not in self._seen)
+        for file in files:
+            if file.damage:
+                self._ledger.warn_of_damage(file)
+        # What is gone by now is in a pack that the next look finds.
+        self._seen |= {file.name for file in files if not file.is_gone}
+        joined = [self._join(record) for file in files for record in file.records]
+        with self._changed:
+            self._of_others += [record for record in joined if record]
