@@ -92,7 +92,7 @@ def compare(work: Work, dataset: Dataset, limits: "Limits", *, repeat: int) -> N
     seconds = trials[["setup_seconds", "train_seconds", "evaluate_seconds"]].sum(axis=1)
     overhead = sweeps[-1] - wall_seconds(sorted(seconds, reverse=True), workers=cores_here())
     print(f"  overhead of the last sweep: {overhead:.1f} s beside its trials")
-    for cell in space.cells(dataset.image_size):
+    for cell in space.cells(dataset.image_shape):
         share = achieved_share(cell, trials, limits, dataset, work.images)
         print(f"  {cell.architecture} {cell.variant}: {share:.0%} of one core's limit in training")
 

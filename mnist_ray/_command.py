@@ -59,7 +59,7 @@ def find_inputs(
     """
     found = _find(name, data)
     space = found.space.override(trials=trials, seed=seed)
-    space.check_images(found.dataset.image_size, found.dataset.classes)
+    space.check_images(found.dataset.image_shape, found.dataset.classes)
     if space.search and space.search.algorithm == "optuna":
         from mnist_ray.plan.sampler import check_optuna
 

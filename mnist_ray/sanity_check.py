@@ -103,7 +103,8 @@ def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | Non
 
 def _predict(model: Any, images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The model's class of each image; int64 [n]."""
-    scaled = images[..., np.newaxis].astype(np.float32) / 255
+    with_channels = images if images.ndim == 4 else images[..., np.newaxis]
+    scaled = with_channels.astype(np.float32) / 255
     probabilities = np.asarray(model(scaled, training=False))
     classes: NDArray[np.int64] = np.argmax(probabilities, axis=-1)
     return classes

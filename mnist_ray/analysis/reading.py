@@ -95,7 +95,7 @@ def _dataset_info(latest: SweepManifest | None, test_set: TestSet | None) -> Dat
         return None
     return DatasetInfo(
         fingerprint=latest.fingerprint,
-        image_size=test_set.image_size,
+        image_shape=test_set.image_shape,
         classes=test_set.classes,
         train_images=0,  # only the order of what is still to run depends on it
         test_images=len(test_set.labels),

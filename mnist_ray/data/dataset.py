@@ -6,8 +6,10 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_ray.data.array_files import Images, Labels, NamedArray, read_arrays
 from mnist_ray.data.digits import load_digits_as_mnist
@@ -25,11 +27,11 @@ class Dataset:
     name: str
     """What the column `dataset` says."""
     train_images: Images
-    """uint8 [n, height, width]."""
+    """uint8 [n, height, width], or [n, height, width, 3] in colour."""
     train_labels: Labels
     """Integers [n]."""
     test_images: Images
-    """uint8 [m, height, width]."""
+    """uint8 [m, height, width], or [m, height, width, 3] in colour."""
     test_labels: Labels
     """Integers [m]."""
 
@@ -38,10 +40,9 @@ class Dataset:
             object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field)))
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        height, width = self.train_images.shape[1:]
-        return height, width
+    def image_shape(self) -> tuple[int, ...]:
+        """Height and width in pixels; then 3, where the images are in colour."""
+        return self.train_images.shape[1:]
 
     @functools.cached_property
     def classes(self) -> int:
@@ -115,6 +116,12 @@ def _find(given: str, *, folders: list[Path], what: str) -> Path:
 def _checked_dataset(name: str, arrays: dict[str, NamedArray]) -> Dataset:
     train_images, train_labels = _checked_part(arrays["x_train"], arrays["y_train"])
     test_images, test_labels = _checked_part(arrays["x_test"], arrays["y_test"])
+    if train_images.ndim != test_images.ndim:
+        raise InputError(
+            f"{arrays['x_test'].source}: {_kind(test_images)} images, but those for training are "
+            f"{_kind(train_images)}. Both must be grey, or both in colour: for grey images in "
+            "colour save numpy.repeat(images[..., None], 3, axis=-1)."
+        )
     if train_images.shape[1:] != test_images.shape[1:]:
         raise InputError(
             f"{arrays['x_test'].source}: images of {_size(test_images)} pixels, but those for "
@@ -143,10 +150,11 @@ def _checked_images(array: NamedArray) -> Images:
     source, values = array
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
-    if values.ndim != 3:
+    if values.ndim != 3 and values.shape[3:] != (3,):
         raise InputError(
             f"{source}: shape {list(array.values.shape)}; allowed is [n, height, width] or "
-            "[n, height, width, 1], one gray value a pixel. Reshape the images, or make them gray."
+            "[n, height, width, 1] for grey images, [n, height, width, 3] for colour (red, green, "
+            f"blue). {_remedy_for_shape(values)}"
         )
     if values.size == 0:
         raise InputError(f"{source}: no images (shape {list(values.shape)}). At least 1 is needed.")
@@ -192,5 +200,19 @@ def _require_range(array: NamedArray, *, highest: int, whole_floats: bool, remed
     )
 
 
+def _remedy_for_shape(values: NDArray[Any]) -> str:
+    if values.ndim != 4:
+        return "Reshape the images."
+    if values.shape[3] == 4:
+        return "Leave the fourth channel, opacity, out: images[..., :3]."
+    if values.shape[1] in (1, 3):
+        return "Put the channels last: numpy.moveaxis(images, 1, -1)."
+    return "Make the images grey, or give them three channels."
+
+
 def _size(images: Images) -> str:
-    return "x".join(str(side) for side in images.shape[1:])
+    return "x".join(str(side) for side in images.shape[1:3])
+
+
+def _kind(images: Images) -> str:
+    return "grey" if images.ndim == 3 else "colour"

@@ -9,13 +9,13 @@ from mnist_ray.data.array_files import Images
 from mnist_ray.errors import InputError
 
 
-def default_canvas(image_size: tuple[int, int], shift: int) -> int:
+def default_canvas(image_shape: tuple[int, ...], shift: int) -> int:
     """Side, in pixels, of the smallest square on which an image can be shifted by `shift`."""
-    return max(image_size) + shift
+    return max(image_shape[:2]) + shift
 
 
 def draw_offsets(
-    image_size: tuple[int, int], count: int, *, shift: int, canvas: int, generator: Generator
+    image_shape: tuple[int, ...], count: int, *, shift: int, canvas: int, generator: Generator
 ) -> NDArray[np.int64]:
     """Draw for each image one of its (shift + 1)² places around the centre, all equally likely.
 
@@ -24,7 +24,7 @@ def draw_offsets(
     another canvas, are shifted by the same amounts.
 
     Args:
-        image_size: Height and width of an image, in pixels.
+        image_shape: Height and width of an image, in pixels; further axes make no difference.
         count: Number of images, n.
         shift: Distance in pixels from the first place to the last, along each axis; 0 centres.
         canvas: Side of the square that the images are placed on, in pixels.
@@ -36,14 +36,14 @@ def draw_offsets(
     Raises:
         InputError: The canvas cannot hold the shifted images, or `shift` is negative.
     """
-    smallest = default_canvas(image_size, shift)
+    smallest = default_canvas(image_shape, shift)
     if shift < 0 or canvas < smallest:
-        height, width = image_size
+        height, width = image_shape[:2]
         raise InputError(
             f"shift {shift} on canvas {canvas}: images of {height}x{width} pixels need a shift of "
             f"at least 0 and a canvas of at least {smallest}. Leave `canvas` out to have that."
         )
-    first = [(canvas - size - shift) // 2 for size in image_size]
+    first = [(canvas - size - shift) // 2 for size in image_shape[:2]]
     return generator.integers(0, shift + 1, size=(count, 2)) + first
 
 
@@ -51,12 +51,14 @@ def place(images: Images, offsets: NDArray[np.int64], *, canvas: int) -> Images:
     """Put each image, of uint8 [n, height, width], on a black square canvas of that side.
 
     `offsets` are int64 [n, 2], as `draw_offsets` gives them. The result is uint8
-    [n, canvas, canvas], or `images` itself where they fill the canvas.
+    [n, canvas, canvas], or `images` itself where they fill the canvas. Images in colour have a last
+    axis of 3, and so has the result.
     """
-    count, height, width = images.shape
+    count, height, width, *channels = images.shape
     if height == width == canvas:
         return images
-    placed = np.zeros((count, canvas, canvas), np.uint8)
+    placed = np.zeros((count, canvas, canvas, *channels), np.uint8)
     windows = sliding_window_view(placed, (height, width), axis=(1, 2), writeable=True)
-    windows[np.arange(count), *offsets.T] = images
+    # The axes of a window come last, after those of the channels.
+    windows[np.arange(count), *offsets.T] = np.moveaxis(images, (1, 2), (-2, -1))
     return placed

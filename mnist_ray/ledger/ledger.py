@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 class TestSet:
     """The images that predictions are of, kept so that a ledger explains itself.
 
-    `images` are uint8 [N, height, width], `labels` int32 [N].
+    `images` are uint8 [N, height, width], or [N, height, width, 3] in colour, `labels` int32 [N].
     """
 
     __test__ = False  # Not a test case, whatever its name suggests to pytest.
@@ -48,9 +48,9 @@ class TestSet:
     labels: NDArray[np.int32]
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.images.shape[1], self.images.shape[2]
+    def image_shape(self) -> tuple[int, ...]:
+        """Height and width in pixels; then 3, where the images are in colour."""
+        return self.images.shape[1:]
 
 
 @dataclass(frozen=True)

@@ -88,12 +88,12 @@ def _workloads(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkloa
     trials = space.trials if isinstance(space.trials, int) else space.trials.at_least
     workloads = {
         cell.name: _workload(cell, dataset_info, trials + _source_trials(space, cell))
-        for cell in space.cells(dataset_info.image_size)
+        for cell in space.cells(dataset_info.image_shape)
     }
     if space.search:
         count = space.search.configurations * space.search.trials_each
         for pair in space.search_spaces():
-            default = space.default_configuration(*pair, dataset_info.image_size)
+            default = space.default_configuration(*pair, dataset_info.image_shape)
             workloads[_search_name(default)] = _workload(default, dataset_info, count)
     return workloads
 

@@ -34,7 +34,7 @@ def model_cost(cell: Cell, classes: int) -> ModelCost:
     """The cost of the cell's model; assumed values for a custom architecture."""
     if cell.builder == "feed_forward":
         hidden: list[int] = cell.hyperparameters["hidden_units"]  # type: ignore[assignment]
-        return _dense_cost([cell.canvas**2, *hidden, classes])
+        return _dense_cost([math.prod(cell.input_shape), *hidden, classes])
     if cell.builder == "cnn":
         return _cnn_cost(cell, classes)
     return ModelCost(_UNKNOWN_OPERATIONS, _UNKNOWN_PARAMETERS, _UNKNOWN_PARAMETERS // 10)
@@ -71,8 +71,8 @@ def gpu_memory_bytes(cell: Cell, dataset_info: DatasetInfo) -> int:
     The images of an epoch lie there, as bytes.
     """
     of_host = memory_bytes(cell, dataset_info.classes) - _BASE_BYTES
-    images = (dataset_info.train_images + dataset_info.test_images) * cell.canvas**2
-    return _GPU_BASE_BYTES + of_host + images
+    images = dataset_info.train_images + dataset_info.test_images
+    return _GPU_BASE_BYTES + of_host + images * math.prod(cell.input_shape)
 
 
 def _dense_cost(widths: list[int]) -> ModelCost:
@@ -87,7 +87,7 @@ def _dense_cost(widths: list[int]) -> ModelCost:
 def _cnn_cost(cell: Cell, classes: int) -> ModelCost:
     hyperparameters: dict[str, Any] = cell.hyperparameters
     kernel, pool = hyperparameters["kernel_size"], hyperparameters["pool_size"]
-    size, channels = cell.canvas, 1
+    size, channels = cell.canvas, cell.channels
     operations = parameters = activations = 0
     for filters in hyperparameters["filters"]:
         size = size - kernel + 1

@@ -12,8 +12,8 @@ from mnist_ray.ledger.ledger import TestSet
 @dataclass(frozen=True)
 class DatasetInfo:
     fingerprint: str
-    image_size: tuple[int, int]
-    """Height and width in pixels."""
+    image_shape: tuple[int, ...]
+    """Height and width in pixels; then 3, where the images are in colour."""
     classes: int
     train_images: int
     """Number of training images, validation included."""
@@ -25,7 +25,7 @@ class DatasetInfo:
     def of(cls, dataset: Dataset, *, sources: Mapping[str, str]) -> "DatasetInfo":
         return cls(
             fingerprint=dataset.fingerprint,
-            image_size=dataset.image_size,
+            image_shape=dataset.image_shape,
             classes=dataset.classes,
             train_images=len(dataset.train_images),
             test_images=len(dataset.test_images),

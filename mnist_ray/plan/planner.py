@@ -221,7 +221,7 @@ class _PlainCells:
 
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
         self._space, self._dataset_info = space, dataset_info
-        self.cells = space.cells(dataset_info.image_size)
+        self.cells = space.cells(dataset_info.image_shape)
         self._made: list[tuple[Trial, ...]] = [()] * len(self.cells)
         self._pairs = _compared_pairs(self.cells, space.until.difference) if space.until else []
 

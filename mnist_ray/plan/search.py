@@ -104,7 +104,7 @@ class Searcher:
         self._space, self._search, self._dataset_info = space, search, dataset_info
         self._spaces = space.search_spaces()
         self._defaults = {
-            pair: space.default_configuration(*pair, dataset_info.image_size)
+            pair: space.default_configuration(*pair, dataset_info.image_shape)
             for pair in self._spaces
         }
         self._samplers: dict[Pair, Sampler] = {}
@@ -188,7 +188,7 @@ class Searcher:
         """Made once: the keys of trials are hashes."""
         place = pair, json.dumps(values)
         if place not in self._tried:
-            cell = self._space.bind(*pair, values, self._dataset_info.image_size)
+            cell = self._space.bind(*pair, values, self._dataset_info.image_shape)
             self._tried[place] = self._trials(cell, self._search.trials_each)
         return self._tried[place]
 

@@ -137,7 +137,7 @@ def _notebook_cells(*, larger: bool) -> list[Cell]:
 
 
 def _cells(space: Space) -> list[Cell]:
-    return space.cells(_MNIST.image_size)
+    return space.cells(_MNIST.image_shape)
 
 
 def _variation(cell: Cell, precision: str, jit_compile: JitCompile) -> Cell:

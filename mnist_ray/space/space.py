@@ -5,6 +5,7 @@ A space is checked once, where it is read; it is typed data afterwards.
 
 import itertools
 import json
+import math
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class Cell:
     canvas: int
     """Side of the square canvas in pixels."""
     training: Training
+    channels: int = 1
+    """1 for grey images, 3 for colour. No part of the identity: it follows from the data."""
 
     @cached_property
     def name(self) -> str:
@@ -59,6 +62,16 @@ class Cell:
     def training_identity(self) -> dict[str, JsonValue]:
         """`training.identity()`, made once: it is part of the key of each of the cell's trials."""
         return self.training.identity()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of what the model sees."""
+        return self.canvas, self.canvas, self.channels
+
+    @property
+    def canvas_shape(self) -> tuple[int, ...]:
+        """The shape of an array that holds an image on its canvas: a grey one has two axes."""
+        return self.input_shape if self.channels > 1 else (self.canvas, self.canvas)
 
     @property
     def is_placed_at_random(self) -> bool:
@@ -142,8 +155,10 @@ class Space(SpaceFile):
         """All (architecture, variant), by name, in the file's order."""
         return list(itertools.product(self.architectures, self.variants))
 
-    def cells(self, image_size: tuple[int, int]) -> list[Cell]:
-        """All cells that are known without searching, for images of (height, width).
+    def cells(self, image_shape: tuple[int, ...]) -> list[Cell]:
+        """All cells that are known without searching.
+
+        `image_shape` is height, width and, where the images are in colour, 3.
 
         Architectures x variants x the values of every grid in the file's order (the architecture's
         hyperparameters, the variant's, training's), the last varying fastest; each cell once. Pairs
@@ -151,7 +166,7 @@ class Space(SpaceFile):
         """
         searched = self.search_spaces()
         cells = [
-            self._cell(architecture, variant, values, image_size)
+            self._cell(architecture, variant, values, image_shape)
             for architecture, variant in self.pairs()
             if (architecture, variant) not in searched
             for values in _combinations(
@@ -176,7 +191,7 @@ class Space(SpaceFile):
         architecture: str,
         variant: str,
         values: Mapping[str, object],
-        image_size: tuple[int, int],
+        image_shape: tuple[int, ...],
     ) -> Cell:
         """The cell of a pair with `values`, by column, in place of its distributions.
 
@@ -187,14 +202,14 @@ class Space(SpaceFile):
         """
         distributions = self._distributions(architecture, variant)
         drawn = {column: distributions[column].cast(value) for column, value in values.items()}
-        return self._cell(architecture, variant, drawn, image_size)
+        return self._cell(architecture, variant, drawn, image_shape)
 
     def _cell(
         self,
         architecture: str,
         variant: str,
         drawn: Mapping[str, JsonValue],
-        image_size: tuple[int, int],
+        image_shape: tuple[int, ...],
     ) -> Cell:
         built = self.architectures[architecture]
         presentation = self.variants[variant].bound(drawn)
@@ -204,15 +219,16 @@ class Space(SpaceFile):
             hyperparameters=built.hyperparameters.bound(drawn).to_data(),
             variant=variant,
             shift=presentation.shift,
-            canvas=presentation.canvas or max(image_size) + presentation.shift,
+            canvas=presentation.canvas or max(image_shape[:2]) + presentation.shift,
             training=self.training.bound(drawn),
+            channels=math.prod(image_shape[2:]),
         )
 
     def default_configuration(
-        self, architecture: str, variant: str, image_size: tuple[int, int]
+        self, architecture: str, variant: str, image_shape: tuple[int, ...]
     ) -> Cell:
         """The cell of a pair with every searched hyperparameter at its default."""
-        return self.bind(architecture, variant, {}, image_size)
+        return self.bind(architecture, variant, {}, image_shape)
 
     def override(self, *, trials: int | None = None, seed: int | None = None) -> "Space":
         """The space with a fixed number of trials, or another seed, in place of the file's.
@@ -236,8 +252,8 @@ class Space(SpaceFile):
         space._lines = self._lines
         return space
 
-    def check_images(self, image_size: tuple[int, int], classes: int) -> None:
-        """Checks that images of (height, width) fit every cell, searched ones at their extremes.
+    def check_images(self, image_shape: tuple[int, ...], classes: int) -> None:
+        """Checks that images of that shape fit every cell, searched ones at their extremes.
 
         Raises:
             InputError: a canvas smaller than image and shift, a kernel or pool larger than what is
@@ -248,10 +264,10 @@ class Space(SpaceFile):
             raise InputError(f"the data set has {classes} class; allowed: at least 2 to tell apart")
         errors = ErrorCollector(self._lines)
         for architecture, variant in self.pairs():
-            for cell in self._extremes(architecture, variant, image_size):
-                if self._check_canvas(cell, max(image_size), errors):
+            for cell in self._extremes(architecture, variant, image_shape):
+                if self._check_canvas(cell, max(image_shape[:2]), errors):
                     _check_layers(cell, errors)
-        height, width = image_size
+        height, width = image_shape[:2]
         errors.raise_any(f"the search space {self.name}, on images of {height}x{width} pixels,")
 
     def _check_canvas(self, cell: Cell, size: int, errors: ErrorCollector) -> bool:
@@ -277,7 +293,7 @@ class Space(SpaceFile):
         return hyperparameters | self.variants[variant].varied() | self.training.varied()
 
     def _extremes(
-        self, architecture: str, variant: str, image_size: tuple[int, int]
+        self, architecture: str, variant: str, image_shape: tuple[int, ...]
     ) -> Iterator[Cell]:
         """The cells at the ends of every range that the geometry depends on."""
         columns = {
@@ -286,7 +302,7 @@ class Space(SpaceFile):
             if column in _GEOMETRY
         }
         for values in _combinations(columns):
-            yield self.bind(architecture, variant, values, image_size)
+            yield self.bind(architecture, variant, values, image_shape)
 
 
 def _at_least(least: int, trials: int | StoppingRule) -> int | StoppingRule:

@@ -46,12 +46,12 @@ def _first_fault(cells: Sequence[Cell], classes: int, code: Code) -> str | None:
     from mnist_ray.train import models
 
     for cell in cells:
-        images = np.zeros((2, cell.canvas, cell.canvas, 1), np.float32)
+        images = np.zeros((2, *cell.input_shape), np.float32)
         try:
             built = models.build(
                 cell.builder,
                 cell.hyperparameters,
-                input_shape=images.shape[1:],
+                input_shape=cell.input_shape,
                 classes=classes,
                 modules=code.get(cell.builder),
             )
@@ -62,7 +62,7 @@ def _first_fault(cells: Sequence[Cell], classes: int, code: Code) -> str | None:
             given = json.dumps(cell.hyperparameters)
             return (
                 f"build: {cell.builder} failed with {type(error).__name__}: {error}. It was "
-                f"called as function(({cell.canvas}, {cell.canvas}, 1), {classes}, **{given})."
+                f"called as function({cell.input_shape}, {classes}, **{given})."
             )
         if not (np.all(output >= 0) and np.allclose(output.sum(axis=-1), 1, atol=0.02)):
             return (

@@ -167,7 +167,7 @@ def _noise(dataset_info: DatasetInfo, count: int) -> "Dataset":
     from mnist_ray.data.dataset import Dataset
 
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (count, *dataset_info.image_size), dtype=np.uint8)
+    images = generator.integers(0, 256, (count, *dataset_info.image_shape), dtype=np.uint8)
     labels = generator.integers(0, dataset_info.classes, count).astype(np.int32)
     labels[0] = dataset_info.classes - 1
     return Dataset("noise", images, labels, images, labels)

@@ -69,7 +69,7 @@ class CompiledModel:
         self._slots = {slot.ref(): slot.numpy().flat[0] for slot in self._step.slots}
         self._fresh_state: FreshState | None = None
         self._compiled_for: set[tuple[int, ...]] = set()
-        self._plain_graph = PlainGraph(self._step, cell.canvas, is_pure=not self._is_custom)
+        self._plain_graph = PlainGraph(self._step, cell.canvas_shape, is_pure=not self._is_custom)
         self._program: PlainGraph | XlaProgram = self._plain_graph
         if uses_xla(cell.training.jit_compile) and xla_error is None:
             # A custom layer may look across the batch, as batch normalization does.
@@ -202,7 +202,7 @@ class CompiledModel:
             return models.build(
                 self._cell.builder,
                 self._cell.hyperparameters,
-                input_shape=(self._cell.canvas, self._cell.canvas, 1),
+                input_shape=self._cell.input_shape,
                 classes=self._classes,
                 modules=self._code.get(self._cell.builder),
             )
@@ -277,7 +277,7 @@ class CompiledModelCache:
     @staticmethod
     def _name(cell: Cell, classes: int) -> str:
         training = [cell.training.optimizer, cell.training.precision, cell.training.jit_compile]
-        graph = [cell.builder, cell.hyperparameters, cell.canvas, classes, training]
+        graph = [cell.builder, cell.hyperparameters, cell.input_shape, classes, training]
         return json.dumps(graph, sort_keys=True)
 
     def _make_room(self) -> None:

@@ -52,8 +52,12 @@ class GradientStep:
 
 
 def probabilities_of(model: keras.Model, images: tf.Tensor, *, training: bool) -> tf.Tensor:
-    """Class probabilities, float32 [b, classes], of uint8 images [b, canvas, canvas]."""
-    scaled = tf.cast(images, tf.float32)[..., tf.newaxis] / 255.0
+    """Class probabilities, float32 [b, classes], of uint8 images on their canvases.
+
+    Grey images are [b, canvas, canvas], those in colour [b, canvas, canvas, 3].
+    """
+    with_channels = images if images.shape.rank == 4 else images[..., tf.newaxis]
+    scaled = tf.cast(with_channels, tf.float32) / 255.0
     return tf.cast(model(scaled, training=training), tf.float32)
 
 

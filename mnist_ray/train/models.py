@@ -1,7 +1,7 @@
 """The architectures: from hyperparameters to an uncompiled Keras model.
 
-Every model takes float32 images in [0, 1], of shape (batch, height, width, 1), and gives class
-probabilities, of shape (batch, classes).
+Every model takes float32 images in [0, 1], of shape (batch, height, width, channels), and gives
+class probabilities, of shape (batch, classes).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +81,7 @@ def build(
         builder: a name in `BUILT_IN`, or "module:function" of a custom architecture, called as
             `function(input_shape, classes, **hyperparameters)`.
         hyperparameters: keyword arguments of the builder.
-        input_shape: height, width and 1.
+        input_shape: height, width, and 1 channel for grey images or 3 for colour.
         classes: number of classes.
         modules: those of a custom architecture, which are executed anew.
 

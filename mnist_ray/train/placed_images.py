@@ -1,5 +1,6 @@
 """Images on their canvases, batch by batch."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,17 +27,23 @@ class PlacedImages:
     offsets: NDArray[np.integer[Any]]
     canvas: int
 
+    @property
+    def canvas_shape(self) -> tuple[int, ...]:
+        """Of an image on its canvas: in colour it has a last axis of 3."""
+        return self.canvas, self.canvas, *self.images.shape[3:]
+
     def chunks(
         self, order: NDArray[np.integer[Any]], batch_size: int
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
         """Batches in the given order, many at once.
 
         Yields:
-            uint8 images [k, b, canvas, canvas] and int32 labels [k, b], for k batches of b images;
-            the last chunk is one smaller batch if `batch_size` does not divide the order.
+            uint8 images [k, b, canvas, canvas] (in colour with a last axis of 3) and int32 labels
+            [k, b], for k batches of b images; the last chunk is one smaller batch if `batch_size`
+            does not divide the order.
         """
         whole = len(order) // batch_size * batch_size
-        step = max(1, _CHUNK_BYTES // (batch_size * self.canvas**2)) * batch_size
+        step = max(1, _CHUNK_BYTES // (batch_size * math.prod(self.canvas_shape))) * batch_size
         for start in range(0, whole, step):
             yield self._load(order[start : min(start + step, whole)].reshape(-1, batch_size))
         if whole < len(order):
@@ -60,4 +67,4 @@ class PlacedImages:
         flat = indices.ravel()
         placed = place(self.images[flat], self.offsets[flat], canvas=self.canvas)
         labels = self.labels[indices].astype(np.int32)
-        return placed.reshape(*indices.shape, self.canvas, self.canvas), labels
+        return placed.reshape(*indices.shape, *self.canvas_shape), labels

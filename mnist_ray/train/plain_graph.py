@@ -21,16 +21,16 @@ _EVALUATION_BATCH = 32
 class PlainGraph:
     """One call of a graph takes many batches, as uint8 images."""
 
-    def __init__(self, step: GradientStep, canvas: int, *, is_pure: bool) -> None:
+    def __init__(self, step: GradientStep, canvas_shape: tuple[int, ...], *, is_pure: bool) -> None:
         """Compile nothing yet.
 
         Args:
             step: what is trained.
-            canvas: height and width of what the model sees, in pixels.
+            canvas_shape: of an image as the model sees it: (height, width), and 3 in colour.
             is_pure: whether evaluation changes nothing in the model.
         """
         self._step, self._is_pure = step, is_pure
-        images = tf.TensorSpec((None, None, canvas, canvas), tf.uint8)
+        images = tf.TensorSpec((None, None, *canvas_shape), tf.uint8)
         labels = tf.TensorSpec((None, None), tf.int32)
         rate = tf.TensorSpec((), tf.float32)
         # Functions of one graph each: to look for the right one takes a third of a small call.
@@ -56,7 +56,7 @@ class PlainGraph:
 
     def compile(self, placed_images: PlacedImages, trained: int, batch_size: int) -> None:
         """Trace and compile both graphs, by calls without a batch, which change nothing."""
-        images = np.empty((0, 1, placed_images.canvas, placed_images.canvas), np.uint8)
+        images = np.empty((0, 1, *placed_images.canvas_shape), np.uint8)
         labels = np.empty((0, 1), np.int32)
         self._train_graph(images, labels, 0.0)
         self._evaluate_graph(images, labels)

@@ -236,7 +236,7 @@ class TrialRun:
     ) -> PlacedImages:
         canvas = self.trial.cell.canvas
         offsets = draw_offsets(
-            self._dataset.image_size, len(images), shift=shift, canvas=canvas, generator=generator
+            self._dataset.image_shape, len(images), shift=shift, canvas=canvas, generator=generator
         )
         return PlacedImages(images, labels, offsets, canvas)
 

@@ -176,8 +176,8 @@ class XlaProgram:
         return loss, predictions.stack()
 
     def _place(self, images: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
-        """Put each image at its offset on a black canvas, as `dataset.place` does."""
-        height, width = images.shape[1:]
+        """Put each image at its offset on a black canvas, as `data.placement.place` does."""
+        height, width, *channels = images.shape[1:]
         if height == width == self._canvas:
             return images
         rows = tf.range(self._canvas) - offsets[:, :1]
@@ -188,6 +188,8 @@ class XlaProgram:
         columns = tf.clip_by_value(columns, 0, width - 1)
         placed = tf.gather(placed, columns, axis=2, batch_dims=1)
         inside = row_hits[:, :, tf.newaxis] & column_hits[:, tf.newaxis, :]
+        for _ in channels:
+            inside = inside[..., tf.newaxis]
         return tf.where(inside, placed, tf.zeros_like(placed))
 
 

@@ -140,7 +140,7 @@ def as_graded(
 ) -> NDArray[np.uint8]:
     """Test images where the cell's models were graded on them: uint8 [n, canvas, canvas]."""
     offsets = draw_offsets(
-        test_set.image_size,
+        test_set.image_shape,
         len(test_set.labels),
         shift=cell.cell.shift,
         canvas=cell.cell.canvas,

@@ -399,7 +399,7 @@ def test_every_documented_column_is_in_its_table() -> None:
 
 def test_keys_are_those_of_the_trials() -> None:
     sweep = made_up_sweep({"trials": 2})
-    cell = sweep.space.cells(sweep.dataset_info.image_size)[0]
+    cell = sweep.space.cells(sweep.dataset_info.image_shape)[0]
     wanted = [trial.key for trial in trials_of(sweep.space, cell, sweep.dataset_info, 2)]
     assert sweep.tables().trials["key"].to_pylist()[:2] == wanted
 
@@ -441,7 +441,7 @@ def test_without_its_space_two_versions_of_an_own_architecture_are_two_rows() ->
     for digest in ("a" * 64, "b" * 64):
         for trial in trials_of(
             sweep.space,
-            sweep.space.cells(sweep.dataset_info.image_size)[0],
+            sweep.space.cells(sweep.dataset_info.image_shape)[0],
             replace(sweep.dataset_info, sources={"mine:build": digest}),
             2,
         ):

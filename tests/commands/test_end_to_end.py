@@ -155,7 +155,7 @@ def test_saved_models_predict_what_is_recorded(results: Path) -> None:
     for record in last:
         shift, canvas = record.identity["shift"], record.identity["canvas"]
         offsets = draw_offsets(
-            dataset.image_size,
+            dataset.image_shape,
             len(dataset.test_images),
             shift=shift,
             canvas=canvas,

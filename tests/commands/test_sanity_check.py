@@ -66,7 +66,7 @@ def few_digits() -> Dataset:
 
 
 def trials_of_all_cells(space: Space, dataset_info: DatasetInfo) -> list[Trial]:
-    cells = space.cells(dataset_info.image_size)
+    cells = space.cells(dataset_info.image_shape)
     return [trial for cell in cells for trial in trials_of(space, cell, dataset_info, 1)]
 
 

@@ -34,7 +34,7 @@ def test_npz_with_keras_keys_is_loaded(tmp_path: Path) -> None:
 
     assert_has_small_arrays(dataset)
     assert dataset.name == "letters"
-    assert dataset.image_size == (6, 5)
+    assert dataset.image_shape == (6, 5)
     assert dataset.classes == 3
     assert dataset.train_images.dtype == dataset.test_images.dtype == np.uint8
 
@@ -70,6 +70,22 @@ def test_channel_axis_of_one_is_dropped(tmp_path: Path) -> None:
     images = small_arrays()["x_train"][..., np.newaxis]
 
     assert_has_small_arrays(load_dataset(str(save_npz(tmp_path / "a.npz", x_train=images))))
+
+
+def test_colour_images_are_loaded_from_npz_and_from_idx_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    colour = {
+        "x_train": rng.integers(0, 256, (10, 6, 5, 3), dtype=np.uint8),
+        "x_test": rng.integers(0, 256, (4, 6, 5, 3), dtype=np.uint8),
+    }
+
+    from_npz = load_dataset(str(save_npz(tmp_path / "letters.npz", **colour)))
+    from_idx = load_dataset(str(save_idx(tmp_path / "letters", **colour)))
+
+    np.testing.assert_array_equal(from_npz.train_images, colour["x_train"])
+    np.testing.assert_array_equal(from_npz.test_images, colour["x_test"])
+    assert from_npz.image_shape == (6, 5, 3)
+    assert from_npz.fingerprint == from_idx.fingerprint
 
 
 @pytest.mark.parametrize("dtype", ["int64", ">i2", "uint16"])
@@ -242,7 +258,20 @@ def test_file_without_permission_is_refused(tmp_path: Path) -> None:
     [
         ({"y_train": np.zeros(9, np.uint8)}, "y_train: 9 labels for 10 images"),
         ({"x_test": np.zeros((4, 30), np.uint8)}, r"x_test: shape \[4, 30\]; allowed is \[n, hei"),
-        ({"x_test": np.zeros((4, 6, 5, 3), np.uint8)}, r"x_test: shape \[4, 6, 5, 3\]"),
+        (
+            {"x_test": np.zeros((4, 6, 5, 3), np.uint8)},
+            r"x_test: colour images, but those for training are grey\. Both must be grey, or both",
+        ),
+        (
+            {"x_train": np.zeros((10, 6, 5, 4), np.uint8)},
+            r"x_train: shape \[10, 6, 5, 4\]; allowed .*\[n, height, width, 3\].*opacity",
+        ),
+        (
+            {"x_train": np.zeros((10, 6, 5, 2), np.uint8)},
+            r"x_train: shape \[10, 6, 5, 2\]; allowed",
+        ),
+        ({"x_train": np.zeros((10, 3, 6, 5), np.uint8)}, r"\[10, 3, 6, 5\]; .*channels last"),
+        ({"x_train": np.zeros((10, 6, 5, 3), np.float32)}, "x_train: float32 .*scale the images"),
         ({"x_train": np.zeros((10, 6, 5), np.float32)}, "x_train: float32 .*scale the images"),
         ({"x_train": np.zeros((10, 6, 5), bool)}, "x_train: bool values; allowed"),
         (

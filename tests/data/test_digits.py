@@ -19,7 +19,7 @@ def test_digits_are_the_same_on_every_machine_for_ever(digits: Dataset) -> None:
 
 def test_digits_are_split_into_1400_and_397_with_all_classes_in_both(digits: Dataset) -> None:
     assert digits.name == "digits"
-    assert digits.image_size == (28, 28)
+    assert digits.image_shape == (28, 28)
     assert digits.train_images.shape == (1400, 28, 28)
     assert digits.test_images.shape == (397, 28, 28)
     assert digits.classes == 10

@@ -115,6 +115,18 @@ def test_unshifted_image_lies_in_the_middle_of_a_larger_canvas() -> None:
     np.testing.assert_array_equal(placed, expected)
 
 
+def test_image_in_colour_is_placed_as_each_of_its_channels() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (20, 3, 4, 3), dtype=np.uint8)
+
+    placed = placed_at_random(images, shift=2, canvas=7, rng=np.random.default_rng(0))
+
+    channels = [
+        placed_at_random(images[..., c], shift=2, canvas=7, rng=np.random.default_rng(0))
+        for c in range(3)
+    ]
+    np.testing.assert_array_equal(placed, np.stack(channels, axis=-1))
+
+
 @pytest.mark.parametrize(("shift", "canvas"), [(3, 6), (0, 3), (-1, 4)])
 def test_canvas_that_can_not_hold_the_shifted_images_is_refused(shift: int, canvas: int) -> None:
     images = np.ones((1, 3, 4), np.uint8)

@@ -447,7 +447,7 @@ def newer(record: Record, monkeypatch: pytest.MonkeyPatch, **more: Any) -> bytes
     with monkeypatch.context() as patch:
         patch.setattr(trial_room, "PROTOCOL", trial_room.PROTOCOL + 1)
         space, dataset_info = made_up_space(), made_up_sweep().dataset_info
-        trial = trials_of(space, space.cells(dataset_info.image_size)[0], dataset_info, 1)[0]
+        trial = trials_of(space, space.cells(dataset_info.image_shape)[0], dataset_info, 1)[0]
         changed = replace(record, key=trial.key, identity=trial.identity)
     return with_columns(to_parquet([changed]), **more)
 
@@ -508,7 +508,7 @@ def packs_in(folder: ResultsFolder) -> list[str]:
 
 def test_a_thousand_and_one_records_become_two_packs(folder: ResultsFolder) -> None:
     space, dataset_info = made_up_space(), made_up_sweep().dataset_info
-    cell = space.cells(dataset_info.image_size)[0]
+    cell = space.cells(dataset_info.image_shape)[0]
     records = [
         replace(RECORD, key=trial.key, identity=trial.identity)
         for trial in trials_of(space, cell, dataset_info, 1001)
@@ -638,7 +638,7 @@ def test_ten_thousand_records_fit_in_memory(folder: ResultsFolder) -> None:
     # A tenth of them, packed, with the predictions of 10,000 images each.
     sweep = made_up_sweep({"trials": 1}, test_set=made_up_test_set(10_000))
     usual = next(iter(sweep.records.values()))
-    cell = sweep.space.cells(sweep.dataset_info.image_size)[0]
+    cell = sweep.space.cells(sweep.dataset_info.image_shape)[0]
     records = [
         replace(usual, key=trial.key, identity=trial.identity)
         for trial in trials_of(sweep.space, cell, sweep.dataset_info, 1000)
@@ -685,11 +685,11 @@ def test_the_test_images_come_back_as_they_were(folder: ResultsFolder) -> None:
     ledger.write_test_set(test_set)
     read = ledger.read_test_set(test_set.fingerprint)
     assert read is not None
-    assert (read.dataset, read.fingerprint, read.classes, read.image_size) == (
+    assert (read.dataset, read.fingerprint, read.classes, read.image_shape) == (
         test_set.dataset,
         test_set.fingerprint,
         test_set.classes,
-        test_set.image_size,
+        test_set.image_shape,
     )
     for mine, theirs in ((read.images, test_set.images), (read.labels, test_set.labels)):
         assert mine.dtype == theirs.dtype

@@ -9,14 +9,16 @@ from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.space.space import Cell
 
 
-def cell_of(architecture: str, canvas: int, /, **hyperparameters: Any) -> Cell:
+def cell_of(
+    architecture: str, canvas: int, /, *, channels: int = 1, **hyperparameters: Any
+) -> Cell:
     space = made_up_space(
         {
             "architectures": {"it": {"build": architecture, **hyperparameters}},
             "variants": {"centered": {"canvas": canvas}},
         }
     )
-    (cell,) = space.cells((4, 4))
+    (cell,) = space.cells((4, 4) if channels == 1 else (4, 4, channels))
     return cell
 
 
@@ -30,6 +32,8 @@ SOME_CELLS = [
     cell_of("cnn", 28, pool_stride=2),
     cell_of("cnn", 30, filters=[3, 4, 5], kernel_size=2, pool_size=3, pool_stride=2),
     cell_of("cnn", 9, filters=[2], kernel_size=5, pool_size=1, pool_stride=3, dense_units=7),
+    cell_of("feed_forward", 9, channels=3),
+    cell_of("cnn", 12, channels=3),
 ]
 
 
@@ -39,8 +43,9 @@ SOME_CELLS = [
 def test_parameters_are_counted_as_keras_counts_them(cell: Cell, classes: int) -> None:
     from mnist_ray.train import models
 
-    shape = (cell.canvas, cell.canvas, 1)
-    model = models.build(cell.builder, cell.hyperparameters, input_shape=shape, classes=classes)
+    model = models.build(
+        cell.builder, cell.hyperparameters, input_shape=cell.input_shape, classes=classes
+    )
     assert model_cost(cell, classes).parameters == model.count_params()
 
 
@@ -54,6 +59,13 @@ def test_operations_of_a_cnn_by_hand() -> None:
     # 8x8, convolution 3 -> 6x6 of 2 channels, pooling 2 with stride 2 -> 3x3, then 18 -> 4 -> 10.
     cell = cell_of("cnn", 8, filters=[2], kernel_size=3, pool_size=2, pool_stride=2, dense_units=4)
     assert model_cost(cell, 10).operations == 2 * (3 * 3 * 2 * 36 + 18 * 4 + 4 * 10)
+
+
+def test_colour_has_three_values_a_pixel() -> None:
+    dense = cell_of("feed_forward", 9, channels=3, hidden_units=[5])
+    convolutional = cell_of("cnn", 8, channels=3, filters=[2], dense_units=4, pool_stride=2)
+    assert model_cost(dense, 3).operations == 2 * (3 * 81 * 5 + 5 * 3)
+    assert model_cost(convolutional, 10).operations == 2 * (3 * 9 * 2 * 36 + 18 * 4 + 4 * 10)
 
 
 def test_operations_of_a_trial_by_hand() -> None:

@@ -178,7 +178,7 @@ def test_a_few_batches_tell_what_a_trial_takes(tmp_path: Path) -> None:
         }
     )
     cells: dict[str, Cell] = {
-        cell.architecture: cell for cell in space.cells(DATASET_INFO.image_size)
+        cell.architecture: cell for cell in space.cells(DATASET_INFO.image_shape)
     }
     builders = [cell.builder for cell in cells.values() if ":" in cell.builder]
     code = {builder: modules_of(builder, tmp_path) for builder in builders}

@@ -73,7 +73,9 @@ def test_an_own_shift_that_is_asked_for_is_graded_anyway() -> None:
 
 
 def test_the_longest_start_first_by_their_operations_before_any_has_run() -> None:
-    order = plan(made_up_space({"trials": 2}), replace(SWEEP.dataset_info, image_size=(28, 28)), {})
+    order = plan(
+        made_up_space({"trials": 2}), replace(SWEEP.dataset_info, image_shape=(28, 28)), {}
+    )
     cells = [(t.cell.architecture, t.cell.variant, t.index) for t in order.missing]
     assert cells == [
         (architecture, variant, index)

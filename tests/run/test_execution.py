@@ -68,7 +68,7 @@ def test_the_longest_trials_of_a_search_are_compared_to_their_end() -> None:
         }
     )
     scheduler: Any = execution._scheduler(space)
-    cell = space.bind("feed_forward", "centered", {"epochs": 5000}, DATASET_INFO.image_size)
+    cell = space.bind("feed_forward", "centered", {"epochs": 5000}, DATASET_INFO.image_shape)
 
     def goes_on(number: int, *, epochs: int, accuracy: float) -> bool:
         trial = SimpleNamespace(config={"job": jobs[number]})

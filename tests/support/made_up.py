@@ -117,7 +117,7 @@ def made_up_sweep(
     space, test_set = made_up_space(changes), test_set or made_up_test_set()
     dataset_info = DatasetInfo(
         fingerprint=test_set.fingerprint,
-        image_size=test_set.image_size,
+        image_shape=test_set.image_shape,
         classes=test_set.classes,
         train_images=1000,
         test_images=len(test_set.labels),
@@ -125,7 +125,7 @@ def made_up_sweep(
     )
     count = trials or (space.trials if isinstance(space.trials, int) else space.trials.at_least)
     records = {}
-    for cell in space.cells(dataset_info.image_size):
+    for cell in space.cells(dataset_info.image_shape):
         given = accuracies
         if isinstance(given, Mapping):
             given = given[cell.architecture, cell.variant]
@@ -171,7 +171,7 @@ def made_up_search(
     """
     space, test_set = made_up_space({**SEARCH, **(changes or {})}), made_up_test_set()
     dataset_info = DatasetInfo(
-        test_set.fingerprint, test_set.image_size, 10, 1000, len(test_set.labels), {}
+        test_set.fingerprint, test_set.image_shape, 10, 1000, len(test_set.labels), {}
     )
     records: dict[str, Record] = {}
     while len(records) < at_most:

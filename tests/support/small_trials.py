@@ -35,7 +35,7 @@ WITH_DROPOUT = {**CONVOLUTIONAL, "dropout": 0.4}
 
 
 def made_up_images(
-    *, train: int = 110, test: int = 37, size: tuple[int, int] = (6, 6), classes: int = 3
+    *, train: int = 110, test: int = 37, size: tuple[int, ...] = (6, 6), classes: int = 3
 ) -> Dataset:
     """Noise in which each class has pixels of its own that are brighter."""
     rng = np.random.default_rng(0)
@@ -50,6 +50,7 @@ def made_up_images(
 
 
 IMAGES = made_up_images()
+COLOUR_IMAGES = made_up_images(size=(6, 5, 3))
 
 
 def trial_of(
@@ -67,7 +68,7 @@ def trial_of(
             "training": {**TRAINING, **training},
         }
     )
-    (cell,) = space.cells(dataset.image_size)
+    (cell,) = space.cells(dataset.image_shape)
     return trials_of(space, cell, DatasetInfo.of(dataset, sources={}), index + 1)[index]
 
 
@@ -121,7 +122,8 @@ def cell_results(trained: TrialRun) -> tuple[list[Epoch], dict[str, Any], list[b
 
 
 def scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return images[..., np.newaxis].astype(np.float32) / 255
+    with_channels = images if images.ndim == 4 else images[..., np.newaxis]
+    return with_channels.astype(np.float32) / 255
 
 
 def placed_training_images(trial: Trial, dataset: Dataset) -> NDArray[np.uint8]:

@@ -47,10 +47,10 @@ def error_of(text: str) -> str:
     return error
 
 
-def image_errors_of(text: str, image_size: tuple[int, int] = MNIST) -> list[str]:
+def image_errors_of(text: str, image_shape: tuple[int, int] = MNIST) -> list[str]:
     space = space_of(text)
     with pytest.raises(InputError) as caught:
-        space.check_images(image_size, 10)
+        space.check_images(image_shape, 10)
     return [error.strip() for error in str(caught.value).splitlines()[1:]]
 
 

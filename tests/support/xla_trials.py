@@ -7,15 +7,23 @@ from typing import Any
 import numpy as np
 from small_trials import DENSE, IMAGES, cell_results, keras_model, run, trial_of, weights
 
+from mnist_ray.data.dataset import Dataset
 from mnist_ray.train.compiled_model import CompiledModelCache
 from mnist_ray.train.trial_run import TrialRun
 
 DENSE_WITH_DROPOUT = {**DENSE, "dropout": 0.4}
 
 
-def with_xla(architecture: dict[str, Any], *, folder: Path | None = None, **more: Any) -> TrialRun:
+def with_xla(
+    architecture: dict[str, Any],
+    *,
+    dataset: Dataset = IMAGES,
+    folder: Path | None = None,
+    **more: Any,
+) -> TrialRun:
     """A trial of three epochs that XLA has compiled."""
-    trained = run(trial_of(architecture, epochs=3, jit_compile=True, **more), folder=folder)
+    trial = trial_of(architecture, dataset=dataset, epochs=3, jit_compile=True, **more)
+    trained = run(trial, dataset=dataset, folder=folder)
     assert trained.xla_error is None
     return trained
 
@@ -27,10 +35,15 @@ def losses(trained: TrialRun) -> list[float]:
 
 
 def assert_xla_trains_as_the_plain_graph(
-    architecture: dict[str, Any], *, folder: Path | None = None, **more: Any
+    architecture: dict[str, Any],
+    *,
+    dataset: Dataset = IMAGES,
+    folder: Path | None = None,
+    **more: Any,
 ) -> None:
-    compiled = with_xla(architecture, folder=folder, **more)
-    plain = run(trial_of(architecture, epochs=3, **more), folder=folder)
+    compiled = with_xla(architecture, dataset=dataset, folder=folder, **more)
+    trial = trial_of(architecture, dataset=dataset, epochs=3, **more)
+    plain = run(trial, dataset=dataset, folder=folder)
     np.testing.assert_allclose(losses(compiled), losses(plain), rtol=1e-5)
     pairs = zip(weights(keras_model(compiled)), weights(keras_model(plain)), strict=True)
     for ours, theirs in pairs:

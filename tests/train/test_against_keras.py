@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from small_trials import (
+    COLOUR_IMAGES,
     CONVOLUTIONAL,
     DENSE,
     IMAGES,
@@ -42,7 +43,7 @@ def plain_keras(
     model = models.build(
         cell.builder,
         cell.hyperparameters,
-        input_shape=(cell.canvas, cell.canvas, 1),
+        input_shape=(cell.canvas, cell.canvas, *(dataset.image_shape[2:] or (1,))),
         classes=dataset.classes,
         modules=modules_of(cell.builder, folder) if folder else None,
     )
@@ -96,6 +97,12 @@ def test_weights_and_figures_are_those_of_plain_keras(
     trained = run(trial_of(architecture, variant=variant, **training))
     assert len(trained.epochs) == training.get("epochs", 1)
     assert_as_plain_keras(trained, IMAGES)
+
+
+@pytest.mark.parametrize("architecture", [DENSE, CONVOLUTIONAL], ids=["dense", "convolutional"])
+def test_images_in_colour_are_trained_on_as_by_plain_keras(architecture: dict[str, Any]) -> None:
+    trial = trial_of(architecture, dataset=COLOUR_IMAGES, variant={"shift": 2}, epochs=2)
+    assert_as_plain_keras(run(trial, dataset=COLOUR_IMAGES), COLOUR_IMAGES)
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adamw"])

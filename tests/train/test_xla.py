@@ -8,7 +8,15 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trials import CONVOLUTIONAL, DENSE, IMAGES, cell_results, run, trial_of
+from small_trials import (
+    COLOUR_IMAGES,
+    CONVOLUTIONAL,
+    DENSE,
+    IMAGES,
+    cell_results,
+    run,
+    trial_of,
+)
 from xla_trials import (
     DENSE_WITH_DROPOUT,
     assert_it_goes_on_from_a_checkpoint,
@@ -29,8 +37,9 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
         (DENSE, {}),
         (DENSE, {"variant": {"shift": 3}, "batch_size": 31}),
         ({**CONVOLUTIONAL, "pool_size": 3, "pool_stride": 2}, {"variant": {"shift": 7}}),
+        (DENSE, {"variant": {"shift": 2}, "dataset": COLOUR_IMAGES}),
     ],
-    ids=["dense", "shifted, whole batches", "pooling apart, shifted"],
+    ids=["dense", "shifted, whole batches", "pooling apart, shifted", "colour, shifted"],
 )
 def test_xla_trains_as_the_plain_graph(architecture: dict[str, Any], more: dict[str, Any]) -> None:
     assert_xla_trains_as_the_plain_graph(architecture, **more)
