@@ -14,7 +14,7 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt
 	touch $@
 
 sweep: $(VENV)/.installed-run
-	$(BIN)/python -m mnist_ray.sweep $(SPACE)
+	$(BIN)/mnist-ray sweep $(SPACE)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

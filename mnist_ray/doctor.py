@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> Request:
-    parser = argparse.ArgumentParser(prog="python -m mnist_ray.doctor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="mnist-ray doctor", description=__doc__)
     parser.add_argument("--cluster", type=Path, metavar="FILE", help="check a cluster.yaml")
     parser.add_argument("--address", metavar="ADDR", help="check a running cluster: auto|host:port")
     parser.add_argument("--results", metavar="DIR|URI", help="where the sweep shall write")

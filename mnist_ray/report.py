@@ -1,4 +1,4 @@
-"""The report of a sweep: `python -m mnist_ray.report RESULTS` makes it from the ledger alone."""
+"""The report of a sweep: `mnist-ray report RESULTS` makes it from the ledger alone."""
 
 import argparse
 import sys
@@ -28,13 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         _report(folders, options)
     except (InputError, StorageError) as error:
-        return report_error(error, command="mnist_ray.report")
+        return report_error(error, command="mnist-ray report")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mnist_ray.report",
+        prog="mnist-ray report",
         description="Make the tables and the page of a sweep anew, from its ledger alone.",
     )
     parser.add_argument(
@@ -112,7 +112,7 @@ def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
     failed = {record.key: record for cell in cells_results for record in cell.failed}
     for record in failed.values():
         print(f"Failed: {record.error}")
-        print(f"  python -m mnist_ray.report {folder.uri} --traceback {record.key[:8]}")
+        print(f"  mnist-ray report {folder.uri} --traceback {record.key[:8]}")
 
 
 def _local_page(folder: ResultsFolder) -> Path:

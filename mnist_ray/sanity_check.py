@@ -1,4 +1,4 @@
-"""Let the saved models read random test digits: `python -m mnist_ray.sanity_check RESULTS`."""
+"""Let the saved models read random test digits: `mnist-ray sanity-check RESULTS`."""
 
 import argparse
 import contextlib
@@ -62,7 +62,7 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
     if not any(files.values()):
         raise InputError(
             f"results: {folder.uri} has no saved models of what its space asks for; "
-            "python -m mnist_ray.sweep keeps one of each cell when a trial of it finishes."
+            "mnist-ray sweep keeps one of each cell when a trial of it finishes."
         )
     parts = name_parts(cells)
     guesses = []
@@ -163,13 +163,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _check_picture(options.save)
         _run(options)
     except (InputError, StorageError) as error:
-        return report_error(error, command="mnist_ray.sanity_check")
+        return report_error(error, command="mnist-ray sanity-check")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mnist_ray.sanity_check",
+        prog="mnist-ray sanity-check",
         description="Let the saved models of a sweep read a few random test digits.",
     )
     parser.add_argument("results", metavar="RESULTS", help="a sweep's folder or URI")

@@ -1,15 +1,13 @@
-"""Run a search space: `python -m mnist_ray.sweep`.
+"""Run a search space: `mnist-ray sweep`.
 
 Arguments, space, plan, run, report, and nothing else. What each of them is lies in its room.
 """
 
 import argparse
 import contextlib
-import gc
 import importlib
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +22,7 @@ from mnist_ray._command import (
     interruption_regained,
     number,
     report_error,
+    run_as_program,
 )
 from mnist_ray.errors import InputError
 
@@ -39,7 +38,7 @@ _FINISHED, _SOME_FAILED, _INTERRUPTED = 0, 1, 130
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, as on the command line; see `python -m mnist_ray.sweep --help`."""
+    """How to run, as on the command line; see `mnist-ray sweep --help`."""
 
     space: str | None = None
     trials: int | None = None
@@ -60,7 +59,7 @@ class Options:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mnist_ray.sweep",
+        prog="mnist-ray sweep",
         description="Run independent trials of Keras architectures on centered and shifted digits, "
         "and report each mean test accuracy with its uncertainty. What is already recorded in the "
         "results folder is not run again.",
@@ -163,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with interruptible(exit_code=_INTERRUPTED), interruption_regained():
             return run(options).exit_code
     except (InputError, StorageError) as error:
-        return report_error(error, command="mnist_ray")
+        return report_error(error, command="mnist-ray sweep")
     except KeyboardInterrupt:
         return _INTERRUPTED
 
@@ -391,10 +390,4 @@ class _Sweep:
 
 
 if __name__ == "__main__":
-    # Nearly all of what imports make stays; to look through it for garbage again and again, as
-    # Python would, takes a sixth of their time.
-    gc.set_threshold(100_000)
-    exit_code = main()
-    # At its end Python would look for garbage in all that was imported: a third of a second.
-    gc.freeze()
-    sys.exit(exit_code)
+    run_as_program(main)

@@ -71,7 +71,7 @@ def _load(path: str | Path, name: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(
             f"results: {folder.uri} has no {folder.table(name)}; make it with: "
-            f"python -m mnist_ray.report {folder.uri}"
+            f"mnist-ray report {folder.uri}"
         ) from None
     return to_frame(pq.read_table(pa.BufferReader(content)))
 

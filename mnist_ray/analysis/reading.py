@@ -33,7 +33,7 @@ def find_sweep(folder: ResultsFolder) -> ResultsFolder:
         raise InputError(f"results: {folder.uri} holds several sweeps; give one of\n  {names}")
     raise InputError(
         f"results: {folder.uri} is no sweep's folder, which has a folder ledger in it, and holds "
-        "none. Give the folder that python -m mnist_ray.sweep named at its end."
+        "none. Give the folder that mnist-ray sweep named at its end."
     )
 
 

@@ -129,5 +129,5 @@ def _ways_out(path: Path, error: OSError) -> str:
         "  - give your copy, an .npz with Keras' keys or a folder of IDX files, with --data PATH "
         f"or MNIST_RAY_DATA=PATH{keep};\n"
         f"  - put Keras' own mnist.npz at {path};\n"
-        "  - take the digits that need no network: python -m mnist_ray.sweep digits"
+        "  - take the digits that need no network: mnist-ray sweep digits"
     )

@@ -155,7 +155,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             f"{platform.node()}: Ray gave a trial {given:g} of a GPU (CUDA_VISIBLE_DEVICES: "
             f"{visible}), but TensorFlow {Versions.installed().tensorflow_version} sees no GPU "
             "there. Install the NVIDIA driver and `pip install 'mnist-ray[cuda]'` on that machine "
-            "(`python -m mnist_ray.doctor` says what is missing), or run without GPUs: "
+            "(`mnist-ray doctor` says what is missing), or run without GPUs: "
             "--gpus-per-trial 0."
         )
 

@@ -5,7 +5,7 @@ They have Ray Tune's names and mean what they mean there; nothing here needs Ray
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,3 +146,33 @@ def _whole_as_integers(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole_as_integers(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def json_schema(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a distribution over values that are as the schema `value` says."""
+    options = {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}
+    kinds: dict[str, Any] = dict.fromkeys(_OPTIONS, options)
+    if _has_numbers(value):
+        kinds |= {kind: _schema_of_range(kind) for kind in _RANGES}
+    return {
+        "type": "object",
+        "properties": {kind: {**each, "description": FORMS[kind]} for kind, each in kinds.items()},
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+
+
+def _schema_of_range(kind: str) -> dict[str, Any]:
+    count = _RANGES[kind].parameters
+    number: dict[str, Any] = {"type": "integer" if kind == "randint" else "number"}
+    if kind == "loguniform":
+        number["exclusiveMinimum"] = 0
+    return {"type": "array", "items": number, "minItems": count, "maxItems": count}
+
+
+def _has_numbers(value: Mapping[str, Any]) -> bool:
+    """Whether a JSON Schema takes numbers."""
+    types = value.get("type", [])
+    own = {types} if isinstance(types, str) else {*types}
+    return bool(own & {"integer", "number"}) or any(map(_has_numbers, value.get("anyOf", ())))

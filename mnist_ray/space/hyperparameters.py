@@ -22,13 +22,14 @@ from pydantic import (
     PlainValidator,
     PrivateAttr,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import no_info_wrap_validator_function
 
 from mnist_ray.space.columns import RESERVED_COLUMNS
-from mnist_ray.space.distributions import FORMS, Distribution
+from mnist_ray.space.distributions import FORMS, Distribution, json_schema
 from mnist_ray.space.error_collector import Place, place_of, refusal, shown, unknown
 
 LARGEST_INTEGER = 2**31 - 1
@@ -145,7 +146,8 @@ class _OrDistribution:
     def __get_pydantic_json_schema__(
         self, schema: Any, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [handler(schema["schema"]), {"type": "object"}]}
+        value = handler(schema["schema"])
+        return {"anyOf": [value, json_schema(value)]}
 
 
 ValueT = TypeVar("ValueT")
@@ -320,7 +322,11 @@ def _free_value(value: Any) -> JsonValue:
 
 
 FreeName = Annotated[str, AfterValidator(_free_name)]
-FreeValue = Annotated[Any, PlainValidator(_free_value)]
+FreeValue = Annotated[
+    Any,
+    PlainValidator(_free_value),
+    WithJsonSchema({"type": ["number", "string", "boolean", "null", "array"]}),
+]
 
 
 class Custom(Settings):

@@ -370,10 +370,14 @@ def load_space(name_or_path: str) -> Space:
     return space
 
 
+def shipped_folder() -> Path:
+    """Where the search spaces lie that come with the project, and their JSON Schema."""
+    return next((folder for folder in _SHIPPED if folder.is_dir()), _SHIPPED[0])
+
+
 def shipped_spaces() -> dict[str, Path]:
     """The search spaces that come with the project: their files by name."""
-    folder = next((folder for folder in _SHIPPED if folder.is_dir()), _SHIPPED[0])
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(shipped_folder().glob("*.yaml"))}
 
 
 def _find(name_or_path: str) -> Path:

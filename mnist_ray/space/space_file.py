@@ -209,7 +209,7 @@ class SpaceFile(Settings):
     ] = Field(description=_NAMED)
     variants: Annotated[dict[Name, Variant], Field(min_length=1)] = Field(description=_NAMED)
     training: Training = Training.model_validate({})
-    trials: Annotated[int | StoppingRule, WrapValidator(_read_trials)] = Field(
+    trials: Annotated[Count | StoppingRule, WrapValidator(_read_trials)] = Field(
         3, description=f"{_FROM_1}, or {{at_least: 5, at_most: 100, until_ci95: 0.002}}"
     )
     """Trials a cell; a searched pair of architecture and variant follows `search` instead."""

@@ -116,7 +116,7 @@ class Terminal:
         for record in records:
             self._console.print(escape(_line(record)), style="red", soft_wrap=True)
         if records:
-            command = f"python -m mnist_ray.report {shlex.quote(folder)}"
+            command = f"mnist-ray report {shlex.quote(folder)}"
             traceback = f"{command} --traceback {records[0].key[:8]}"
             self._console.print(f"A traceback: {escape(traceback)}", soft_wrap=True)
 

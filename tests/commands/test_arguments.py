@@ -23,7 +23,6 @@ def test_the_command_that_goes_on_has_what_was_asked_for_and_not_how_it_was_show
         space="my space.yaml", trials=5, gpus_per_trial=0.25, log=["mlflow", "wandb"], quiet=True
     )
     assert command_again(options, Options()) == (
-        "python -m mnist_ray.sweep 'my space.yaml' --trials 5 --gpus-per-trial 0.25 "
-        "--log mlflow --log wandb"
+        "mnist-ray sweep 'my space.yaml' --trials 5 --gpus-per-trial 0.25 --log mlflow --log wandb"
     )
-    assert command_again(Options(), Options()) == "python -m mnist_ray.sweep"
+    assert command_again(Options(), Options()) == "mnist-ray sweep"

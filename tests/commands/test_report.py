@@ -186,7 +186,7 @@ def test_a_folder_can_be_given_as_text_path_uri_or_parent(left_behind: LeftBehin
 
 def test_a_report_that_was_never_made_is_told_with_the_remedy(left_behind: LeftBehind) -> None:
     _, path = left_behind()
-    with pytest.raises(InputError, match=r"python -m mnist_ray\.report"):
+    with pytest.raises(InputError, match="mnist-ray report"):
         load_report(path)
 
 

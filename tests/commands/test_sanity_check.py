@@ -267,7 +267,7 @@ def test_bad_input_is_told_without_a_traceback_and_without_tensorflow(
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("mnist_ray.sanity_check: ")
+    assert done.stderr.startswith("mnist-ray sanity-check: ")
     assert part in done.stderr
 
 

@@ -46,7 +46,7 @@ def refusal(place: Place, *arguments: str, environment: Mapping[str, str] | None
     ended = place.run(*arguments, environment=environment, limit=60)
     assert ended.code == 2, ended
     assert "Traceback" not in ended.errors
-    assert ended.errors.startswith("mnist_ray: "), ended.errors
+    assert ended.errors.startswith("mnist-ray sweep: "), ended.errors
     assert place.ray_sessions == []
     assert contents(place.folder) == before
     return ended.errors

@@ -80,7 +80,7 @@ def unavailable(cache: Path) -> str:
     message = str(caught.value)
     assert "--data PATH or MNIST_RAY_DATA=PATH" in message
     assert f"put Keras' own mnist.npz at {cache}" in message
-    assert "python -m mnist_ray.sweep digits" in message
+    assert "mnist-ray sweep digits" in message
     assert (cache.read_bytes() if cache.exists() else None) == before
     assert list(cache.parent.glob(".*")) == []
     return message

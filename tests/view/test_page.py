@@ -272,13 +272,13 @@ def test_the_top_of_an_unfinished_sweep_says_what_is_missing_and_what_runs_it() 
         sweep.dataset_info,
         sweep.records,
         sweep.test_set,
-        command="python -m mnist_ray.sweep notebook --trials 3",
+        command="mnist-ray sweep notebook --trials 3",
     )
     top = render([results], tabulate([results])).partition("<section")[0]
     assert "Of 12 trials, 2 have not run to the end yet and 1 has failed." in top
     assert "<li>cnn · shifted: 2 of 3 trials</li>" in top
     assert "<li>feed_forward · centered: 1 of 3 trials</li>" in top
-    assert "<pre>python -m mnist_ray.sweep notebook --trials 3</pre>" in top
+    assert "<pre>mnist-ray sweep notebook --trials 3</pre>" in top
     assert "have not run" not in page_named("usual")
 
 
