@@ -69,7 +69,7 @@ def find_inputs(
 
 
 def _find(name: str | None, data: str | None) -> SweepInputs:
-    from mnist_ray.data.mnist import DatasetUnavailable
+    from mnist_ray.data.keras_cache import DatasetUnavailable
     from mnist_ray.space.space import load_space
 
     space = load_space(name or "notebook")

@@ -83,8 +83,8 @@ def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--data",
         metavar="PATH",
-        help="MNIST: an .npz file with Keras' keys, or a folder of IDX files (default: "
-        "$MNIST_RAY_DATA, Keras' cache, or a download into it)",
+        help="MNIST or Fashion-MNIST: an .npz file with Keras' keys, or a folder of IDX files "
+        "(default: for MNIST $MNIST_RAY_DATA; Keras' cache, or a download into it)",
     )
     group.add_argument(
         "--fresh",

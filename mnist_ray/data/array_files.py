@@ -18,10 +18,14 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int32] | NDArray[np.uint8]
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
+CLASS_NAMES = "class_names"
+"""What an .npz may hold beside them: the classes' names in the order of the labels."""
 _SAVE_HINT = (
     "save plain arrays with "
     "numpy.savez_compressed(path, x_train=..., y_train=..., x_test=..., y_test=...)"
 )
+_PLAIN_INTEGERS = f"Allowed are plain integer arrays: {_SAVE_HINT}"
+_PLAIN_TEXT = "Allowed is an array of text: numpy.array(names, dtype=str)"
 _IDX_STEMS = {
     "x_train": "train-images idx3-ubyte",
     "y_train": "train-labels idx1-ubyte",
@@ -50,6 +54,8 @@ class NamedArray(NamedTuple):
 def read_arrays(path: Path) -> dict[str, NamedArray]:
     """The arrays of an .npz or of a folder of IDX files, under Keras' keys.
 
+    An .npz may also have `class_names`.
+
     Raises:
         InputError: it is neither, or damaged, or lacks an array.
     """
@@ -68,7 +74,8 @@ def _read_npz(path: Path) -> dict[str, NamedArray]:
                 f"{path}: lacks {', '.join(missing)}; it has {', '.join(file.files) or 'nothing'}. "
                 f"Remedy: {_SAVE_HINT}."
             )
-        return {key: NamedArray(f"{path}: {key}", _read_member(path, file, key)) for key in _KEYS}
+        keys = [*_KEYS, *(key for key in file.files if key == CLASS_NAMES)]
+        return {key: NamedArray(f"{path}: {key}", _read_member(path, file, key)) for key in keys}
 
 
 def _open_npz(path: Path) -> NpzFile:
@@ -96,7 +103,7 @@ def _read_member(path: Path, file: NpzFile, key: str) -> NDArray[Any]:
             raise _damaged(f"{path}: {key}", error) from error
         raise InputError(
             f"{path}: {key} holds pickled Python objects, which could run code and are never "
-            f"opened. Allowed are plain integer arrays: {_SAVE_HINT}."
+            f"opened. {_PLAIN_TEXT if key == CLASS_NAMES else _PLAIN_INTEGERS}."
         ) from error
     if not isinstance(values, np.ndarray):  # NumPy gives the bytes of what is not an array.
         raise InputError(f"{path}: {key} is not a NumPy array. Remedy: {_SAVE_HINT}.")
@@ -116,7 +123,7 @@ def _damaged(source: Path | str, error: Exception) -> InputError:
 
 def _read_idx_folder(folder: Path) -> dict[str, NamedArray]:
     paths = {key: _find_idx(folder, *stem.split()) for key, stem in _IDX_STEMS.items()}
-    return {key: NamedArray(str(path), _read_idx(path)) for key, path in paths.items()}
+    return {key: NamedArray(str(path), read_idx(path)) for key, path in paths.items()}
 
 
 def _find_idx(folder: Path, part: str, kind: str) -> Path:
@@ -130,11 +137,14 @@ def _find_idx(folder: Path, part: str, kind: str) -> Path:
     )
 
 
-def _read_idx(path: Path) -> NDArray[Any]:
+def read_idx(path: Path) -> NDArray[Any]:
     """The array of an IDX file, gzipped or not.
 
     Format: http://yann.lecun.com/exdb/mnist/ — two bytes 0, the code of the dtype, the number of
     dimensions; a big-endian uint32 for each dimension; the values, big-endian, in C order.
+
+    Raises:
+        InputError: it cannot be read, is of another format, truncated or damaged.
     """
     content = _read_unzipped(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_DTYPES:

@@ -4,14 +4,22 @@ import difflib
 import functools
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.data.array_files import Images, Labels, NamedArray, read_arrays
+from mnist_ray.data import fashion_mnist
+from mnist_ray.data.array_files import (
+    CLASS_NAMES,
+    Images,
+    Labels,
+    NamedArray,
+    read_arrays,
+)
 from mnist_ray.data.digits import load_digits_as_mnist
 from mnist_ray.data.mnist import cached_mnist
 from mnist_ray.errors import InputError
@@ -34,6 +42,8 @@ class Dataset:
     """uint8 [m, height, width], or [m, height, width, 3] in colour."""
     test_labels: Labels
     """Integers [m]."""
+    class_names: tuple[str, ...] | None = None
+    """In the order of the labels, where the data have names."""
 
     def __post_init__(self) -> None:
         for field in ("train_images", "train_labels", "test_images", "test_labels"):
@@ -53,8 +63,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the shapes, images and labels of both parts.
 
-        The same content has the same fingerprint, whatever its name, path, compression or dtype
-        of labels.
+        The same content has the same fingerprint, whatever its name, path, compression, dtype of
+        labels, or the names of its classes.
         """
         digest = hashlib.sha256()
         for images, labels in (
@@ -71,30 +81,40 @@ def load_dataset(dataset: str, *, data: str | None = None, base: Path | None = N
     """Load the data set that a search space asks for.
 
     Args:
-        dataset: `mnist`, `digits`, or the path of an .npz with Keras' keys (`x_train`, `y_train`,
-            `x_test`, `y_test`) or of a folder of IDX files, gzipped or not.
-        data: Where MNIST lies, in either form; for `mnist` only. Without it, MNIST comes from
-            Keras' cache and is first downloaded into it where needed.
+        dataset: `mnist`, `fashion_mnist`, `digits`, or the path of an .npz with Keras' keys
+            (`x_train`, `y_train`, `x_test`, `y_test`, and `class_names` if there are any) or of a
+            folder of IDX files, gzipped or not.
+        data: Where the data set lies, in either form; for `mnist` and `fashion_mnist` only. Without
+            it, they come from Keras' cache and are first downloaded into it where needed.
         base: The folder in which a relative `dataset` is looked up, before the working directory.
 
     Raises:
-        DatasetUnavailable: MNIST is not in Keras' cache and cannot be downloaded.
+        DatasetUnavailable: It is not in Keras' cache and cannot be downloaded.
         InputError: There is no such data set, its file cannot be used, or `data` is given for
-            another data set than `mnist`.
+            another one than those that have a file of their own.
     """
-    if dataset == "mnist":
-        path = cached_mnist() if data is None else _find(data, folders=[Path()], what="--data")
-        return _checked_dataset("mnist", read_arrays(path))
+    if dataset in _OF_KERAS:
+        given = read_arrays(_find(data, folders=[Path()], what="--data")) if data else None
+        return _checked_dataset(dataset, given or _OF_KERAS[dataset]())
     if data is not None:
         raise InputError(
-            f"--data {data}: goes with dataset mnist only, but the search space asks for "
-            f"{dataset!r}. Leave --data out, or name the path as the space's `dataset`."
+            f"--data {data}: goes with the datasets {' and '.join(_OF_KERAS)} only, but the search "
+            f"space asks for {dataset!r}. Leave --data out, or name the path as the space's "
+            "`dataset`."
         )
     if dataset == "digits":
         return Dataset("digits", *load_digits_as_mnist())
     folders = [Path()] if base is None else [base, Path()]
     path = _find(dataset, folders=folders, what="dataset")
     return _checked_dataset(path.name if path.is_dir() else path.stem, read_arrays(path))
+
+
+_OF_KERAS: dict[str, Callable[[], dict[str, NamedArray]]] = {
+    "mnist": lambda: read_arrays(cached_mnist()),
+    "fashion_mnist": fashion_mnist.read_fashion_mnist,
+}
+_CLASS_NAMES = {"fashion_mnist": fashion_mnist.CLASS_NAMES}
+_NAMES = [*_OF_KERAS, "digits"]
 
 
 def _find(given: str, *, folders: list[Path], what: str) -> Path:
@@ -104,9 +124,9 @@ def _find(given: str, *, folders: list[Path], what: str) -> Path:
         if os.path.exists(candidate):
             return Path(candidate)
     looked = " or ".join(dict.fromkeys(places))
-    nearest = difflib.get_close_matches(given.lower(), ["mnist", "digits"], n=1)
+    nearest = difflib.get_close_matches(given.lower(), _NAMES, n=1)
     guess = f" Did you mean {nearest[0]}?" if nearest and what == "dataset" else ""
-    names = "mnist, digits, or " if what == "dataset" else ""
+    names = f"{', '.join(_NAMES)}, or " if what == "dataset" else ""
     raise InputError(
         f"{what} {given}: there is no {looked}. Allowed: {names}the path of an .npz with Keras' "
         f"keys or of a folder of IDX files.{guess}"
@@ -133,7 +153,37 @@ def _checked_dataset(name: str, arrays: dict[str, NamedArray]) -> Dataset:
             f"{arrays['y_train'].source}: only one class (every label is {first}). Needed are at "
             "least 2 classes, with labels from 0."
         )
-    return Dataset(name, train_images, train_labels, test_images, test_labels)
+    dataset = Dataset(name, train_images, train_labels, test_images, test_labels)
+    return replace(dataset, class_names=_class_names(dataset, arrays.get(CLASS_NAMES)))
+
+
+def _class_names(dataset: Dataset, given: NamedArray | None) -> tuple[str, ...] | None:
+    if given:
+        return _checked_class_names(given, dataset.classes)
+    known = _CLASS_NAMES.get(dataset.name, ())
+    return known if len(known) == dataset.classes else None
+
+
+def _checked_class_names(array: NamedArray, classes: int) -> tuple[str, ...]:
+    source, values = array
+    if values.ndim != 1 or values.dtype.kind != "U":
+        raise InputError(
+            f"{source}: {values.dtype} values of shape {list(values.shape)}; allowed is one text "
+            "for each class, in the order of the labels: numpy.array(names, dtype=str)."
+        )
+    names = tuple(values.tolist())
+    if len(names) != classes:
+        raise InputError(
+            f"{source}: {len(names)} names, but the labels are 0 to {classes - 1}; allowed is one "
+            f"name for each of the {classes} classes, in the order of the labels."
+        )
+    for name in names:
+        if names.count(name) > 1 or not name.strip() or not name.isprintable():
+            raise InputError(
+                f"{source}: {name!r}; allowed are names that differ, without control characters, "
+                "and none of them empty. Rename the class."
+            )
+    return names
 
 
 def _checked_part(images: NamedArray, labels: NamedArray) -> tuple[Images, Labels]:

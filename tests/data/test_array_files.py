@@ -13,7 +13,7 @@ import pytest
 from image_files import Arrays, assert_has_small_arrays, idx_bytes, save_idx, save_npz, small_arrays
 
 from mnist_ray.data.dataset import load_dataset
-from mnist_ray.data.mnist import DatasetUnavailable
+from mnist_ray.data.keras_cache import DatasetUnavailable
 from mnist_ray.errors import InputError
 
 

@@ -10,7 +10,7 @@ import pytest
 from image_files import assert_has_small_arrays, save_idx, save_npz, small_arrays
 
 from mnist_ray.data.dataset import Dataset, load_dataset
-from mnist_ray.data.mnist import DatasetUnavailable
+from mnist_ray.data.keras_cache import DatasetUnavailable
 from mnist_ray.errors import InputError
 
 # --- Where a path is looked up -------------------------------------------------------------------
@@ -38,20 +38,26 @@ def test_missing_path_is_refused_with_the_places_looked_in(tmp_path: Path) -> No
 
     assert str(tmp_path / "nowhere.npz") in str(caught.value)
     assert str(Path.cwd() / "nowhere.npz") in str(caught.value)
-    assert "mnist, digits" in str(caught.value)
+    assert "mnist, fashion_mnist, digits" in str(caught.value)
 
 
-@pytest.mark.parametrize(("given", "meant"), [("MNIST", "mnist"), ("digit", "digits")])
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("MNIST", "mnist"), ("digit", "digits"), ("fashion-mnist", "fashion_mnist")],
+)
 def test_misspelt_name_is_refused_with_the_nearest_right_one(given: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"Did you mean {meant}"):
         load_dataset(given)
 
 
-def test_data_gives_the_file_of_mnist(tmp_path: Path) -> None:
-    dataset = load_dataset("mnist", data=str(save_npz(tmp_path / "copy.npz")))
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_data_gives_the_file_of_a_named_data_set(tmp_path: Path, name: str) -> None:
+    from_npz = load_dataset(name, data=str(save_npz(tmp_path / "copy.npz")))
+    from_idx = load_dataset(name, data=str(save_idx(tmp_path / "copy", gzipped=True)))
 
-    assert_has_small_arrays(dataset)
-    assert dataset.name == "mnist"
+    for dataset in (from_npz, from_idx):
+        assert_has_small_arrays(dataset)
+        assert dataset.name == name
 
 
 def test_missing_data_is_refused_rather_than_downloaded(tmp_path: Path) -> None:
@@ -63,8 +69,43 @@ def test_missing_data_is_refused_rather_than_downloaded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dataset", ["digits", "some.npz"])
 def test_data_is_refused_for_another_data_set_than_mnist(dataset: str) -> None:
-    with pytest.raises(InputError, match=f"--data copy.npz: .*mnist only.*'{dataset}'"):
+    with pytest.raises(
+        InputError, match=f"--data copy.npz: .*mnist and fashion_mnist only.*'{dataset}'"
+    ):
         load_dataset(dataset, data="copy.npz")
+
+
+NAMES = ("zero", "one", "zwei & drei")
+
+
+def test_class_names_are_those_of_the_file_and_change_no_fingerprint(tmp_path: Path) -> None:
+    plain = load_dataset(str(save_npz(tmp_path / "a.npz")))
+    named = load_dataset(str(save_npz(tmp_path / "b.npz", class_names=np.array(NAMES))))
+
+    assert (plain.class_names, named.class_names) == (None, NAMES)
+    assert plain.fingerprint == named.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (np.array(["a", "b"]), "2 names, but the labels are 0 to 2; allowed .* the 3 classes"),
+        (np.array(["a", "b", "c", "d"]), "4 names, but the labels are 0 to 2"),
+        (np.array(["a", "b", "a"]), "'a'; allowed are names that differ"),
+        (np.array(["a", " ", "c"]), "' '; .*none of them empty"),
+        (np.array(["a", "b\n", "c"]), r"'b\\n'; .*without control characters"),
+        (np.array([0, 1, 2]), r"int64 values of shape \[3\]; allowed is one text"),
+        (np.array([["a", "b", "c"]]), r"shape \[1, 3\]; allowed is one text"),
+        (np.array(["a", "b", "c"], object), "holds pickled .* Allowed is an array of text"),
+    ],
+)
+def test_class_names_that_do_not_fit_are_refused(
+    tmp_path: Path, names: np.ndarray, told: str
+) -> None:
+    path = save_npz(tmp_path / "a.npz", class_names=names)
+
+    with pytest.raises(InputError, match=f"{path}: class_names:? .*{told}"):
+        load_dataset(str(path))
 
 
 @pytest.mark.skipif("MNIST_RAY_DATA" not in os.environ, reason="needs MNIST (MNIST_RAY_DATA)")

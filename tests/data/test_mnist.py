@@ -2,20 +2,16 @@
 
 import http.server
 import socket
-import socketserver
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from file_server import send, served
 from image_files import assert_has_small_arrays, save_npz
 
-from mnist_ray.data import mnist
+from mnist_ray.data import keras_cache, mnist
 from mnist_ray.data.dataset import load_dataset
-from mnist_ray.data.mnist import DatasetUnavailable
+from mnist_ray.data.keras_cache import DatasetUnavailable
 
 
 @pytest.fixture
@@ -29,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connecting gives up after half a second."""
-    monkeypatch.setattr(mnist, "CONNECT_LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr(keras_cache, "CONNECT_LIMIT_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -38,38 +34,6 @@ def mnist_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     path = save_npz(tmp_path / "served.npz")
     monkeypatch.setattr(mnist, "MNIST_SHA256", mnist.sha256(path))
     return path.read_bytes()
-
-
-@contextmanager
-def served(
-    answer: Callable[[http.server.BaseHTTPRequestHandler], None],
-) -> Iterator[str]:
-    """The address of a real HTTP server on loopback that answers every GET with `answer`."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer(self)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/mnist.npz"
-        server.shutdown()
-
-
-def send(request: http.server.BaseHTTPRequestHandler, content: bytes, *, pause: float = 0) -> None:
-    """Send `content` in five pieces, with `pause` seconds before each."""
-    request.send_response(200)
-    request.send_header("Content-Length", str(len(content)))
-    request.end_headers()
-    step = len(content) // 5 + 1
-    for start in range(0, len(content), step):
-        time.sleep(pause)
-        request.wfile.write(content[start : start + step])
 
 
 def unavailable(cache: Path) -> str:
@@ -103,7 +67,7 @@ def test_mnist_is_downloaded_into_keras_cache_once(
 def test_slow_download_that_goes_on_is_waited_for(
     cache: Path, mnist_file: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mnist, "CONNECT_LIMIT_SECONDS", 1.0)
+    monkeypatch.setattr(keras_cache, "CONNECT_LIMIT_SECONDS", 1.0)
     # Five pieces, 0.25 s apart: as a whole they take longer than the limit.
     with served(lambda request: send(request, mnist_file, pause=0.25)) as url:
         monkeypatch.setattr(mnist, "MNIST_URL", url)
@@ -241,7 +205,7 @@ def test_cache_that_can_not_be_made_is_told(
 def test_cache_lies_where_keras_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_HOME", raising=False)
-    assert mnist.keras_cache() == tmp_path / ".keras" / "datasets" / "mnist.npz"
+    assert keras_cache.keras_cache("mnist.npz") == tmp_path / ".keras" / "datasets" / "mnist.npz"
 
     monkeypatch.setenv("KERAS_HOME", "~/elsewhere")
-    assert mnist.keras_cache() == tmp_path / "elsewhere" / "datasets" / "mnist.npz"
+    assert keras_cache.keras_cache("mnist.npz") == tmp_path / "elsewhere" / "datasets" / "mnist.npz"
