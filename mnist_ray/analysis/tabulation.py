@@ -95,9 +95,10 @@ def _given(sweeps: Sequence[SweepResults]) -> Iterator[Only]:
 
 
 def _goal(space: Space | None) -> StoppingRule | None:
-    """The precision that each mean is replicated to, if any."""
+    """The rule that decides by the trials themselves how many there are of each mean, if any."""
     goal = space.trials if space else None
-    return goal if isinstance(goal, StoppingRule) and goal.until_ci95 else None
+    decides = isinstance(goal, StoppingRule) and (goal.until_ci95 or goal.within)
+    return goal if isinstance(goal, StoppingRule) and decides else None
 
 
 # Rows
@@ -310,7 +311,7 @@ def _summary_columns(accuracies: Sequence[float]) -> Row:
 
 def _precision_columns(accuracies: Sequence[float], goal: StoppingRule | None) -> Row:
     """The interval of the rule that decided how many trials there are, in place of Student's."""
-    if goal is None or goal.until_ci95 is None:
+    if goal is None:
         return {}
     known = precision(accuracies, goal=goal.until_ci95, at_most=goal.at_most)
     low, high = known.around(summarize(accuracies).mean)

@@ -149,6 +149,12 @@ class Costs:
     evaluate_seconds: float | None = None
     peak_memory_bytes: int | None = None
 
+    @property
+    def seconds(self) -> float:
+        """Of setup, training and evaluation together; 0 of what is not known."""
+        parts = (self.setup_seconds, self.train_seconds, self.evaluate_seconds)
+        return sum(part or 0.0 for part in parts)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Record:

@@ -44,10 +44,8 @@ class Timings:
             if record.status is not Status.FINISHED or key in self._read:
                 continue
             self._read.add(key)
-            costs = record.costs
-            if costs.train_seconds is not None:
-                parts = (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
-                self._spent[_work_key(record.identity)].add(sum(part or 0.0 for part in parts))
+            if record.costs.train_seconds is not None:
+                self._spent[_work_key(record.identity)].add(record.costs.seconds)
 
     def seconds(
         self, trials: Iterable[Trial], *, measured: Mapping[str, float] | None = None

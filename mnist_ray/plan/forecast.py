@@ -1,9 +1,13 @@
 """How long a sweep will take and what it will cost, before it runs."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from mnist_ray.ledger.record import Record
+from mnist_ray.plan.budget import Allocation
 from mnist_ray.plan.costs import memory_bytes
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings, wall_seconds
@@ -16,6 +20,8 @@ START_UP_SECONDS = 10.0
 """Ray, workers with TensorFlow, and the report; measured on two cores."""
 
 _MOST_CALIBRATED = 8
+_ERROR_OF_ARITHMETIC = 10.0
+"""Seconds that are estimated from operations alone may be wrong by this factor."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,29 @@ class CellForecast:
     to_run: int
     seconds: float
     source: str | None = None
+    half_width: float | None = None
+    """Of the 95 % interval that a budget should buy, in accuracy; None without a budget, and where
+    nothing is known of the spread."""
+
+
+@dataclass(frozen=True)
+class BudgetForecast:
+    """What a budget of working time buys.
+
+    Attributes:
+        given: the budget, as the space has it.
+        least_seconds: of the trials that run in any case.
+        is_too_small: whether these take more than the budget.
+        is_spread_known: whether the recorded trials tell how much accuracies vary.
+        differences: the two cells of each paired difference that it makes precise, and the
+            half-width of its 95 % interval; None where nothing is known of the spread.
+    """
+
+    given: str
+    least_seconds: float
+    is_too_small: bool
+    differences: tuple[tuple[Cell, Cell, float | None], ...]
+    is_spread_known: bool
 
 
 @dataclass(frozen=True)
@@ -45,6 +74,7 @@ class Forecast:
         basis: what the seconds are estimated from.
         is_open: whether a precision goal may ask for more trials.
         price: in the currency of the hourly cost, if one was given.
+        budget: what a budget of working time buys, if the space has one.
     """
 
     cells: tuple[CellForecast, ...]
@@ -54,6 +84,7 @@ class Forecast:
     basis: str
     is_open: bool
     price: float | None
+    budget: BudgetForecast | None = None
 
 
 def forecast(
@@ -79,20 +110,105 @@ def forecast(
     unknown = _unlike_all_known(timings.unknown_cells([*plan.wanted, *to_come]), plan)
     measured = _calibrated(unknown, calibrate)
     seconds = timings.seconds([*plan.wanted, *to_come], measured=measured)
+    allocation = None
+    if plan.budget:
+        allocation = plan.budget.allocate(seconds, assume_equal_spread=True)
+        to_come += _bought(plan, allocation, space, dataset_info)
     to_run = [*plan.missing, *to_come]
     durations = [seconds[trial.cell_key] for trial in to_run]
     wall = wall_seconds(durations, workers=concurrency) + START_UP_SECONDS if durations else 0.0
     side_by_side = min(concurrency, len(durations))
     memory = sorted((memory_bytes(t.cell, dataset_info.classes) for t in to_run), reverse=True)
     return Forecast(
-        cells=_cells(plan, to_come, seconds),
+        cells=_with_half_widths(_cells(plan, to_come, seconds), plan, allocation),
         wall_seconds=wall,
         concurrency=side_by_side,
         peak_memory_bytes=sum(memory[:side_by_side]),
         basis=_basis(unknown, measured),
         is_open=any(cell.is_open for cell in plan.cells),
         price=None if hourly_cost is None else hourly_cost * wall / 3600,
+        budget=_budget_forecast(plan, allocation, seconds),
     )
+
+
+def seconds_beyond_budget(
+    plan: Plan,
+    dataset_info: DatasetInfo,
+    records: Mapping[str, Record],
+    calibrate: Callable[[dict[str, Cell]], Mapping[str, float]],
+) -> float | None:
+    """What the trials that run in any case take, where that is more than the budget; else None.
+
+    `calibrate` is as for `forecast`. It is only asked where arithmetic cannot tell.
+    """
+    if plan.budget is None or not plan.budget.unrecorded.any():
+        return None
+    timings = Timings(dataset_info)
+    timings.learn(records)
+    firsts = [cell.trials[0] for cell in plan.cells]
+    seconds, unknown = timings.seconds(firsts), timings.unknown_cells(firsts)
+    within = plan.budget.goal.within_seconds or 0.0
+    if unknown and within < _ERROR_OF_ARITHMETIC * plan.budget.least_seconds(seconds):
+        seconds = timings.seconds(firsts, measured=_calibrated(unknown, calibrate))
+    least = plan.budget.least_seconds(seconds)
+    return least if least > within else None
+
+
+def _bought(
+    plan: Plan, allocation: Allocation, space: Space, dataset_info: DatasetInfo
+) -> list[Trial]:
+    """The trials that the budget pays for beyond those that the plan has already."""
+    return [
+        trial
+        for cell, count in zip(plan.cells, allocation.trials.tolist(), strict=False)
+        for trial in trials_of(
+            space,
+            cell.cell,
+            dataset_info,
+            max(0, count - len(cell.started)),
+            first=len(cell.started),
+        )
+    ]
+
+
+def _with_half_widths(
+    cells: tuple[CellForecast, ...], plan: Plan, allocation: Allocation | None
+) -> tuple[CellForecast, ...]:
+    if plan.budget is None or allocation is None:
+        return cells
+    by_cell = {
+        plan.cells[mean.cells[0]].cell.name: _known(half_width)
+        for mean, half_width in zip(plan.budget.means, allocation.half_widths, strict=True)
+        if len(mean.cells) == 1
+    }
+    return tuple(
+        each if each.source else replace(each, half_width=by_cell.get(each.cell.name))
+        for each in cells
+    )
+
+
+def _budget_forecast(
+    plan: Plan, allocation: Allocation | None, seconds: Mapping[str, float]
+) -> BudgetForecast | None:
+    if plan.budget is None or allocation is None:
+        return None
+    least = plan.budget.least_seconds(seconds)
+    pairs = [
+        (plan.cells[mean.cells[0]].cell, plan.cells[mean.cells[1]].cell, _known(half_width))
+        for mean, half_width in zip(plan.budget.means, allocation.half_widths, strict=True)
+        if len(mean.cells) == 2
+    ]
+    return BudgetForecast(
+        given=plan.budget.goal.within or "",
+        least_seconds=least,
+        is_too_small=least > (plan.budget.goal.within_seconds or 0.0),
+        is_spread_known=not np.isnan(allocation.half_widths).any(),
+        differences=tuple(pairs),
+    )
+
+
+def _known(half_width: float) -> float | None:
+    return None if math.isnan(half_width) else float(half_width)
 
 
 def _unlike_all_known(unknown: Mapping[str, Cell], plan: Plan) -> dict[str, Cell]:

@@ -10,34 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mnist_ray.ledger.record import Record, Status
+from mnist_ray.plan.budget import Budget
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings
+from mnist_ray.plan.plain_cells import CellPlan, PlainCells
 from mnist_ray.plan.search import Searcher, SearchState
 from mnist_ray.plan.spread import source_trials
-from mnist_ray.plan.stopping import Demand, fixed, known_accuracies, larger, to_precision
-from mnist_ray.plan.trial import Trial, trials_of
+from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import Cell, Space, StoppingRule
-
-
-@dataclass(frozen=True)
-class CellPlan:
-    """A cell whose mean is reported, and the trials that it is taken over.
-
-    Attributes:
-        trials: what counts.
-        started: what should have been started by now, which may be more.
-        priority: how many times too wide its interval still is.
-        is_open: whether more may be wanted.
-    """
-
-    trials: tuple[Trial, ...]
-    started: tuple[Trial, ...]
-    priority: float = 0.0
-    is_open: bool = False
-
-    @property
-    def cell(self) -> Cell:
-        return self.trials[0].cell
 
 
 @dataclass(frozen=True)
@@ -52,6 +32,7 @@ class Plan:
         is_open: whether more may be wanted once what is missing is recorded.
         speculative: by the key of each cell whose trials may be started before it is known that
             they count, how many of its trials may count in the end.
+        budget: of working time, and what it is spent on; None where there is none.
         varied: the trials that vary one source of randomness alone, which are in no mean.
     """
 
@@ -62,6 +43,7 @@ class Plan:
     is_open: bool = False
     speculative: Mapping[str, int] = field(default_factory=dict)
     varied: tuple[Trial, ...] = ()
+    budget: Budget | None = None
 
     @cached_property
     def measured(self) -> tuple[Trial, ...]:
@@ -126,7 +108,7 @@ class Planner:
 
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
         self._space = space
-        self._plain = _PlainCells(space, dataset_info)
+        self._plain = PlainCells(space, dataset_info)
         self._varied = source_trials(space, self._plain.cells, dataset_info)
         self._timings = Timings(dataset_info)
         self._searcher = Searcher(space, space.search, dataset_info) if space.search else None
@@ -138,7 +120,8 @@ class Planner:
             InputError: a search is Optuna's, and Optuna is not installed.
         """
         searches = self._searcher.states(records) if self._searcher else []
-        plain = self._plain.plans(records)
+        self._timings.learn(records)
+        plain, budget = self._plain.plans(records, self._timings, self._varied)
         confirmed = [
             CellPlan(trials, trials)
             for search in searches
@@ -161,6 +144,7 @@ class Planner:
             shifts=shifts,
             is_open=is_open,
             speculative=self._speculative(plain, searches),
+            budget=budget,
             varied=self._varied,
         )
 
@@ -172,7 +156,6 @@ class Planner:
         *,
         is_open: bool,
     ) -> list[Trial]:
-        self._timings.learn(records)
         ordered = _longest_first(missing, self._timings.seconds(missing))
         if is_open:
             # What is furthest from its goal goes first; equal trials of a search side by side.
@@ -214,70 +197,6 @@ def is_done(
     if record.status is Status.CUT_SHORT:
         return cut_short
     return trial.source is not None or all(record.evaluation(shift) for shift in shifts)
-
-
-class _PlainCells:
-    """The cells that no search is needed for."""
-
-    def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
-        self._space, self._dataset_info = space, dataset_info
-        self.cells = space.cells(dataset_info.image_shape)
-        self._made: list[tuple[Trial, ...]] = [()] * len(self.cells)
-        self._pairs = _compared_pairs(self.cells, space.until.difference) if space.until else []
-
-    def plans(self, records: Mapping[str, Record]) -> list[CellPlan]:
-        """Each with as many trials as its mean needs, and the differences that it is part of."""
-        return [
-            CellPlan(
-                self._first(number, demand.counted),
-                self._first(number, demand.started),
-                demand.priority,
-                demand.is_open,
-            )
-            for number, demand in enumerate(self._demands(records))
-        ]
-
-    def _demands(self, records: Mapping[str, Record]) -> list[Demand]:
-        goal = self._space.trials
-        if isinstance(goal, int):
-            return [fixed(goal)] * len(self.cells)
-        most = min(goal.at_most, len(records))
-        known = [
-            known_accuracies(self._first(number, most), records)
-            for number in range(len(self.cells))
-        ]
-        demands: list[list[Demand]] = [[] for _ in self.cells]
-        if goal.until_ci95 is not None:
-            for own, series in zip(demands, known, strict=True):
-                own.append(to_precision(goal, goal.until_ci95, (series,)))
-        if self._space.until is not None:
-            for a, b in self._pairs:
-                demand = to_precision(goal, self._space.until.ci95, (known[a], known[b]))
-                demands[a].append(demand)
-                demands[b].append(demand)
-        return [larger(own) if own else fixed(goal.at_least) for own in demands]
-
-    def _first(self, number: int, count: int) -> tuple[Trial, ...]:
-        """The first trials of a cell, each made once: their keys are hashes."""
-        made, cell = self._made[number], self.cells[number]
-        if len(made) < count:
-            lacking = count - len(made)
-            made += trials_of(self._space, cell, self._dataset_info, lacking, first=len(made))
-            self._made[number] = made
-        return made[:count]
-
-
-def _compared_pairs(cells: Sequence[Cell], names: tuple[str, str]) -> list[tuple[int, int]]:
-    """The cells, by number, of two architectures that agree in variant and training."""
-    first, second = (
-        [number for number, cell in enumerate(cells) if cell.architecture == name] for name in names
-    )
-    return [
-        (a, b)
-        for a in first
-        for b in second
-        if cells[a].variant == cells[b].variant and cells[a].training == cells[b].training
-    ]
 
 
 def _by_cell(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:

@@ -66,7 +66,7 @@ def look(goal: StoppingRule, half_width: float, series: Sequence[Series]) -> Loo
         half_width: the goal for the 95 % interval, in accuracy.
         series: one, for a cell's mean; or two, for the mean of their paired difference.
     """
-    indices, values = _finished_in_all(series, goal)
+    indices, values = finished_in_all(series, goal)
     interval = _interval(values, goal, half_width)
     return Look(tuple(indices[: interval.n]), interval)
 
@@ -84,7 +84,7 @@ def to_precision(goal: StoppingRule, half_width: float, series: tuple[Series, ..
     recorded = min(goal.at_most, *(len(known) for known in series))
     if recorded < goal.at_least:
         return Demand(goal.at_least, goal.at_least, is_open=True, priority=math.inf)
-    indices, values = _finished_in_all(series, goal)
+    indices, values = finished_in_all(series, goal)
     all_first_failed = not indices
     if all_first_failed:
         return fixed(goal.at_least)
@@ -135,7 +135,7 @@ def _is_settled(record: Record | None) -> bool:
     return record is not None and record.status is not Status.CUT_SHORT
 
 
-def _finished_in_all(series: Sequence[Series], goal: StoppingRule) -> tuple[list[int], list[float]]:
+def finished_in_all(series: Sequence[Series], goal: StoppingRule) -> tuple[list[int], list[float]]:
     """The indices that finished in all series, and the accuracy or the paired difference there.
 
     Empty where the first `goal.at_least` have all failed: the rule has given up by then.

@@ -81,7 +81,8 @@ class TrialQueue:
         self.records[record.key] = joined
         # No decision may rest on an outdated record, even if the trial failed when it ran again.
         self._ended[record.key] = record if self._is_outdated(joined) else joined
-        if self.plan.is_open:
+        # With a budget, trials that ran when it was spent count too.
+        if self.plan.is_open or self.plan.budget:
             self._follow(self._plan_now(self._planned_with()))
 
     def requeue(self, trial: Trial) -> None:

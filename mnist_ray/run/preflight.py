@@ -5,15 +5,18 @@ A dry run asks the same questions.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from mnist_ray.plan.allocation import ResourceAllocator, check_fit
 from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
+from mnist_ray.plan.forecast import seconds_beyond_budget
 from mnist_ray.plan.resources import Node, Request, concurrency
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection
 from mnist_ray.run.cluster import check_reachable, check_same_versions
 from mnist_ray.run.setup import SweepSetup
 from mnist_ray.train.builder_check import check_builders
+from mnist_ray.train.calibration import calibrate
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +35,22 @@ def check_missing(queue: TrialQueue, setup: SweepSetup) -> None:
     else:
         check_same_versions(check_reachable(setup.address))
     cells = {trial.cell_key: trial.cell for trial in missing}
+    _warn_of_small_budget(queue, setup)
     check_builders(list(cells.values()), classes=setup.dataset_info.classes, code=setup.code)
+
+
+def _warn_of_small_budget(queue: TrialQueue, setup: SweepSetup) -> None:
+    plan, info = queue.plan, setup.dataset_info
+    measure = partial(calibrate, dataset_info=info, threads=1, code=setup.code)
+    seconds = seconds_beyond_budget(plan, info, queue.records, measure)
+    if plan.budget and seconds is not None:
+        _LOG.warning(
+            "trials.within: a budget of %s is less than what %d trials of each cell take, about "
+            "%.1f min of work. They run all the same, and none beyond them.",
+            plan.budget.goal.within,
+            plan.budget.goal.at_least,
+            seconds / 60,
+        )
 
 
 def expected_concurrency(queue: TrialQueue, setup: SweepSetup) -> int:

@@ -22,7 +22,6 @@ _MEANINGS = """\
 # SpaceFile
 name: The sweep's name, and that of its folder in the results
 dataset: The images
-classes: What the classes are called on the page, in place of the names that the data have
 architectures: What is trained: built-in architectures and those of your own, by name
 variants: How the images are presented, by name
 training: How each model is trained
@@ -39,6 +38,7 @@ checkpoint_every: Minutes between the checkpoints of a long trial, at least
 # StoppingRule
 at_least: Trials of each cell in any case
 at_most: Trials of each cell that are not exceeded
+within: A budget of working time, summed over all trials; it is spent where intervals are widest
 until_ci95: Half-width of the mean's 95 % interval at which it is precise enough
 # Search
 algorithm: How configurations are proposed

@@ -3,6 +3,7 @@
 import copy
 import keyword
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pydantic import (
     WrapValidator,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import (
@@ -57,6 +58,10 @@ _HALF_WIDTH = "a half-width in accuracy, above 0 and below 1, such as 0.002"
 _NAMED = "a mapping of at least one name to its hyperparameters"
 _BUILDERS = f'{", ".join(BUILT_IN)} or "module:function" of your own'
 
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_TIME_PATTERN = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|min|h)"
+_TIME = "a time of work above 0 with its unit, such as 30 min, 2 h or 90 s"
+
 Count = Annotated[int, Field(ge=1, le=_MOST_TRIALS)]
 Several = Annotated[int, Field(ge=2, le=_MOST_TRIALS)]
 HalfWidth = Annotated[float, Field(gt=0, lt=1)]
@@ -74,12 +79,33 @@ def _printable(name: str) -> str:
 Name = Annotated[str, AfterValidator(_printable)]
 
 
+def _seconds(text: str) -> float:
+    found = re.fullmatch(_TIME_PATTERN, text)
+    if found is None:
+        raise ValueError(f"{text!r} is no time")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _above_zero(text: str) -> str:
+    if not _seconds(text) > 0:
+        raise explained(refusal(text, _TIME))
+    return text
+
+
 class StoppingRule(Settings):
-    """Trials until the answer is precise enough, instead of a fixed number."""
+    """Trials until the answer is precise enough or a budget is spent, not a fixed number."""
 
     at_least: Several = Field(description=f"{_FROM_2}: one trial has no spread")
     at_most: Several = Field(description=f"an integer from at_least to {_MOST_TRIALS}")
     until_ci95: HalfWidth | None = Field(None, description=_HALF_WIDTH)
+    within: (
+        Annotated[str, Field(pattern=rf"^{_TIME_PATTERN}$"), AfterValidator(_above_zero)] | None
+    ) = Field(None, description=_TIME)
+    """Time of work: seconds of setup, training and grading, summed over all trials."""
+
+    @property
+    def within_seconds(self) -> float | None:
+        return None if self.within is None else _seconds(self.within)
 
     @field_validator("at_most")
     @classmethod
@@ -200,12 +226,8 @@ class SpaceFile(Settings):
         description="text of at most 100 letters A-Z a-z, digits, '.', '_' and '-', no dot first"
     )
     dataset: Annotated[str, Field(pattern=r"^[^\x00]+$")] = Field(
-        "mnist", description="mnist, fashion_mnist, digits or a path"
+        "mnist", description="mnist, digits or a path"
     )
-    classes: Annotated[tuple[Name, ...], Field(strict=False, min_length=2)] | None = Field(
-        None, description="a list of names, one for each class in the order of the labels, or null"
-    )
-    """Names of the classes, in place of those that the data have; no result depends on them."""
     architectures: Annotated[
         dict[Name, Annotated[Architecture, PlainValidator(_read_architecture)]],
         BeforeValidator(_beside_their_names),
@@ -214,7 +236,9 @@ class SpaceFile(Settings):
     variants: Annotated[dict[Name, Variant], Field(min_length=1)] = Field(description=_NAMED)
     training: Training = Training.model_validate({})
     trials: Annotated[Count | StoppingRule, WrapValidator(_read_trials)] = Field(
-        3, description=f"{_FROM_1}, or {{at_least: 5, at_most: 100, until_ci95: 0.002}}"
+        3,
+        description=f"{_FROM_1}, or {{at_least: 5, at_most: 100, until_ci95: 0.002}}, "
+        "or the same with within: 30 min",
     )
     """Trials a cell; a searched pair of architecture and variant follows `search` instead."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
@@ -233,14 +257,12 @@ class SpaceFile(Settings):
     )
     """Minutes between the checkpoints of a long trial, at least."""
 
-    @field_validator("classes")
     @classmethod
-    def _each_named_once(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        names = classes or ()
-        for name in names:
-            if names.count(name) > 1:
-                raise explained(refusal(name, "each name once"))
-        return classes
+    def _in_words(cls, error: ErrorDetails) -> str:
+        if error["type"] == "extra_forbidden" and error["loc"] == ("within",):
+            example = "trials: {at_least: 5, at_most: 100, within: 30 min}"
+            return f"stands in trials, in place of a number of them; write {example}"
+        return super()._in_words(error)
 
     def to_data(self) -> dict[str, JsonValue]:
         """As plain data, in the order of the documentation, with all defaults written out."""
@@ -413,8 +435,11 @@ def _precision_has_its_terms(file: SpaceFile, errors: ErrorCollector) -> None:
     if not isinstance(file.trials, StoppingRule):
         if file.until:
             errors.add(("until",), "needs bounds; write trials: {at_least: 5, at_most: 100}")
-    elif not file.trials.until_ci95 and not file.until:
-        message = "lacks until_ci95, a half-width such as 0.002; or the key until beside it"
+    elif not file.trials.until_ci95 and not file.trials.within and not file.until:
+        message = (
+            "lacks until_ci95, a half-width such as 0.002; or within, a time of work such as "
+            "30 min; or the key until beside it"
+        )
         errors.add(("trials",), message)
 
 

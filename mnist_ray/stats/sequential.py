@@ -13,6 +13,7 @@ Coverage was simulated with normal values, also in steps of up to half a standar
 tail to one side lowers it (Gumbel's: 93.6 %, where naive stopping covers 86 to 91 %).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite, sqrt
@@ -26,6 +27,7 @@ from mnist_ray.stats.summary import (
     FloatArray,
     checked_sample,
     sample_mean,
+    sample_std,
     summarize,
     t_quantile,
 )
@@ -34,6 +36,8 @@ from mnist_ray.stats.summary import (
 _SHARE_OF_DEGREES = 0.4
 # A few values of a coarse accuracy may agree by chance: fewer equal values than this never stop.
 _EQUAL_VALUES_THAT_STOP = 5
+# What the pooled variance counts for in a shrunk one; see docs/statistics.md for its simulation.
+_PRIOR_DEGREES = 4
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ class Precision:
     half_width: float | None
     """Of the 95 % interval that stays valid under optional stopping."""
     student_half_width: float | None
-    satisfied: bool
-    """Whether both are at most the goal. Five equal values or more satisfy every goal."""
+    satisfied: bool | None
+    """Whether both are at most the goal; None without a goal. Five equal values satisfy any."""
     fixed_trials: int | None
     """How many trials replication of a fixed size would have needed for the goal."""
 
@@ -154,18 +158,18 @@ def precision_interval(
     n = int(precision_half_widths(sample, at_most=at_most).first_within(half_width, at_least))
     mean = sample_mean(sample[:n])
     known = precision(sample[:n], goal=half_width, at_most=at_most)
-    satisfied = n >= at_least and known.satisfied
+    satisfied = n >= at_least and bool(known.satisfied)
     stopped = satisfied or n == at_most
     ends = known.around(mean)
     return SequentialInterval(n, mean, *ends, satisfied, stopped, known.student_half_width)
 
 
-def precision(values: ArrayLike, *, goal: float, at_most: int) -> Precision:
+def precision(values: ArrayLike, *, goal: float | None, at_most: int) -> Precision:
     """How precisely the mean of `values` is known.
 
     Args:
         values: float64[n] in trial order, n may be 0 and is not more than `at_most`.
-        goal: the half-width asked for, in the unit of the values.
+        goal: the half-width asked for, in the unit of the values; None where a budget decides.
         at_most: trials at which replication ends in any case.
 
     Raises:
@@ -173,18 +177,55 @@ def precision(values: ArrayLike, *, goal: float, at_most: int) -> Precision:
     """
     summary = summarize(values)
     if summary.n == 0:
-        return Precision(None, None, satisfied=False, fixed_trials=None)
+        return Precision(None, None, satisfied=None if goal is None else False, fixed_trials=None)
     widths = precision_half_widths(values, at_most=at_most)
     sequential, student = float(widths.sequential[-1]), float(widths.student[-1])
-    satisfied = max(sequential, student) <= goal
+    satisfied = None if goal is None else max(sequential, student) <= goal
     if not summary.std:
         return Precision(None, None, satisfied=satisfied, fixed_trials=None)
     return Precision(
         half_width=sequential if isfinite(sequential) else None,
         student_half_width=student if isfinite(student) else None,
         satisfied=satisfied,
-        fixed_trials=fixed_replication(summary.std, goal),
+        fixed_trials=None if goal is None else fixed_replication(summary.std, goal),
     )
+
+
+def half_width_factors(at_most: int) -> FloatArray:
+    """The sequential interval's half-width in standard deviations, float64[at_most + 1], by n.
+
+    It falls with n, and is ∞ below two trials.
+    """
+    factors = _quantiles(_SHARE_OF_DEGREES, at_most) / np.sqrt(np.arange(1, at_most + 1))
+    return np.concatenate([[np.inf, np.inf], factors[1:]])
+
+
+def shrunk_std(samples: Sequence[ArrayLike]) -> FloatArray:
+    """Standard deviation of each sample, shrunk towards that of all of them, float64[samples].
+
+    The variance is the mean of the sample's own, weighted by its n - 1 degrees of freedom, and the
+    pooled one, weighted by 4. This is the estimate of Smyth (Statistical Applications in Genetics
+    and Molecular Biology 3, 2004) with a fixed prior. A small sample whose values happen to agree
+    is not taken for one without spread.
+
+    Args:
+        samples: float64[n] each, n may be 0: such a sample gets the pooled standard deviation.
+
+    Returns:
+        NaN for all where no sample has two values.
+    """
+    degrees = np.array([max(len(np.atleast_1d(sample)) - 1, 0) for sample in samples])
+    variances = np.array(
+        [
+            sample_std(np.asarray(x)) ** 2 if d else 0.0
+            for x, d in zip(samples, degrees, strict=True)
+        ]
+    )
+    if not degrees.any():
+        return np.full(len(degrees), np.nan)
+    pooled = float(degrees @ variances / degrees.sum())
+    shrunk = (_PRIOR_DEGREES * pooled + degrees * variances) / (_PRIOR_DEGREES + degrees)
+    return np.asarray(np.sqrt(shrunk))
 
 
 def fixed_replication(std: float, half_width: float) -> int:

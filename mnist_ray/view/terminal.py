@@ -12,14 +12,14 @@ from rich.table import Table
 from mnist_ray.analysis.settings import varying_by_family
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
-from mnist_ray.plan.forecast import Forecast
+from mnist_ray.plan.forecast import BudgetForecast, Forecast
 from mnist_ray.plan.planner import Plan
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.spread import left_out_sentences
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
-from mnist_ray.view.formats import duration, has_no_spread
+from mnist_ray.view.formats import DASH, duration, has_no_spread, number
 from mnist_ray.view.progress_bar import bar_for, ignore_missing_widgets
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class Terminal:
 
     def announce(self, space: Space, *, dataset: str, images: int, plan: Plan) -> None:
         """What will run, in a line, and which sources of randomness some cells do not have."""
-        at_least = "at least " if plan.is_open else ""
+        at_least = (
+            "" if not plan.is_open else "about " if plan.budget and plan.settled else "at least "
+        )
         varied = len({trial.key for trial in plan.varied})
         of_them = f" ({varied} of them vary one source alone)" if varied else ""
         self.print_lines(
@@ -69,12 +71,15 @@ class Terminal:
         varies = ["varies"] if any(row.source for row in expected.cells) else []
         columns = ("architecture", "variant", *varies)
         table = Table(*columns, title="what would run", title_justify="left")
-        for heading in ("recorded", "to run", "seconds each"):
+        buys = ["95 % interval"] if any(row.half_width for row in expected.cells) else []
+        for heading in ("recorded", "to run", "seconds each", *buys):
             table.add_column(heading, justify="right")
         for row in expected.cells:
             sources = [row.source or "all" for _ in varies]
             names = map(escape, (row.cell.architecture, row.cell.variant, *sources))
-            table.add_row(*names, str(row.recorded), str(row.to_run), f"{row.seconds:.1f}")
+            half_widths = [f"± {number(row.half_width)}" if row.half_width else DASH for _ in buys]
+            counts = (str(row.recorded), str(row.to_run), f"{row.seconds:.1f}")
+            table.add_row(*names, *counts, *half_widths)
         self._console.print(table)
         self.print_lines(_forecast_lines(expected))
 
@@ -124,14 +129,31 @@ class Terminal:
 def _forecast_lines(expected: Forecast) -> list[str]:
     if not expected.concurrency:
         return ["Nothing is missing: only the report would be made again."]
-    at_least = "at least " if expected.is_open else ""
-    lines = [
+    at_least = "at least " if expected.is_open and not expected.budget else ""
+    lines = _budget_lines(expected.budget) if expected.budget else []
+    lines += [
         f"About {at_least}{duration(expected.wall_seconds)}, {expected.concurrency} trials at a "
         f"time, up to {expected.peak_memory_bytes / 1e9:.1f} GB of memory "
         f"(from {expected.basis})."
     ]
     if expected.price is not None:
         lines.append(f"About {at_least}{expected.price:.2f} at the given hourly cost.")
+    return lines
+
+
+def _budget_lines(budget: BudgetForecast) -> list[str]:
+    if budget.is_too_small:
+        return []  # A warning has said so.
+    lines = [f"These are the trials that {budget.given} of work should pay for."]
+    for first, second, half_width in budget.differences:
+        if half_width is not None:
+            pair = f"{first.architecture} and {second.architecture} on {first.variant}"
+            lines.append(f"The difference of {pair} should become known to ± {number(half_width)}.")
+    if not budget.is_spread_known:
+        lines.append(
+            "How narrow the intervals become depends on the spread, which is not known before the "
+            "first trials are recorded; until then every cell is taken to vary alike."
+        )
     return lines
 
 

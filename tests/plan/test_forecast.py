@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 from made_up import made_up_space
-from walking import DATASET_INFO, finished, walk
+from walking import DATASET_INFO, finished, noise, walk
 
 from mnist_ray.ledger.record import Costs, Record
 from mnist_ray.plan.costs import memory_bytes
-from mnist_ray.plan.forecast import START_UP_SECONDS, Forecast, forecast
+from mnist_ray.plan.forecast import (
+    START_UP_SECONDS,
+    Forecast,
+    forecast,
+    seconds_beyond_budget,
+)
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.custom_code import modules_of
@@ -206,3 +211,67 @@ def test_cells_of_equal_settings_have_a_row_each_and_their_trials_run_once() -> 
     assert told.wall_seconds == START_UP_SECONDS + SECONDS["feed_forward"]
     planned = plan(space, DATASET_INFO, {})
     assert (len(planned.all_cells), len(planned.missing)) == (2, 2)
+
+
+# --- A budget of working time --------------------------------------------------------------------
+
+
+def budgeted(within: str, **more: Any) -> Space:
+    trials = {"at_least": 3, "at_most": 500, "within": within}
+    return made_up_space({"trials": trials, **more})
+
+
+def varied(trial: Trial) -> Record:
+    return replace(finished(trial, 0.9 + noise(trial, 0.01)), costs=timed(trial).costs)
+
+
+RECORDED = walk(made_up_space({"trials": 3}), varied).records
+"""Of 3 · (3 + 3 + 20 + 20) = 138 seconds."""
+
+
+def test_a_budget_tells_how_many_trials_and_which_half_widths_it_should_buy() -> None:
+    told = expected(budgeted("10 min"), RECORDED)
+    work = sum(cell.to_run * cell.seconds for cell in told.cells)
+    assert 600 - 138 - 20 < work <= 600 - 138
+    for cell in told.cells:
+        assert cell.half_width is not None
+        assert 0.001 < cell.half_width < 0.1
+    more = expected(budgeted("2 h"), RECORDED)
+    pairs = zip(more.cells, told.cells, strict=True)
+    assert all((a.half_width or 1) < (b.half_width or 0) for a, b in pairs)
+    assert told.budget is not None
+    assert (told.budget.given, told.budget.is_too_small) == ("10 min", False)
+
+
+def test_a_budget_tells_the_half_width_of_a_difference() -> None:
+    until = {"difference": ["feed_forward", "cnn"], "ci95": 0.0001}
+    told = expected(budgeted("10 min", until=until), RECORDED).budget
+    assert told is not None
+    assert [(a.variant, b.variant) for a, b, _ in told.differences] == [
+        ("centered", "centered"),
+        ("shifted", "shifted"),
+    ]
+    assert all(width and 0.001 < width < 0.1 for _, _, width in told.differences)
+
+
+def test_before_the_first_trials_all_cells_are_taken_to_vary_alike() -> None:
+    only_seconds = {key: replace(record, test=None) for key, record in RUN_ONCE.items()}
+    told = expected(budgeted("10 min"), only_seconds)
+    assert told.budget is not None
+    assert not told.budget.is_spread_known
+    assert [cell.half_width for cell in told.cells] == [None] * 4
+    # One trial of each is recorded: 46 s. 13 of each take 598 s, and 2 s are too little for more.
+    assert [cell.recorded + cell.to_run for cell in told.cells] == [13] * 4
+
+
+def test_a_budget_too_small_for_the_least_number_says_what_that_takes() -> None:
+    space = budgeted("1 min")
+    assert beyond(space, RUN_ONCE) == pytest.approx(138)
+    assert beyond(budgeted("139 s"), RUN_ONCE) is None
+    assert beyond(space, RECORDED) is None  # Nothing is left to run.
+
+
+def beyond(space: Space, records: Mapping[str, Record]) -> float | None:
+    return seconds_beyond_budget(
+        plan(space, DATASET_INFO, records), DATASET_INFO, records, lambda _: {}
+    )
