@@ -41,6 +41,8 @@ class CellResults:
     """In the order of trials."""
     selection: Selection | None = None
     """None where nothing was searched."""
+    is_default: bool = False
+    """Whether it is the cell of a grid that has every hyperparameter at its default."""
 
     @cached_property
     def key(self) -> str:
@@ -111,10 +113,20 @@ def results_of_space(
     selections = _selections(planned.searches)
     of = partial(_cell_results, name, _dataset_name(space, records, test_set), records)
     measured = of(planned.measured)
+    defaults = {
+        space.default_configuration(*pair, dataset_info.image_shape).name for pair in space.grids()
+    }
     return SweepResults(
         name=name,
         space=space,
-        cells=tuple(replace(c, selection=selections.get(c.cell.name)) for c in measured),
+        cells=tuple(
+            replace(
+                each,
+                selection=selections.get(each.cell.name),
+                is_default=each.cell.name in defaults,
+            )
+            for each in measured
+        ),
         shifts=planned.shifts,
         test_set=test_set,
         left_out=len(planned.unrequested(records)),

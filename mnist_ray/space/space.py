@@ -186,6 +186,12 @@ class Space(SpaceFile):
         }
         return {pair: columns for pair, columns in sampled.items() if columns}
 
+    def grids(self) -> dict[tuple[str, str], list[str]]:
+        """The columns that a grid varies, of each (architecture, variant) that is not searched."""
+        searched = self.search_spaces()
+        columns = {pair: list(self._distributions(*pair)) for pair in self.pairs()}
+        return {pair: names for pair, names in columns.items() if names and pair not in searched}
+
     def bind(
         self,
         architecture: str,

@@ -61,6 +61,11 @@ class CellView:
         )
         return digits, self.cell.variant, self.cell.shift, self.cell.canvas
 
+    @property
+    def distinction(self) -> str:
+        """Its name without the architecture."""
+        return label({kind: text for kind, text in self.parts.items() if kind != "architecture"})
+
     def setting(self, name: str) -> str:
         """The value of a hyperparameter; empty where the cell has none."""
         columns = self.cell.columns()

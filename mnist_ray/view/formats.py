@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+FEWEST = 3
+"""Trials; a mean over fewer is marked, since its interval is hardly one."""
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 

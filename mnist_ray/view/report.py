@@ -22,6 +22,7 @@ from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.space.space import Space
+from mnist_ray.view.cell_table import cell_table, in_order
 from mnist_ray.view.cell_views import (
     CellView,
     SearchView,
@@ -34,7 +35,6 @@ from mnist_ray.view.cell_views import (
     label_comparisons,
     make_cell_views,
     make_search_views,
-    varying_hyperparameters,
 )
 from mnist_ray.view.examples import (
     DIGITS,
@@ -43,14 +43,14 @@ from mnist_ray.view.examples import (
     hardest_digits,
     recorded_guesses,
 )
-from mnist_ray.view.formats import DASH, counted, first_letter, interval, number
+from mnist_ray.view.formats import DASH, FEWEST, counted, first_letter, interval, number
 from mnist_ray.view.notices import notices
 from mnist_ray.view.panel_charts import confusion_charts, learning_charts, robustness_chart
 from mnist_ray.view.provenance import differences, facts
 from mnist_ray.view.row_charts import difference_charts, search_chart, trial_charts
 
 _MOST_ROWS = 60
-"""Rows of a table; the rest is in the Parquet files."""
+"""Rows of the table of comparisons; the rest is in the Parquet files."""
 _MOST_CELLS = 12
 """Cells that have figures of their own."""
 _MOST_FAILURES = 50
@@ -124,7 +124,7 @@ def render(sweeps: Sequence[SweepResults], tables: Tables) -> str:
 
 _SECTIONS = {
     "findings": None,
-    "table": "views",
+    "table": "cells",
     "search": "searches",
     "trials": "trials",
     "differences": "differences",
@@ -190,13 +190,14 @@ def _png(image: NDArray[np.uint8]) -> str:
 
 def _cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
     return {
-        "views": views[:_MOST_ROWS],
-        "views_left_out": max(0, len(views) - _MOST_ROWS),
+        "cells": cell_table(views) if views else None,
         "skewed": any(view.row["left_skewed"] for view in views),
         "by_rule": "satisfied" in tables.report.column_names,
-        "settings": varying_hyperparameters([view.results for view in views]),
+        "any_failed": any(view.row["failed"] for view in views),
+        "fewest": FEWEST,
+        "few": any(0 < view.row["trials"] < FEWEST for view in views),
         "several_devices": len({view.results.device for view in views}) > 1,
-        "trials": list(trial_charts(views)),
+        "trials": list(trial_charts(in_order(views))),
         "robustness": robustness_chart(views),
     }
 
