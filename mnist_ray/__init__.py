@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         load_report,
         load_robustness,
         load_search,
+        load_spread,
         load_trials,
     )
     from mnist_ray.sweep import run_sweep
@@ -25,6 +26,7 @@ __all__ = [
     "load_report",
     "load_robustness",
     "load_search",
+    "load_spread",
     "load_trials",
     "run_sweep",
 ]

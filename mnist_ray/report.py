@@ -107,9 +107,10 @@ def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
             f"{folder.uri}: {results.left_out} records are of trials that its space does not ask "
             "for (any more); they stay in the ledger and out of the report."
         )
-    cells_results = (*results.cells, *results.searched)
+    groups = [each.failed for each in (*results.cells, *results.searched)]
+    groups += [spread.failed for spread in results.spreads]
     # By key: cells of equal settings share their trials.
-    failed = {record.key: record for cell in cells_results for record in cell.failed}
+    failed = {record.key: record for group in groups for record in group}
     for record in failed.values():
         print(f"Failed: {record.error}")
         print(f"  mnist-ray report {folder.uri} --traceback {record.key[:8]}")

@@ -9,6 +9,7 @@ from mnist_ray.analysis import phrases
 from mnist_ray.analysis.devices import device_sentences
 from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
+from mnist_ray.analysis.spread import spread_findings
 from mnist_ray.analysis.sweep_results import Selection
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, DROP, Tables
 from mnist_ray.analysis.versions import mixture_sentences
@@ -47,6 +48,7 @@ def findings(tables: Tables) -> list[str]:
         *_of_two(subjects, compared),
         *_across_sweeps(subjects, compared),
         *_single_trials(cells),
+        *spread_findings(tables),
         *_skewed(cells),
         *_sizes(tables),
         *_shared_trials(tables),

@@ -51,6 +51,11 @@ def load_search(path: str | Path) -> pd.DataFrame:
     return _load(path, "search")
 
 
+def load_spread(path: str | Path) -> pd.DataFrame:
+    """One row a cell and source of randomness, and one for all together; see `load_report`."""
+    return _load(path, "spread")
+
+
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """`table` with names as categories in order of appearance, whole numbers as Int64, yes and no
     as boolean, times as UTC timestamps, and lists as tuples, which can be grouped by."""

@@ -15,6 +15,7 @@ from mnist_ray.plan.planner import plan
 from mnist_ray.plan.search import SearchState
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.hyperparameters import Training
+from mnist_ray.space.sources import Source
 from mnist_ray.space.space import Cell, Space
 
 
@@ -61,6 +62,29 @@ class CellResults:
 
 
 @dataclass(frozen=True, eq=False)
+class CellSpread:
+    """What tells where the spread of a cell comes from, on one kind of device."""
+
+    ordinary: CellResults
+    """The trials in which all sources vary: those of the report's row, where it has one."""
+    varied: Mapping[Source, tuple[Record, ...]]
+    """The recorded trials of each source that varies alone, also of those without any."""
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        """The finished trials that vary one source alone."""
+        return self._with_status(Status.FINISHED)
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        return self._with_status(Status.FAILED)
+
+    def _with_status(self, status: Status) -> tuple[Record, ...]:
+        recorded = (record for records in self.varied.values() for record in records)
+        return tuple(record for record in recorded if record.status is status)
+
+
+@dataclass(frozen=True, eq=False)
 class SweepResults:
     """A sweep as its report sees it."""
 
@@ -87,6 +111,8 @@ class SweepResults:
     """Whether more trials may be wanted once those missing are recorded."""
     command: str = ""
     """The command that runs what is missing; empty where that is not known."""
+    spreads: tuple[CellSpread, ...] = ()
+    """Of each cell, where the space asks for sources of the spread."""
 
     @property
     def dataset(self) -> str:
@@ -137,6 +163,7 @@ def results_of_space(
         missing=planned.missing,
         is_open=planned.is_open,
         command=command,
+        spreads=_spreads(of(planned.measured + planned.varied), planned.varied),
     )
 
 
@@ -152,14 +179,17 @@ def results_of_records(
     alike = [record for record in records.values() if last and _comparable(record, last)]
     alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
     shifts = sorted({evaluation.shift for record in alike for evaluation in record.robustness})
-    dataset = _dataset_name(None, records, test_set)
+    of = partial(_cell_results, name, _dataset_name(None, records, test_set), records)
+    trials = [_trial_of(record) for record in alike]
+    varied = [trial for trial in trials if trial.source]
     return SweepResults(
         name=name,
         space=None,
-        cells=_cell_results(name, dataset, records, [_trial_of(record) for record in alike]),
+        cells=of([trial for trial in trials if not trial.source]),
         shifts=tuple(shifts),
         test_set=test_set,
         left_out=len(records) - len(alike),
+        spreads=_spreads(of(trials), varied),
     )
 
 
@@ -206,6 +236,26 @@ def _cell_results(
     )
 
 
+def _spreads(cells: Iterable[CellResults], varied: Iterable[Trial]) -> tuple[CellSpread, ...]:
+    """Those of the cells, with the records of all trials, that have trials of a source alone."""
+    sources: dict[str, dict[Source, None]] = {}
+    for trial in varied:
+        if trial.source:
+            sources.setdefault(trial.cell_key, {})[trial.source] = None
+
+    def records_of(cell: CellResults, source: Source | None) -> tuple[Record, ...]:
+        return tuple(record for record in cell.records if record.source == source)
+
+    return tuple(
+        CellSpread(
+            ordinary=replace(cell, records=records_of(cell, None)),
+            varied={source: records_of(cell, source) for source in sources[cell.cell_key]},
+        )
+        for cell in cells
+        if cell.cell_key in sources
+    )
+
+
 def _dataset_name(
     space: Space | None, records: Mapping[str, Record], test_set: TestSet | None
 ) -> str:
@@ -245,4 +295,5 @@ def _trial_of(record: Record) -> Trial:
         canvas=identity["canvas"],
         training=Training.model_validate(identity["training"]),
     )
-    return Trial(cell, record.trial, identity["seed"], identity["data"], identity["source"])
+    source = Source(record.source) if record.source else None
+    return Trial(cell, record.trial, identity["seed"], identity["data"], identity["source"], source)

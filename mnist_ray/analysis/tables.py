@@ -30,6 +30,7 @@ class Tables:
     comparisons: pa.Table
     robustness: pa.Table
     search: pa.Table
+    spread: pa.Table
     references: Mapping[str, Sequence[Mapping[str, str]]]
     """For each row of each table, what it is of: see `rows`."""
 
@@ -40,9 +41,9 @@ class Tables:
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The rows of the table `name` as plain data, each with what it is of.
 
-        `CELL` gives the `CellResults.key` in a row of report and robustness, `CELL_A` and `CELL_B`
-        give those in a row of comparisons, `SEARCH` the `search_key` in a row of search. They are
-        in no file.
+        `CELL` gives the `CellResults.key` in a row of report, robustness and spread, `CELL_A` and
+        `CELL_B` give those in a row of comparisons, `SEARCH` the `search_key` in a row of search.
+        They are in no file.
         """
         plain = getattr(self, name).to_pylist()
         return [row | of for row, of in zip(plain, self.references[name], strict=True)]

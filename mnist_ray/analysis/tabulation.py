@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from mnist_ray.analysis.agreement import predictions_of, variance_of_predictions
 from mnist_ray.analysis.comparisons import Compared, compare_across, compare_cells
+from mnist_ray.analysis.spread import source_rows
 from mnist_ray.analysis.sweep_results import SweepResults, search_key
 from mnist_ray.analysis.tables import (
     CELL,
@@ -72,6 +73,7 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         comparisons=table("comparisons", _comparison_rows_of_sweep, more=across),
         robustness=table("robustness", _robustness_rows),
         search=table("search", _search_rows),
+        spread=table("spread", _spread_rows),
         references=references,
     )
 
@@ -83,6 +85,7 @@ def _cells(results: SweepResults) -> Iterator[Cell]:
     """All cells that a table has a row of."""
     yield from (each.cell for each in (*results.cells, *results.searched))
     yield from (search.default for search in results.searches)
+    yield from (spread.ordinary.cell for spread in results.spreads)
 
 
 def _given(sweeps: Sequence[SweepResults]) -> Iterator[Only]:
@@ -128,36 +131,44 @@ def _report_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
         }
 
 
-def _trial_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+def _recorded(results: SweepResults, identity: _Identity) -> Iterator[tuple[Row, Record]]:
+    """Every recorded trial, with the columns that say of which cell it is."""
     for each in (*results.cells, *results.searched):
         cell = {"dataset": each.dataset, **identity(each.cell)}
-        for record in each.records:
-            yield {
-                **cell,
-                "key": record.key,
-                "trial": record.trial,
-                "seed": record.trial_seed,
-                "status": record.status.value,
-                "error": record.error,
-                "traceback": record.traceback,
-                "test_accuracy": record.test and record.test.accuracy,
-                "test_loss": record.test and record.test.loss,
-                "validation_accuracy": record.validation_accuracy,
-                "train_accuracy": record.train_accuracy,
-                "parameters": record.parameters,
-                **asdict(record.costs),
-                **_setting_columns(record.setting),
-                "dataset_fingerprint": record.identity["data"],
-            }
+        yield from ((cell, record) for record in each.records)
+    for spread in results.spreads:
+        cell = {"dataset": spread.ordinary.dataset, **identity(spread.ordinary.cell)}
+        for records in spread.varied.values():
+            yield from ((cell, record) for record in records)
+
+
+def _trial_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for cell, record in _recorded(results, identity):
+        yield {
+            **cell,
+            "key": record.key,
+            "trial": record.trial,
+            "source": record.source,
+            "seed": record.trial_seed,
+            "status": record.status.value,
+            "error": record.error,
+            "traceback": record.traceback,
+            "test_accuracy": record.test and record.test.accuracy,
+            "test_loss": record.test and record.test.loss,
+            "validation_accuracy": record.validation_accuracy,
+            "train_accuracy": record.train_accuracy,
+            "parameters": record.parameters,
+            **asdict(record.costs),
+            **_setting_columns(record.setting),
+            "dataset_fingerprint": record.identity["data"],
+        }
 
 
 def _epoch_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
-    for each in (*results.cells, *results.searched):
-        cell = {"dataset": each.dataset, **identity(each.cell)}
-        for record in each.records:
-            for number, epoch in enumerate(record.epochs, start=1):
-                place = {"key": record.key, "trial": record.trial, "epoch": number}
-                yield {**cell, **place, **vars(epoch)}
+    for cell, record in _recorded(results, identity):
+        trial = {"key": record.key, "trial": record.trial, "source": record.source}
+        for number, epoch in enumerate(record.epochs, start=1):
+            yield {**cell, **trial, "epoch": number, **vars(epoch)}
 
 
 def _comparison_rows_of_sweep(results: SweepResults, identity: _Identity) -> Iterator[Row]:
@@ -202,6 +213,17 @@ def _robustness_rows(results: SweepResults, identity: _Identity) -> Iterator[Row
             accuracies = [evaluation.accuracy for evaluation in evaluations if evaluation]
             place = {**cell, "test_shift": shift, "device": each.device}
             yield {**place, "trials": len(accuracies), **_summary_columns(accuracies)}
+
+
+def _spread_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
+    for each in results.spreads:
+        cell = {
+            CELL: each.ordinary.key,
+            "dataset": results.dataset,
+            **identity(each.ordinary.cell),
+            "device": each.ordinary.device,
+        }
+        yield from ({**cell, **row} for row in source_rows(each))
 
 
 def _search_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:

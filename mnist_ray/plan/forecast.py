@@ -287,7 +287,8 @@ def _cells(
         cell = defaults.get(_pair(first.cell), first.cell)
         return CellForecast(cell, len(group) - to_run, to_run, mean, first.source)
 
-    return tuple(of(group) for group in groups.values())
+    order = {place[0]: number for number, place in reversed([*enumerate(groups)])}
+    return tuple(of(groups[place]) for place in sorted(groups, key=lambda each: order[each[0]]))
 
 
 def _pair(cell: Cell) -> tuple[str, str]:

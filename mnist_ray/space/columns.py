@@ -116,6 +116,9 @@ selection string (with a search): winner (of the search), default, or winner and
 key string: the trial's identity: a hash of all that changes its result
 {_CELL}
 trial int64: index in its cell, from 0
+source string: the source of randomness that the trial draws with its own streams (weights,
+  shuffling, placement, dropout, sample), all others being drawn with those of trial 0; null for an
+  ordinary trial, which draws all with its own; means are over ordinary trials
 seed int64: names the trial's random streams, the same in every cell
 status string: finished, failed or cut_short (by early stopping)
 error string: type and message, where it failed
@@ -145,6 +148,7 @@ dataset_fingerprint string: SHA-256 of the data set's content
 key string: the trial, as in the table trials
 {_CELL}
 trial int64: index in its cell, from 0
+source string: as in the table trials; null for an ordinary trial
 epoch int64: from 1
 train_loss double: mean cross-entropy over the epoch's batches, in nats
 train_accuracy double: over the epoch's batches, while weights change
@@ -205,6 +209,29 @@ optimism double: search_validation_accuracy minus confirm_validation_accuracy: b
 search_device string: the devices that its trials in the search finished on
 device string: the device of the fresh trials, the one that most of the winner's finished on; those
   on another are in report.parquet
+# spread
+{_CELL}
+source string: what varies alone: weights, shuffling, placement, dropout, or sample (a bootstrap of
+  the training images, which ordinary trials use once each); or all: the ordinary trials
+trials int64: number of finished trials: n of the standard deviation
+failed int64: number of failed ones
+std_test_accuracy double: standard deviation of their test accuracies (ddof 1); null below two
+std_ci95_low double: lower end of its 95 % interval (chi-square, which assumes normal accuracies,
+  see statistics.md); null below two trials, and where all accuracies are equal
+std_ci95_high double: its upper end
+variance_share double: their variance divided by that of all; above 1 at times; null without a
+  spread of all, below two trials, and for all
+share_ci95_low double: lower end of its 95 % interval (bootstrap over the trials' indices); null
+  below three trials, and where it is 0
+share_ci95_high double: its upper end
+largest_rate double: in which share of the bootstrap's resamples its variance is the largest of the
+  sources that ordinary trials vary; null for sample and for all, and where there is only one
+remainder double: for all: 1 minus the variance shares of the sources that ordinary trials vary (not
+  of sample); negative where sources that vary alone spread the accuracies more than they add to
+  all; null for a source
+remainder_ci95_low double: lower end of its 95 % interval, as that of the shares
+remainder_ci95_high double: its upper end
+{_DEVICE}
 """
 
 

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.reading import read_results
+from mnist_ray.analysis.spread import percent
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.plan.spread import left_out_sentences
 from mnist_ray.space.space import Space
 from mnist_ray.view.cell_table import cell_table, in_order
 from mnist_ray.view.cell_views import (
@@ -48,6 +50,7 @@ from mnist_ray.view.notices import notices
 from mnist_ray.view.panel_charts import confusion_charts, learning_charts, robustness_chart
 from mnist_ray.view.provenance import differences, facts
 from mnist_ray.view.row_charts import difference_charts, search_chart, trial_charts
+from mnist_ray.view.spread_charts import remainder, share, spread_views
 
 _MOST_ROWS = 60
 """Rows of the table of comparisons; the rest is in the Parquet files."""
@@ -109,8 +112,9 @@ def render(sweeps: Sequence[SweepResults], tables: Tables) -> str:
         **_cells(views, tables),
         **_searches(searches),
         **_comparisons(views, tables, series),
-        **_chosen_cells(views),
-        **_failures(views, searches),
+        **_chosen_cells(views, tables),
+        "spread_left_out": _sources_left_out(sweeps),
+        **_failures(sweeps, views, searches),
         "provenance": [
             (results.name, facts(results), results.space and results.space.to_yaml())
             for results in sweeps
@@ -127,6 +131,7 @@ _SECTIONS = {
     "table": "cells",
     "search": "searches",
     "trials": "trials",
+    "spread": "spread",
     "differences": "differences",
     "learning": "learning",
     "robustness": "robustness",
@@ -142,6 +147,10 @@ _NO_PREDICTIONS = "no predictions are recorded, or the test set is missing"
 _WHY_NOT = {
     "table": ("the cells", "there is no cell to measure yet, since no search has a winner"),
     "trials": ("every trial", "no trial whose cell is measured has finished"),
+    "spread": (
+        "where the spread comes from",
+        "the search space does not ask for its sources (spread: {trials: 20})",
+    ),
     "differences": (
         "differences",
         "no two cells with finished trials differ in one thing alone",
@@ -177,6 +186,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"figure": number, "interval": interval, "label": label, "png": _png}
+    environment.filters |= {"percent": percent, "share": share, "remainder": remainder}
     return environment
 
 
@@ -223,11 +233,12 @@ def _comparisons(
     }
 
 
-def _chosen_cells(views: Sequence[CellView]) -> dict[str, Any]:
+def _chosen_cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
     chosen = choose(views, _MOST_CELLS)
     hardest = [(view, hardest_digits(view, count=_HARDEST)) for view in chosen]
     return {
         "cells_left_out": len(views) - len(chosen),
+        "spread": list(spread_views(chosen, tables)),
         "learning": list(learning_charts(chosen)),
         "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
         "confusion": list(confusion_charts(chosen)),
@@ -245,11 +256,29 @@ def _checks(views: Sequence[CellView]) -> Iterator[tuple[str, Sequence[Guess]]]:
             yield first_letter(describe_presentation(group[0], views)), guesses
 
 
-def _failures(views: Sequence[CellView], searches: Sequence[SearchView]) -> dict[str, Any]:
+def _sources_left_out(sweeps: Sequence[SweepResults]) -> list[str]:
+    return [
+        sentence
+        for results in sweeps
+        if results.space
+        for sentence in left_out_sentences(results.space, (c.cell for c in results.cells))
+    ]
+
+
+def _failures(
+    sweeps: Sequence[SweepResults], views: Sequence[CellView], searches: Sequence[SearchView]
+) -> dict[str, Any]:
     measured = [(view.label, record) for view in views for record in view.results.failed]
     searched = [failure for search in searches for failure in search.failures()]
+    labels = {view.results.key: view.label for view in views}
+    varied = [
+        (f"{labels.get(spread.ordinary.key, record.architecture)}, {record.source} alone", record)
+        for results in sweeps
+        for spread in results.spreads
+        for record in spread.failed
+    ]
     # By key: cells of equal settings have the same trials.
-    failures = {record.key: (place, record) for place, record in [*measured, *searched]}
+    failures = {record.key: (place, record) for place, record in [*measured, *searched, *varied]}
     of_an_error = grouped(failures.values(), lambda failure: failure[1].error)
     shown = [(len(group), group[:_MOST_FAILURES]) for group in of_an_error.values()]
     left_out = len(failures) - sum(len(group) for _, group in shown[:_MOST_FAILURES])
@@ -266,6 +295,8 @@ def _summary(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> str:
     trials = {(view.results.sweep, r.key) for view in views for r in view.results.finished}
     searched = sum(len(each.finished) for results in sweeps for each in results.searched)
     more = f"; {searched:,} more in the search" if searched else ""
+    varied = sum(len(each.finished) for results in sweeps for each in results.spreads)
+    more += f"; {varied:,} more that vary one source of randomness alone" if varied else ""
     return (
         f"Mean test accuracy on {datasets or 'no data yet'}, with its uncertainty: "
         f"{counted(len(trials), 'finished trial')} in {counted(len(views), 'cell')}{more}"

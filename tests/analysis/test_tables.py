@@ -53,7 +53,8 @@ def test_trials_columns_come_in_the_documented_order() -> None:
     assert trials.column_names == [
         *("key", "dataset", "architecture", "variant"),
         *HYPERPARAMETERS,
-        *("trial", "seed", "status", "error", "traceback", "test_accuracy", "test_loss"),
+        *("trial", "source", "seed", "status", "error", "traceback"),
+        *("test_accuracy", "test_loss"),
         *("validation_accuracy", "train_accuracy", "parameters"),
         *("setup_seconds", "train_seconds", "evaluate_seconds", "started_at"),
         *("node", "device", "threads", "xla_error", "peak_memory_bytes"),

@@ -1,0 +1,145 @@
+"""Where the spread of a cell comes from: the rows of the table spread, and what they show."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mnist_ray.analysis import phrases
+from mnist_ray.analysis.sweep_results import CellSpread
+from mnist_ray.analysis.tables import CELL, Tables
+from mnist_ray.ledger.record import Record, Status
+from mnist_ray.space.sources import Source
+from mnist_ray.stats.spread import Share, VarianceShares, spread_of, variance_shares
+
+ALL = "all"
+"""In place of a source: the ordinary trials, in which all sources but the sample vary."""
+
+IN_WORDS = {
+    ALL: "all together",
+    Source.WEIGHTS: "the initial weights",
+    Source.SHUFFLING: "the order of the images",
+    Source.PLACEMENT: "the placement of the images",
+    Source.DROPOUT: "dropout",
+    Source.SAMPLE: "the sample of training images",
+}
+_MOST = 0.5
+"""The share of variance above which a source has most of it."""
+_BEYOND_DOUBT = 0.99
+"""Of the resamples, in which a source is the largest; docs/statistics.md has the errors."""
+
+Row = Mapping[str, Any]
+
+
+def source_rows(spread: CellSpread) -> Iterator[Row]:
+    """One row for all sources together, and one for each."""
+    ordinary = spread.ordinary.records
+    accuracies = {source: _accuracies(records) for source, records in spread.varied.items()}
+    shares = variance_shares(
+        _accuracies(ordinary),
+        {source.value: known for source, known in accuracies.items() if len(known) > 1},
+        summed=frozenset(source.value for source in accuracies if source is not Source.SAMPLE),
+    )
+    is_whole = all(len(known) > 1 for known in accuracies.values())
+    yield {
+        "source": ALL,
+        **_spread_columns(ordinary),
+        **_remainder_columns(shares.together if shares and is_whole else None),
+    }
+    for source, records in spread.varied.items():
+        yield {"source": source.value, **_spread_columns(records), **_share_columns(shares, source)}
+
+
+def _accuracies(records: Sequence[Record]) -> dict[int, float]:
+    finished = (record for record in records if record.status is Status.FINISHED)
+    return {record.trial: record.test.accuracy for record in finished if record.test}
+
+
+def _spread_columns(records: Sequence[Record]) -> Row:
+    known = spread_of([*_accuracies(records).values()])
+    return {
+        "trials": known.n,
+        "failed": sum(record.status is Status.FAILED for record in records),
+        "std_test_accuracy": known.std,
+        "std_ci95_low": known.ci95_low,
+        "std_ci95_high": known.ci95_high,
+    }
+
+
+def _share_columns(shares: VarianceShares | None, source: Source) -> Row:
+    share = shares.sources.get(source.value) if shares else None
+    if share is None:
+        return {}
+    return {
+        "variance_share": share.value,
+        "share_ci95_low": share.ci95_low,
+        "share_ci95_high": share.ci95_high,
+        "largest_rate": share.largest_rate,
+    }
+
+
+def _remainder_columns(together: Share | None) -> Row:
+    if together is None:
+        return {}
+    low, high = together.ci95_low, together.ci95_high
+    return {
+        "remainder": 1 - together.value,
+        "remainder_ci95_low": None if high is None else 1 - high,
+        "remainder_ci95_high": None if low is None else 1 - low,
+    }
+
+
+def spread_findings(tables: Tables) -> Iterator[str]:
+    """Where the spread of each cell comes from, as far as the intervals bear it."""
+    cells: dict[str, list[Row]] = {}
+    for row in tables.rows("spread"):
+        cells.setdefault(row[CELL], []).append(row)
+    for together, *sources in cells.values():
+        place = f"{phrases.cell(together)}{phrases.device(together)}"
+        main = _main_source(sources)
+        if (together["remainder_ci95_high"] or 0.0) < 0:
+            yield _not_adding_up(place, together, sources)
+        elif main and _exceeds(main, _MOST):
+            words = IN_WORDS[main["source"]]
+            yield f"The spread of {place} comes mostly from {words}: {_sizes(main, together)}."
+        elif main and (main["largest_rate"] or 0.0) >= _BEYOND_DOUBT:
+            words = IN_WORDS[main["source"]]
+            yield (f"Of what varies alone, {words} spread {place} most: {_sizes(main, together)}.")
+
+
+def _main_source(sources: Sequence[Row]) -> Row | None:
+    """The source with the largest variance of those that ordinary trials vary."""
+    compared = [row for row in sources if row["share_ci95_low"] is not None and _adds(row)]
+    return max(compared, key=lambda row: float(row["variance_share"]), default=None)
+
+
+def _adds(row: Row) -> bool:
+    return bool(row["source"] != Source.SAMPLE)
+
+
+def _sizes(row: Row, together: Row) -> str:
+    own, whole = row["std_test_accuracy"], together["std_test_accuracy"]
+    low, high = row["share_ci95_low"], row["share_ci95_high"]
+    return (
+        f"a standard deviation of {own:.4f} beside {whole:.4f} of all together, "
+        f"{percent(row['variance_share'])} of the variance (95 % CI {percent(low)} to "
+        f"{percent(high)})"
+    )
+
+
+def _not_adding_up(place: str, together: Row, sources: Sequence[Row]) -> str:
+    low, high = together["remainder_ci95_low"], together["remainder_ci95_high"]
+    large = [IN_WORDS[row["source"]] for row in sources if _adds(row) and _exceeds(row, _MOST)]
+    alone = f"; more than half of it has each of: {', '.join(large)}" if len(large) > 1 else ""
+    return (
+        f"The sources of the spread of {place} do not add up: varied alone, they have together "
+        f"{percent(1 - together['remainder'])} of the variance (95 % CI {percent(1 - high)} to "
+        f"{percent(1 - low)}){alone}."
+    )
+
+
+def _exceeds(row: Row, share: float) -> bool:
+    return row["share_ci95_low"] is not None and row["share_ci95_low"] > share
+
+
+def percent(share: float | None) -> str:
+    """A share as a person reads it; a dash where there is none."""
+    return "\N{EN DASH}" if share is None else f"{100 * share:.0f} %"
