@@ -3,12 +3,13 @@
 import argparse
 import sys
 import tempfile
+import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_ray._command import report_error
+from mnist_ray._command import interruptible, interruption_regained, report_error
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 
@@ -16,19 +17,23 @@ from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 # quick.
 if TYPE_CHECKING:
     from mnist_ray.analysis.sweep_results import SweepResults
+    from mnist_ray.analysis.tables import Tables
+
+_INTERRUPTED = 130
+_PAUSE_SECONDS = 30.0
+"""Between two looks for something new."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; gives its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        folders = [_find_and_tell(location) for location in options.results]
-        if options.traceback:
-            print(_traceback(folders, options.traceback))
-            return 0
-        _report(folders, options)
+        with interruptible(exit_code=_INTERRUPTED), interruption_regained():
+            _run(options)
     except (InputError, StorageError) as error:
         return report_error(error, command="mnist-ray report")
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return 0
 
 
@@ -46,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", metavar="DIR", help="where to write; by default the sweep's own folder"
     )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="make the page anew while a sweep runs, at most every 30 s, until nothing is missing",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument(
         "--traceback",
@@ -53,6 +63,14 @@ def _parser() -> argparse.ArgumentParser:
         help="only show the traceback of the failed trial whose key begins so",
     )
     return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    folders = [_find_and_tell(location) for location in options.results]
+    if options.traceback:
+        print(_traceback(folders, options.traceback))
+        return
+    _report(folders, options)
 
 
 def _find_and_tell(location: str) -> ResultsFolder:
@@ -67,28 +85,127 @@ def _find_and_tell(location: str) -> ResultsFolder:
 
 def _report(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> None:
     from mnist_ray.analysis.findings import findings
-    from mnist_ray.analysis.reading import read_results
     from mnist_ray.view.report import write_report
 
+    output = _output(folders, options)
+    if options.watch:
+        sweeps, tables = watch(folders, output, open_page=options.open)
+    else:
+        sweeps = _read(folders)
+        tables = write_report(sweeps, output)
+    print("\n".join(findings(tables)))
+    for folder, results in zip(folders, sweeps, strict=True):
+        _tell_exceptions(folder, results)
+    print(f"The report: {(output / output.page).uri}")
+    if options.open and not options.watch:
+        _open(output)
+
+
+def _output(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> ResultsFolder:
+    """Where the report is written."""
     if len(folders) > 1 and not options.output:
         raise InputError(
             f"{len(folders)} folders were given, and one report of them belongs to none; say with "
             "--output DIR where to write it"
         )
     output = ResultsFolder.open(options.output) if options.output else folders[0]
+    if options.watch and options.open and not output.is_local:
+        raise InputError(
+            f"--watch --open: a browser cannot follow a page in {output.uri}; say with --output "
+            "DIR where on this machine to write it"
+        )
     if options.output:
         output.check_writable()
+    return output
+
+
+def _read(folders: Sequence[ResultsFolder]) -> "list[SweepResults]":
+    from mnist_ray.analysis.reading import read_results
+
     several = _names(folders) if len(folders) > 1 else [None]
-    sweeps = [
-        read_results(folder, name=name) for folder, name in zip(folders, several, strict=True)
+    return [read_results(folder, name=name) for folder, name in zip(folders, several, strict=True)]
+
+
+def watch(
+    folders: Sequence[ResultsFolder],
+    output: ResultsFolder,
+    *,
+    pause_seconds: float = _PAUSE_SECONDS,
+    open_page: bool = False,
+) -> "tuple[list[SweepResults], Tables]":
+    """Make the report of sweeps that run anew, whenever there is something new to report.
+
+    Ends when nothing is missing but trials that failed meanwhile, and gives what it reported last.
+    Until then the page reloads itself.
+
+    Args:
+        folders: of the sweeps.
+        output: where the report is written.
+        pause_seconds: between two looks for something new.
+        open_page: whether a browser is to show the page.
+
+    Raises:
+        KeyboardInterrupt: a person ended it; the page no longer reloads itself.
+    """
+    from mnist_ray.view.report import write_report
+
+    news = _whenever_new(folders, pause_seconds)
+    sweeps = next(news)
+    failed_before = _failures(sweeps)
+    try:
+        while True:
+            is_awaited = _is_awaited(sweeps, failed_before)
+            reload_seconds = round(pause_seconds) if is_awaited else None
+            tables = write_report(sweeps, output, reload_seconds=reload_seconds)
+            _tell_progress(sweeps)
+            if not is_awaited:
+                return sweeps, tables
+            if open_page:
+                _open(output)
+                open_page = False
+            sweeps = next(news)
+    except KeyboardInterrupt:
+        write_report(sweeps, output)
+        raise
+
+
+def _whenever_new(
+    folders: Sequence[ResultsFolder], pause_seconds: float
+) -> "Iterator[list[SweepResults]]":
+    """What is recorded now, and again whenever more is; without an end."""
+    seen = None
+    while True:
+        # Listed first: what comes while the files are read is new the next time.
+        names = [folder.names(folder.ledger) for folder in folders]
+        if names != seen:
+            seen = names
+            yield _read(folders)
+        time.sleep(pause_seconds)
+
+
+def _failures(sweeps: "Sequence[SweepResults]") -> set[tuple[str, object]]:
+    """Which trials failed, and when those began."""
+    records = [
+        results.records[t.key]
+        for results in sweeps
+        for t in results.missing
+        if t.key in results.records
     ]
-    tables = write_report(sweeps, output)
-    print("\n".join(findings(tables)))
-    for folder, results in zip(folders, sweeps, strict=True):
-        _tell_exceptions(folder, results)
-    print(f"The report: {output.uri}/{output.page}")
-    if options.open:
-        webbrowser.open(_local_page(output).as_uri())
+    return {(r.key, r.setting and r.setting.started_at) for r in records if r.error}
+
+
+def _is_awaited(sweeps: "Sequence[SweepResults]", failed_before: set[tuple[str, object]]) -> bool:
+    """Whether trials are missing that have not failed just now: a sweep runs none of them twice."""
+    failed = {key for key, _ in _failures(sweeps) - failed_before}
+    return any(trial.key not in failed for results in sweeps for trial in results.missing)
+
+
+def _tell_progress(sweeps: "Sequence[SweepResults]") -> None:
+    from mnist_ray.view.notices import progress
+
+    now = time.strftime("%H:%M:%S")
+    for results in sweeps:
+        print(f"{now} {results.name}: {progress(results)}", flush=True)
 
 
 def _names(folders: Sequence[ResultsFolder]) -> list[str | None]:
@@ -114,6 +231,10 @@ def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
     for record in failed.values():
         print(f"Failed: {record.error}")
         print(f"  mnist-ray report {folder.uri} --traceback {record.key[:8]}")
+
+
+def _open(folder: ResultsFolder) -> None:
+    webbrowser.open(_local_page(folder).as_uri())
 
 
 def _local_page(folder: ResultsFolder) -> Path:

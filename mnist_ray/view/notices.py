@@ -26,33 +26,59 @@ class Notice:
     """What to type; empty where there is nothing to do."""
 
 
-def notices(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> list[Notice]:
+def notices(
+    sweeps: Sequence[SweepResults],
+    views: Sequence[CellView],
+    *,
+    reload_seconds: int | None = None,
+) -> list[Notice]:
     """What each sweep still lacks, and the command that runs it; nothing of complete ones.
 
-    `views` are the cells of the report.
+    `views` are the cells of the report. Where `reload_seconds` is given, the sweeps still run, and
+    the page reloads itself so often.
     """
     labels = {(view.results.sweep, view.results.cell_key): view.label for view in views}
     return [
         Notice(
             title=f"What is missing in {results.name}",
-            text=f"{f'{results.name}: ' if len(sweeps) > 1 else ''}{_what_is_missing(results)}",
+            text=f"{f'{results.name}: ' if len(sweeps) > 1 else ''}"
+            f"{_what_is_missing(results, reload_seconds)}",
             lacking=list(_lacking(results, labels)),
-            command=results.command,
+            command=results.command if reload_seconds is None else "",
         )
         for results in sweeps
         if results.missing
     ]
 
 
-def _what_is_missing(results: SweepResults) -> str:
+def progress(results: SweepResults) -> str:
+    """How far a sweep is: `7 of 12 trials are recorded, 1 of them failed`."""
+    failed = _failed(results)
+    recorded = len(results.wanted) - len(results.missing) + failed
+    at_least = "at least " if results.is_open else ""
+    more = f", {failed:,} of them failed" if failed else ""
+    wanted = counted(len(results.wanted), "trial")
+    return f"{recorded:,} of {at_least}{wanted} {'is' if recorded == 1 else 'are'} recorded{more}"
+
+
+def _what_is_missing(results: SweepResults, reload_seconds: int | None) -> str:
+    if reload_seconds is not None:
+        return (
+            f"This sweep is being watched: {progress(results)}. The page is made anew when there "
+            f"is something new, and reloads itself every {reload_seconds} s."
+        )
     at_least = "at least " if results.is_open else ""
     wanted = counted(len(results.wanted), "trial")
-    failed = sum(results.record_of(trial, Status.FAILED) is not None for trial in results.missing)
+    failed = _failed(results)
     lacking = len(results.missing) - failed
     parts = [f"{lacking:,} {_have(lacking)} not run to the end yet"] if lacking else []
     parts += [f"{failed:,} {_have(failed)} failed"] if failed else []
     how = "This command runs" if results.command else "The command that began the sweep runs"
     return f"Of {at_least}{wanted}, {' and '.join(parts)}. {how} what is missing, and nothing else."
+
+
+def _failed(results: SweepResults) -> int:
+    return sum(results.record_of(trial, Status.FAILED) is not None for trial in results.missing)
 
 
 def _have(count: int) -> str:

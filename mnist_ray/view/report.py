@@ -81,18 +81,25 @@ def rebuild(
     return write_report([results], folder)
 
 
-def write_report(sweeps: Sequence[SweepResults], folder: ResultsFolder) -> Tables:
-    """Write the tables and the page of one sweep, or of several side by side, into `folder`."""
+def write_report(
+    sweeps: Sequence[SweepResults], folder: ResultsFolder, *, reload_seconds: int | None = None
+) -> Tables:
+    """Write the tables and the page of one sweep, or of several side by side, into `folder`.
+
+    Where `reload_seconds` is given, the sweeps still run, and the page reloads itself so often.
+    """
     tables = tabulate(sweeps)
     for name, table in tables.by_name().items():
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         folder.write(folder.table(name), buffer.getvalue())
-    folder.write(folder.page, render(sweeps, tables).encode())
+    folder.write(folder.page, render(sweeps, tables, reload_seconds=reload_seconds).encode())
     return tables
 
 
-def render(sweeps: Sequence[SweepResults], tables: Tables) -> str:
+def render(
+    sweeps: Sequence[SweepResults], tables: Tables, *, reload_seconds: int | None = None
+) -> str:
     """The page of one sweep, or of several side by side, as HTML.
 
     `tables` are those of `sweeps`. Equal input gives the same text, byte for byte.
@@ -119,7 +126,8 @@ def render(sweeps: Sequence[SweepResults], tables: Tables) -> str:
             (results.name, facts(results), results.space and results.space.to_yaml())
             for results in sweeps
         ],
-        "notices": notices(sweeps, views),
+        "notices": notices(sweeps, views, reload_seconds=reload_seconds),
+        "reload_seconds": reload_seconds,
     }
     sections = [name for name, needed in _SECTIONS.items() if needed is None or content[needed]]
     content |= {"sections": sections, "not_shown": _not_shown(sections)}
