@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TypeVar
 
 import pyarrow as pa
@@ -152,12 +152,18 @@ def _identity(row: JSON) -> JSON:
 
 
 def _to_row(record: Record) -> JSON:
+    setting = record.setting
     return {
-        **asdict(record),
+        **vars(record),
         "identity": json.dumps(record.identity, sort_keys=True),
         "status": record.status.value,
         "error": _encodable(record.error),
         "traceback": _encodable(record.traceback),
+        "epochs": [vars(epoch) for epoch in record.epochs],
+        "test": record.test and vars(record.test),
+        "robustness": [vars(evaluation) for evaluation in record.robustness],
+        "setting": setting and {**vars(setting), "versions": vars(setting.versions)},
+        "costs": vars(record.costs),
     }
 
 
