@@ -15,4 +15,18 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 def digest(document: JSON) -> str:
     """The first 32 hexadecimal digits of the SHA-256 of `document` as canonical JSON."""
-    return hashlib.sha256(_CANONICAL.encode(document).encode()).hexdigest()[:32]
+    return digest_of_text(_CANONICAL.encode(document))
+
+
+def digest_of_text(canonical: str) -> str:
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def canonical_around(document: JSON, name: str) -> tuple[str, str]:
+    """What comes before and after the value of `name` in `document` as canonical JSON.
+
+    Documents that differ in that value alone are so encoded only once. `document` need not have it.
+    """
+    mark = digest(document)  # No document holds its own hash.
+    before, _, after = _CANONICAL.encode({**document, name: mark}).partition(f'"{mark}"')
+    return before, after

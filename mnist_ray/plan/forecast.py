@@ -118,7 +118,9 @@ def forecast(
     durations = [seconds[trial.cell_key] for trial in to_run]
     wall = wall_seconds(durations, workers=concurrency) + START_UP_SECONDS if durations else 0.0
     side_by_side = min(concurrency, len(durations))
-    memory = sorted((memory_bytes(t.cell, dataset_info.classes) for t in to_run), reverse=True)
+    cells = {trial.cell_key: trial.cell for trial in to_run}
+    bytes_of = {key: memory_bytes(cell, dataset_info.classes) for key, cell in cells.items()}
+    memory = sorted((bytes_of[trial.cell_key] for trial in to_run), reverse=True)
     return Forecast(
         cells=_with_half_widths(_cells(plan, to_come, seconds), plan, allocation),
         wall_seconds=wall,

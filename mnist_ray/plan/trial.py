@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mnist_ray.ledger.identity import JSON, PROTOCOL, digest
+from mnist_ray.ledger.identity import JSON, PROTOCOL, canonical_around, digest, digest_of_text
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.seeds import TrialSeeds, trial_seeds
@@ -48,13 +48,28 @@ class Trial:
 
     @cached_property
     def key(self) -> str:
-        """The trial's identity: 32 hexadecimal digits, equal if and only if the result is."""
-        return digest(self.identity)
+        """The hash of the trial's identity: 32 hexadecimal digits, equal if and only if the result
+        is."""
+        before, after = self._around_index
+        return digest_of_text(f"{before}{self.index}{after}")
 
     @property
     def identity(self) -> JSON:
         varied = {} if self.source is None else {"varied": self.source.value}
         return {**self.cell_identity, "trial": self.index, **varied}
+
+    @cached_property
+    def _around_index(self) -> tuple[str, str]:
+        return canonical_around(self.identity, "trial")
+
+    def with_index(self, index: int) -> "Trial":
+        """Another trial of the same cell, for which what they share is not worked out again."""
+        other = Trial(
+            self.cell, index, self.seed, self.fingerprint, self.source_digest, self.source
+        )
+        shared = ("cell_identity", "cell_key", "_around_index")
+        vars(other).update({name: getattr(self, name) for name in shared})
+        return other
 
     @property
     def seeds(self) -> TrialSeeds:
@@ -90,7 +105,5 @@ def trials_of(
 ) -> tuple[Trial, ...]:
     """`count` trials of a cell, from index `first` on; those that vary `source` if one is given."""
     code = dataset_info.sources.get(cell.builder)
-    return tuple(
-        Trial(cell, index, space.seed, dataset_info.fingerprint, code, source)
-        for index in range(first, first + count)
-    )
+    trial = Trial(cell, first, space.seed, dataset_info.fingerprint, code, source)
+    return tuple(trial.with_index(index) for index in range(first, first + count))

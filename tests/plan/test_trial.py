@@ -108,6 +108,16 @@ def test_all_trials_of_a_cell_share_its_key_and_have_keys_of_their_own(
     assert (other.key == trial.key) == (index == trial.index)
 
 
+@given(TRIALS, st.integers(0, 10**9))
+def test_a_key_is_the_hash_of_the_identity_however_the_trial_was_made(
+    trial: Trial, index: int
+) -> None:
+    other = trial.with_index(index)
+    assert other == replace(trial, index=index)
+    assert other.key == replace(trial, index=index).key == digest(other.identity)
+    assert other.cell_key == trial.cell_key == digest(other.cell_identity)
+
+
 @given(TRIALS)
 def test_an_identity_comes_back_from_json_as_it_was(trial: Trial) -> None:
     assert digest(json.loads(json.dumps(trial.identity))) == trial.key
