@@ -1,6 +1,7 @@
 """From a sweep's folder to its results: the space, the records, and what a report has to know."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mnist_ray.analysis.sweep_results import (
     SweepResults,
@@ -60,6 +61,8 @@ def read_results(
     latest = _latest(ledger, records)
     fingerprint = dataset_info.fingerprint if dataset_info else latest and latest.fingerprint
     test_set = ledger.read_test_set(fingerprint) if fingerprint else None
+    if test_set and space and space.classes:
+        test_set = _renamed(test_set, space.classes)
     dataset_info = dataset_info or _dataset_info(latest, test_set)
     if space is None or dataset_info is None:
         return results_of_records(name or folder.path.rpartition("/")[2], records, test_set)
@@ -77,6 +80,17 @@ def _read_space(folder: ResultsFolder) -> Space | None:
     space = Space.read(document.data, document.errors, source=None)
     document.errors.raise_any(heading)
     return space
+
+
+def _renamed(test_set: TestSet, names: tuple[str, ...]) -> TestSet:
+    """With the names of classes that the space gives, in place of those of the data."""
+    if len(names) != test_set.classes:
+        raise InputError(
+            f"the search space of the results: classes: got {len(names)} names; allowed: one for "
+            f"each of the {test_set.classes} classes of its test images. Mend its space.yaml, or "
+            "give the command that made it again."
+        )
+    return replace(test_set, class_names=names)
 
 
 def _latest(ledger: Ledger, records: Mapping[str, Record]) -> SweepManifest | None:

@@ -46,11 +46,18 @@ class TestSet:
     classes: int
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
+    class_names: tuple[str, ...] | None = None
+    """In the order of the labels, where the data have names."""
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Height and width in pixels; then 3, where the images are in colour."""
         return self.images.shape[1:]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each class is called, in the order of the labels: a number where it has no name."""
+        return self.class_names or tuple(map(str, range(self.classes)))
 
 
 @dataclass(frozen=True)
@@ -137,15 +144,15 @@ class Ledger:
         return file
 
     def write_test_set(self, test_set: TestSet) -> None:
-        """Keep the test images, unless they are there already."""
+        """Keep the test images, unless they are there already, with the same names of classes."""
         name = self._folder.test_set(test_set.fingerprint)
-        if self._folder.exists(name):
-            if self.read_test_set(test_set.fingerprint):
-                return
+        known = self.read_test_set(test_set.fingerprint)
+        if known and known.class_names == test_set.class_names:
+            return
+        if known is None and self._folder.exists(name):
             self._set_aside(name)
-        description = {
-            name: getattr(test_set, name) for name in ("dataset", "classes", "fingerprint")
-        }
+        facts = ("dataset", "classes", "fingerprint", "class_names")
+        description = {fact: getattr(test_set, fact) for fact in facts}
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
@@ -208,7 +215,14 @@ class Ledger:
 def _to_test_set(content: bytes) -> TestSet:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         description = _known_fields(TestSet, json.loads(str(file["facts"])))
-        return TestSet(images=file["images"], labels=file["labels"], **description)
+        # Those that were written before classes could have names have none.
+        names = description.pop("class_names", None)
+        return TestSet(
+            images=file["images"],
+            labels=file["labels"],
+            class_names=names and tuple(names),
+            **description,
+        )
 
 
 def _known_fields(kind: type, document: JSON) -> JSON:

@@ -41,4 +41,5 @@ def test_set_of(dataset: Dataset) -> TestSet:
         classes=dataset.classes,
         images=dataset.test_images,
         labels=dataset.test_labels.astype(np.int32),
+        class_names=dataset.class_names,
     )

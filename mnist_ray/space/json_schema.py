@@ -22,6 +22,7 @@ _MEANINGS = """\
 # SpaceFile
 name: The sweep's name, and that of its folder in the results
 dataset: The images
+classes: What the classes are called on the page, in place of the names that the data have
 architectures: What is trained: built-in architectures and those of your own, by name
 variants: How the images are presented, by name
 training: How each model is trained

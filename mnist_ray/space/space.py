@@ -263,12 +263,15 @@ class Space(SpaceFile):
 
         Raises:
             InputError: a canvas smaller than image and shift, a kernel or pool larger than what is
-                left of the image, a test shift beyond a canvas; all at once. Or there are
-                fewer than 2 `classes`.
+                left of the image, a test shift beyond a canvas, a number of class names other than
+                `classes`; all at once. Or there are fewer than 2 `classes`.
         """
         if classes < 2:
             raise InputError(f"the data set has {classes} class; allowed: at least 2 to tell apart")
         errors = ErrorCollector(self._lines)
+        if self.classes and len(self.classes) != classes:
+            given = f"got {len(self.classes)} names; allowed: one for each of the {classes} classes"
+            errors.add(("classes",), f"{given} of the data, whose labels are 0 to {classes - 1}")
         for architecture, variant in self.pairs():
             for cell in self._extremes(architecture, variant, image_shape):
                 if self._check_canvas(cell, max(image_shape[:2]), errors):

@@ -226,8 +226,12 @@ class SpaceFile(Settings):
         description="text of at most 100 letters A-Z a-z, digits, '.', '_' and '-', no dot first"
     )
     dataset: Annotated[str, Field(pattern=r"^[^\x00]+$")] = Field(
-        "mnist", description="mnist, digits or a path"
+        "mnist", description="mnist, fashion_mnist, digits or a path"
     )
+    classes: Annotated[tuple[Name, ...], Field(strict=False, min_length=2)] | None = Field(
+        None, description="a list of names, one for each class in the order of the labels, or null"
+    )
+    """Names of the classes, in place of those that the data have; no result depends on them."""
     architectures: Annotated[
         dict[Name, Annotated[Architecture, PlainValidator(_read_architecture)]],
         BeforeValidator(_beside_their_names),
@@ -256,6 +260,15 @@ class SpaceFile(Settings):
         10.0, description="a number of minutes above 0"
     )
     """Minutes between the checkpoints of a long trial, at least."""
+
+    @field_validator("classes")
+    @classmethod
+    def _each_named_once(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        names = classes or ()
+        for name in names:
+            if names.count(name) > 1:
+                raise explained(refusal(name, "each name once"))
+        return classes
 
     @classmethod
     def _in_words(cls, error: ErrorDetails) -> str:

@@ -696,6 +696,23 @@ def test_the_test_images_come_back_as_they_were(folder: ResultsFolder) -> None:
         assert mine.tolist() == theirs.tolist()
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3)])
+def test_test_images_keep_their_colours_and_the_names_of_their_classes(
+    folder: ResultsFolder, shape: tuple[int, ...]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, *shape), dtype=np.uint8)
+    plain = replace(made_up_test_set(), images=images, classes=2)
+    named = replace(plain, class_names=("cat", "dog"))
+    ledger = Ledger(folder)
+    for written, names in ((plain, ("0", "1")), (named, ("cat", "dog")), (plain, ("0", "1"))):
+        ledger.write_test_set(written)
+        read = ledger.read_test_set(plain.fingerprint)
+        assert read is not None
+        assert read.names == names
+        assert read.images.tolist() == images.tolist()
+    assert not folder.exists(f"{folder.test_set(plain.fingerprint)}.damaged")
+
+
 def test_damaged_test_images_stay_until_a_sweep_writes_them_again(
     folder: ResultsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:

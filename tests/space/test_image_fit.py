@@ -12,6 +12,23 @@ def test_a_canvas_smaller_than_image_and_shift_is_refused() -> None:
     )
 
 
+def test_another_number_of_class_names_than_the_data_have_classes_is_refused() -> None:
+    (error,) = image_errors_of(f"{BASE}classes: [cat, dog, owl]\n")
+    assert error == (
+        "line 5, classes: got 3 names; allowed: one for each of the 10 classes of the data, whose "
+        "labels are 0 to 9"
+    )
+
+
+def test_images_in_colour_fit_as_grey_ones_do() -> None:
+    space = space_of(BASE)
+    space.check_images((32, 30, 3), 10)
+    cells = space.cells((32, 30, 3))
+    assert {cell.canvas for cell in cells} == {32, 52}
+    assert {cell.channels for cell in cells} == {3}
+    assert {cell.channels for cell in space.cells((32, 30))} == {1}
+
+
 @pytest.mark.parametrize(
     ("layers", "place", "allowed"),
     [
