@@ -1,4 +1,4 @@
-"""Let the saved models read random test digits: `mnist-ray sanity-check RESULTS`."""
+"""Let the saved models read random test images: `mnist-ray sanity-check RESULTS`."""
 
 import argparse
 import contextlib
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SanityCheck:
-    """What the saved model of each cell predicts for the same random test digits."""
+    """What the saved model of each cell predicts for the same random test images."""
 
     dataset: str
     guesses: Sequence["Guess"]
@@ -37,24 +37,24 @@ class SanityCheck:
     """Cells with finished trials whose model is not in the folder, by their labels."""
 
 
-def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityCheck:
-    """Draw `digits` test digits by `seed`, and ask the saved models of the sweep in `folder`.
+def check_models(folder: ResultsFolder, *, images: int, seed: int) -> SanityCheck:
+    """Draw `images` test images by `seed`, and ask the saved models of the sweep in `folder`.
 
-    Every cell gets the same digits, each placed where all the sweep's trials were graded on it.
+    Every cell gets the same images, each placed where all the sweep's trials were graded on it.
     Needs TensorFlow in this process.
 
     Raises:
-        InputError: there are no models or test images, fewer digits than asked for, or a model
+        InputError: there are no models or test images, fewer than asked for, or a model
             cannot be loaded.
         StorageError: something cannot be read.
     """
     from mnist_ray.analysis.reading import read_results
     from mnist_ray.view.cell_views import grouped, label, name_parts
-    from mnist_ray.view.examples import Guess, as_graded, draw_digits
+    from mnist_ray.view.examples import Guess, as_graded, draw_images
 
     results = read_results(folder)
-    test_set = _test_set(results, at_least=digits, uri=folder.uri)
-    indices = draw_digits(test_set, digits, seed=seed)
+    test_set = _test_set(results, at_least=images, uri=folder.uri)
+    indices = draw_images(test_set, images, seed=seed)
     finished = [cell for cell in results.cells if cell.finished]
     # A cell that ran on several kinds of device has one model all the same.
     cells = [group[0] for group in grouped(finished, lambda cell: cell.cell.name).values()]
@@ -77,6 +77,8 @@ def check_models(folder: ResultsFolder, *, digits: int, seed: int) -> SanityChec
 
 
 def _test_set(results: "SweepResults", *, at_least: int, uri: str) -> "TestSet":
+    from mnist_ray.analysis import phrases
+
     if results.test_set is None:
         raise InputError(
             f"results: {uri} holds no test images to draw from; give the command that made it "
@@ -84,8 +86,9 @@ def _test_set(results: "SweepResults", *, at_least: int, uri: str) -> "TestSet":
         )
     size = len(results.test_set.labels)
     if at_least > size:
+        images = phrases.images(results.dataset)
         raise InputError(
-            f"--digits {at_least}: {uri} has {size} test digits; ask for 1 to {size} of them."
+            f"--{images} {at_least}: {uri} has {size} test {images}; ask for 1 to {size} of them."
         )
     return results.test_set
 
@@ -170,11 +173,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mnist-ray sanity-check",
-        description="Let the saved models of a sweep read a few random test digits.",
+        description="Let the saved models of a sweep read a few random test images.",
     )
     parser.add_argument("results", metavar="RESULTS", help="a sweep's folder or URI")
     parser.add_argument(
-        "--digits", type=integer(least=1), default=5, metavar="N", help="how many (default: 5)"
+        *("--images", "--digits"),
+        type=integer(least=1),
+        default=5,
+        metavar="N",
+        help="how many (default: 5)",
     )
     parser.add_argument(
         "--seed", type=integer(least=0), default=0, metavar="N", help="draws them (default: 0)"
@@ -200,17 +207,19 @@ def _check_picture(path: Path) -> None:
 def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from mnist_ray.analysis import phrases
     from mnist_ray.analysis.reading import find_sweep
     from mnist_ray.view.guesses import save_picture, tabulate_guesses
 
     folder = find_sweep(ResultsFolder.open(options.results))
-    check = check_models(folder, digits=options.digits, seed=options.seed)
+    check = check_models(folder, images=options.images, seed=options.seed)
     console = Console(highlight=False)
-    count = f"{options.digits} random test digit{'' if options.digits == 1 else 's'}"
+    images = phrases.images(check.dataset)
+    count = phrases.count(options.images, f"random test {images[:-1]}")
     console.print(tabulate_guesses(check.guesses, title=f"{count} of {check.dataset}"))
     console.print(
-        "The probability that none of so many digits is wrong is the cell's mean test accuracy to "
-        f"the power of {options.digits}, as if mistakes were independent of each other.",
+        f"The probability that none of so many {images} is wrong is the cell's mean test accuracy "
+        f"to the power of {options.images}, as if mistakes were independent of each other.",
         soft_wrap=not console.is_terminal,
     )
     for name in check.without_model:

@@ -42,7 +42,7 @@ def compare_across(sweeps: Sequence[SweepResults]) -> list[Compared]:
     """All comparisons of cells of different sweeps, in the same order.
 
     A cell is not compared with another sweep's that has an equal cell on its device: that pair is
-    among the comparisons of its sweep already. Nor are cells compared whose test digits were placed
+    among the comparisons of its sweep already. Nor are cells compared whose test images were placed
     by different seeds.
     """
     owners = {each: number for number, results in enumerate(sweeps) for each in results.cells}
@@ -51,7 +51,7 @@ def compare_across(sweeps: Sequence[SweepResults]) -> list[Compared]:
         (kind, a, b)
         for kind, a, b in _pairs(owners)
         if owners[a] != owners[b]
-        and _same_test_digits(a, b)
+        and _same_test_images(a, b)
         and _on_device(a) not in keys[owners[b]]
         and _on_device(b) not in keys[owners[a]]
     ]
@@ -189,8 +189,8 @@ def _settings(cell_results: CellResults) -> Mapping[str, object]:
     return cell_results.cell.hyperparameters | cell_results.cell.training.to_data()
 
 
-def _same_test_digits(a: CellResults, b: CellResults) -> bool:
-    """Whether no shifted test digits of theirs were placed by different seeds."""
+def _same_test_images(a: CellResults, b: CellResults) -> bool:
+    """Whether no shifted test images of theirs were placed by different seeds."""
     seeds = {each.finished[0].identity["seed"] for each in (a, b) if each.cell.shift}
     return len(seeds) < 2
 

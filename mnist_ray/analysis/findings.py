@@ -19,7 +19,7 @@ from mnist_ray.space.columns import SWEEP
 Row = Mapping[str, Any]
 
 _MOST_ARCHITECTURE_PAIRS = 3
-"""On one presentation of the digits; more are read in the table and the figure."""
+"""On one presentation of the images; more are read in the table and the figure."""
 _MOST_PAIRS_ACROSS = 6
 """Of cells of different sweeps; more are read in the table and the figure."""
 _MOST_SKEWED = 4
@@ -31,7 +31,7 @@ def findings(tables: Tables) -> list[str]:
     """The sentences, one finding each.
 
     What each search found, by how much each architecture's mean test accuracy dropped from centered
-    to shifted digits, how the architectures differ on either, and how many trials failed. Where a
+    to shifted images, how the architectures differ on either, and how many trials failed. Where a
     grid gives an architecture several configurations, all sentences are about the one with the
     highest validation accuracy, never test accuracy, and name it. A difference is claimed only
     where it has an interval that does not hold 0.
@@ -70,7 +70,7 @@ class _Subject:
     """An architecture in the configuration that all sentences about it use."""
 
     cells: Sequence[Row]
-    """Its rows of the report: one for each presentation of the digits."""
+    """Its rows of the report: one for each presentation of the images."""
     settings: str
     """What tells its configuration from the architecture's others; empty where it has only one."""
     configurations: int
@@ -157,12 +157,12 @@ def _of_one(subject: _Subject, compared: _Compared) -> Iterator[str]:
         # After a search its own sentence has the mean.
         if cell[CELL] not in mentioned and cell.get("selection") is None:
             mean = phrases.mean(cell)
-            yield f"{subject.start}: mean test accuracy {mean} on {_digits(cell, subject)}."
+            yield f"{subject.start}: mean test accuracy {mean} on {_images(cell, subject)}."
 
 
 def _drop(a: Row, b: Row, row: Row, subject: _Subject) -> str:
     from_, to = phrases.mean(a), phrases.mean(b)
-    centered, shifted = _digits(a, subject).removesuffix(" digits"), _digits(b, subject)
+    centered, shifted = _presentation(a, subject), _images(b, subject)
     if phrases.is_tie(row):
         return f"tied on {centered} and {shifted} with {from_}, equal in every trial"
     if phrases.holds_zero(row):
@@ -181,12 +181,16 @@ def _drop(a: Row, b: Row, row: Row, subject: _Subject) -> str:
     )
 
 
-def _digits(cell: Row, subject: _Subject) -> str:
-    """The presentation; with shift and canvas where the variant has several."""
+def _images(cell: Row, subject: _Subject) -> str:
+    return f"{_presentation(cell, subject)} {phrases.images(cell['dataset'])}"
+
+
+def _presentation(cell: Row, subject: _Subject) -> str:
+    """The variant; with shift and canvas where it has several."""
     same = [each for each in subject.cells if each["variant"] == cell["variant"]]
     names = varying({name: each[name] for name in _PRESENTATION} for each in same)
     differing = ", ".join(f"{name} {cell[name]}" for name in names)
-    return f"{cell['variant']}{f' ({differing})' if differing else ''} digits"
+    return f"{cell['variant']}{f' ({differing})' if differing else ''}"
 
 
 # Sentences on two architectures
@@ -212,8 +216,8 @@ def _of_two(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
     for (a, cell), (b, other), row in _pairs(subjects, compared):
         if _are_alike(cell, other):
             sweep = phrases.sweep(cell)
-            digits = f"{_digits(cell, a)}{phrases.device(cell)}"
-            place = f"{sweep}{'on' if sweep else 'On'} {digits}"
+            images = f"{_images(cell, a)}{phrases.device(cell)}"
+            place = f"{sweep}{'on' if sweep else 'On'} {images}"
             sentence = f"{place}: {_architectures(row, a.name, b.name)}."
             places.setdefault(place, []).append(sentence)
     for sentences in places.values():
@@ -236,7 +240,7 @@ def _across_sweeps(subjects: Sequence[_Subject], compared: _Compared) -> Iterato
 
 def _in_sweep(subject: _Subject, cell: Row) -> str:
     device = phrases.device(cell)
-    return f"{subject.name} on {_digits(cell, subject)}{device} in {cell[SWEEP.name]}"
+    return f"{subject.name} on {_images(cell, subject)}{device} in {cell[SWEEP.name]}"
 
 
 _OF_A_PLACE = (SWEEP.name, "variant", *_PRESENTATION, "device")
@@ -323,7 +327,9 @@ def _shared_trials(tables: Tables) -> list[str]:
     """Cells of different names that have the same trials, because their settings are equal."""
     names = [SWEEP.name] if SWEEP.name in tables.trials.column_names else []
     owners: dict[str, dict[str, None]] = {}
-    for row in tables.trials.select([*names, "key", "architecture", "variant"]).to_pylist():
+    for row in tables.trials.select(
+        [*names, "key", "dataset", "architecture", "variant"]
+    ).to_pylist():
         place = canonical([row.get(SWEEP.name), row["key"]])
         owners.setdefault(place, {})[phrases.cell(row)] = None
     groups = dict.fromkeys(tuple(cells) for cells in owners.values() if len(cells) > 1)

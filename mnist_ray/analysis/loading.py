@@ -42,7 +42,7 @@ def load_comparisons(path: str | Path) -> pd.DataFrame:
 
 
 def load_robustness(path: str | Path) -> pd.DataFrame:
-    """One row a cell and shift of the test digits; see `load_report`."""
+    """One row a cell and shift of the test images; see `load_report`."""
     return _load(path, "robustness")
 
 

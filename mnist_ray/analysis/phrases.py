@@ -7,6 +7,7 @@ from mnist_ray.space.columns import SWEEP
 
 Row = Mapping[str, Any]
 
+_DIGITS = {"mnist", "digits"}
 _NOTHING = 1e-12
 """Far below the step of any accuracy k/N, above the rounding errors of a mean."""
 
@@ -57,9 +58,14 @@ def holds_zero(row: Row) -> bool:
     return low is not None and low <= 0 <= high
 
 
+def images(*datasets: str) -> str:
+    """What images of these data sets are called: digits, where all of them are."""
+    return "digits" if datasets and set(datasets) <= _DIGITS else "images"
+
+
 def cell(row: Row) -> str:
     """Architecture and presentation, of which sweep."""
-    return f"{sweep(row)}{row['architecture']} on {row['variant']} digits"
+    return f"{sweep(row)}{row['architecture']} on {row['variant']} {images(row['dataset'])}"
 
 
 def sweep(row: Row) -> str:

@@ -26,7 +26,8 @@ def _sentence(rows: Sequence[Row], tables: Tables) -> str:
     tried = [row for row in rows if row["configuration"] is not None]
     stages = Counter(Stage(row["stage"]) for row in tried)
     winner = next((row for row in tried if row["is_winner"]), None)
-    place = f"search for {rows[0]['architecture']} on {rows[0]['variant']} digits"
+    images = phrases.images(rows[0]["dataset"])
+    place = f"search for {rows[0]['architecture']} on {rows[0]['variant']} {images}"
     sweep = phrases.sweep(rows[0])
     if winner:
         default = next(row for row in rows if row["is_default"])

@@ -22,7 +22,8 @@ def outdated_sentences(
     counts: dict[str, Counter[str]] = {}
     for record in records:
         if record.setting and record.has_other_versions(installed):
-            cell = phrases.cell({"architecture": record.architecture, "variant": record.variant})
+            names = ("dataset", "architecture", "variant")
+            cell = phrases.cell({name: getattr(record, name) for name in names})
             counts.setdefault(record.setting.versions.of_training, Counter())[cell] += 1
     if not counts:
         return []
@@ -48,7 +49,7 @@ def mixture_sentences(tables: "Tables") -> list[str]:
 
 def _counted(tables: "Tables") -> dict[str, Counter[str]]:
     """For each text of versions, how many trials of each cell ran with them."""
-    names = ["key", "architecture", "variant", "status"]
+    names = ["key", "dataset", "architecture", "variant", "status"]
     names += ["tensorflow_version", "keras_version", "numpy_version"]
     names += [SWEEP.name] if SWEEP.name in tables.trials.column_names else []
     # By key: cells of equal settings share their trials.

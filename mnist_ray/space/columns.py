@@ -156,7 +156,7 @@ validation_loss double: after the epoch, in nats; null without validation
 validation_accuracy double: after the epoch; null without validation
 # comparisons
 dataset string: name of the data set
-kind string: the one thing in which the cells differ: drop (a: digits in the centre, b: shifted),
+kind string: the one thing in which the cells differ: drop (a: images in the centre, b: shifted),
   architecture, or the name of a hyperparameter; search: a is the winner of a search and b the
   default, both measured afresh
 {_cell_of_two("a", "first")}
@@ -186,7 +186,7 @@ probability_of_superiority double: that a trial of a is more accurate than one o
 device string: that both cells ran on; different devices are not compared
 # robustness
 {_CELL}
-test_shift int64: how far the test digits are shifted at most, in pixels
+test_shift int64: how far the test images are shifted at most, in pixels
 trials int64: number of finished trials graded on that shift
 {_means("at that shift")}
 {_DEVICE}
@@ -278,7 +278,7 @@ Made by `python -m mnist_ray.space.columns`. The order is that of the files. `lo
 its siblings give text as categories, whole numbers as `Int64`, times as UTC timestamps and lists \
 as tuples.
 
-All intervals are conditional on the test set and on where its digits lie: they say what more \
+All intervals are conditional on the test set and on where its images lie: they say what more \
 trials would do, not what another test set would. `null` stands where the data can't give a \
 figure. Where several sweeps are put side by side, every table begins with `sweep`, the sweep's \
 name."""

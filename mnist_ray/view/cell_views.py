@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
+from mnist_ray.analysis import phrases
 from mnist_ray.analysis.agreement import Predictions, predictions_of
 from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import shown_value, varying_by_family
@@ -54,12 +55,17 @@ class CellView:
 
     @property
     def presentation(self) -> tuple[str, str, int, int]:
-        """Equal where the test digits are the same, in several sweeps, too."""
+        """Equal where the test images are the same, in several sweeps, too."""
         first = next(iter(self.results.records), None)
-        digits = (
+        images = (
             f"{first.identity['data']} {first.identity['seed']}" if first else self.results.sweep
         )
-        return digits, self.cell.variant, self.cell.shift, self.cell.canvas
+        return images, self.cell.variant, self.cell.shift, self.cell.canvas
+
+    @property
+    def images(self) -> str:
+        """What its images are called."""
+        return phrases.images(self.results.dataset)
 
     @property
     def distinction(self) -> str:
@@ -172,7 +178,7 @@ def make_search_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Se
             results=results,
             state=state,
             rows=rows[search_key(results.name, state)],
-            label=f"{state.architecture} on {state.variant} digits"
+            label=f"{state.architecture} on {state.variant} {phrases.images(results.dataset)}"
             + (f", {results.name}" if len(sweeps) > 1 else ""),
             series=series[state.architecture],
             sentence=sentences[search_key(results.name, state)],
@@ -222,10 +228,10 @@ def describe_presentation(view: CellView, views: Sequence[CellView]) -> str:
     """The presentation of `view` in words that distinguish it from those of `views`."""
     _, variant, shift, canvas = view.presentation
     alike = {each.presentation for each in views if each.cell.variant == variant}
-    words = f"{variant} digits"
+    words = f"{variant} {view.images}"
     if len({(shift, canvas) for _, _, shift, canvas in alike}) > 1:
         words += f" (shift {shift}, canvas {canvas})"
-    if len({digits for digits, *_ in alike}) > 1:
+    if len({images for images, *_ in alike}) > 1:
         same = [each.results.sweep for each in views if each.presentation == view.presentation]
         words += f", {' and '.join(dict.fromkeys(same))}"
     return words

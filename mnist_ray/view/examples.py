@@ -1,4 +1,4 @@
-"""Test digits with their predictions: the hardest ones of a cell, and a few random ones."""
+"""Test images with their predictions: the hardest ones of a cell, and a few random ones."""
 
 import io
 from collections.abc import Sequence
@@ -16,37 +16,46 @@ from mnist_ray.plan.seeds import evaluation_generator
 from mnist_ray.stats.predictions import hardest
 from mnist_ray.view.cell_views import CellView, Parts
 
-DIGITS = 5
-"""How many random digits the page shows."""
+EXAMPLES = 5
+"""How many random images the page shows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """What one model of a cell predicts for drawn test digits."""
+    """What one model of a cell predicts for drawn test images."""
 
     results: CellResults
     parts: Parts
     test_set: TestSet
     indices: NDArray[np.int64]
-    """Of the digits in the test set, int64 [n]."""
+    """Of the images in the test set, int64 [n]."""
     predictions: NDArray[np.integer]
     """Integers [n]."""
     all_right_rate: float | None = None
-    """How often groups of n test digits are all right, where all predictions are recorded."""
+    """How often groups of n test images are all right, where all predictions are recorded."""
 
     @cached_property
     def images(self) -> NDArray[np.uint8]:
-        """The digits as the model sees them, uint8 [n, canvas, canvas]."""
+        """As the model sees them, uint8 [n, canvas, canvas], in colour with a last axis of 3."""
         return as_graded(self.results, self.indices, self.test_set)
 
     @property
     def truth(self) -> NDArray[np.int32]:
-        """The digits' classes, int32 [n]."""
+        """The images' classes, int32 [n]."""
         return self.test_set.labels[self.indices]
 
     @property
+    def true_names(self) -> list[str]:
+        """The names of the images' classes."""
+        return [self.test_set.names[label] for label in self.truth]
+
+    @property
+    def predicted_names(self) -> list[str]:
+        return [self.test_set.names[label] for label in self.predictions]
+
+    @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Which digits it gets wrong, bool [n]."""
+        """Which images it gets wrong, bool [n]."""
         wrong: NDArray[np.bool_] = self.predictions != self.truth
         return wrong
 
@@ -62,21 +71,22 @@ class Guess:
 
     @property
     def probability_of_none(self) -> float:
-        """Of no mistake in so many digits, if mistakes were independent: accuracy to the n."""
+        """Of no mistake in so many images, if mistakes were independent: accuracy to the n."""
         return float(self.accuracy ** len(self.predictions))
 
 
 @dataclass(frozen=True, eq=False)
-class HardDigit:
-    """A test digit that trials of a cell got wrong."""
+class HardImage:
+    """A test image that trials of a cell got wrong."""
 
     index: int
     """In the test set, from 0."""
-    truth: int
+    truth: str
+    """The name of its class."""
     image: NDArray[np.uint8]
-    """As the models saw it, uint8 [canvas, canvas]."""
-    votes: Sequence[tuple[int, int]]
-    """Predicted class and how many trials said so, the most frequent first."""
+    """As the models saw it, uint8 [canvas, canvas], in colour with a last axis of 3."""
+    votes: Sequence[tuple[str, int]]
+    """The name of the predicted class and how many trials said so, the most frequent first."""
 
     @property
     def wrong(self) -> int:
@@ -84,8 +94,8 @@ class HardDigit:
         return sum(count for predicted, count in self.votes if predicted != self.truth)
 
 
-def hardest_digits(view: CellView, *, count: int) -> list[HardDigit] | None:
-    """At most `count` digits that most of the cell's trials get wrong, the hardest first.
+def hardest_images(view: CellView, *, count: int) -> list[HardImage] | None:
+    """At most `count` images that most of the cell's trials get wrong, the hardest first.
 
     None without recorded predictions.
     """
@@ -94,19 +104,20 @@ def hardest_digits(view: CellView, *, count: int) -> list[HardDigit] | None:
         return None
     found = hardest(test_set.labels, predictions, count, classes=test_set.classes)
     images = as_graded(view.results, found.examples, test_set)
+    names = test_set.names
     return [
-        HardDigit(int(index), int(test_set.labels[index]), image, votes=_ranked(votes))
+        HardImage(int(index), names[test_set.labels[index]], image, votes=_ranked(votes, names))
         for index, image, votes in zip(found.examples, images, found.votes, strict=True)
     ]
 
 
-def _ranked(votes: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _ranked(votes: NDArray[np.int64], names: Sequence[str]) -> list[tuple[str, int]]:
     order = np.argsort(-votes, kind="stable")
-    return [(int(predicted), int(votes[predicted])) for predicted in order if votes[predicted]]
+    return [(names[predicted], int(votes[predicted])) for predicted in order if votes[predicted]]
 
 
 def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
-    """The predictions of each cell's highest trial for a few test digits, drawn by the seed.
+    """The predictions of each cell's highest trial for a few test images, drawn by the seed.
 
     Of those `views`, which have one presentation, whose predictions are recorded.
     """
@@ -115,8 +126,8 @@ def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
         test_set, predictions = view.test_set, view.predictions()
         if test_set is None or predictions is None:
             continue
-        labels, count = test_set.labels, min(DIGITS, len(test_set.labels))
-        indices = draw_digits(test_set, count, seed=_seed_of(view.results))
+        labels, count = test_set.labels, min(EXAMPLES, len(test_set.labels))
+        indices = draw_images(test_set, count, seed=_seed_of(view.results))
         guesses.append(
             Guess(
                 results=view.results,
@@ -130,15 +141,18 @@ def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
     return guesses
 
 
-def draw_digits(test_set: TestSet, count: int, *, seed: int) -> NDArray[np.int64]:
-    """The indices of `count` test digits, none twice: int64 [count]."""
+def draw_images(test_set: TestSet, count: int, *, seed: int) -> NDArray[np.int64]:
+    """The indices of `count` test images, none twice: int64 [count]."""
     return np.random.default_rng(seed).choice(len(test_set.labels), size=count, replace=False)
 
 
 def as_graded(
     cell: CellResults, indices: NDArray[np.int64], test_set: TestSet
 ) -> NDArray[np.uint8]:
-    """Test images where the cell's models were graded on them: uint8 [n, canvas, canvas]."""
+    """Test images where the cell's models were graded on them.
+
+    They are uint8 [n, canvas, canvas], in colour with a last axis of 3.
+    """
     offsets = draw_offsets(
         test_set.image_shape,
         len(test_set.labels),
@@ -153,12 +167,16 @@ def _seed_of(cell: CellResults) -> int:
     return int(cell.records[0].identity["seed"])
 
 
-def digit_png(image: NDArray[np.uint8]) -> bytes:
-    """A digit as black ink on nothing: a PNG of the size of `image`, uint8 [height, width]."""
+def image_png(image: NDArray[np.uint8], *, is_ink: bool) -> bytes:
+    """A PNG of the size of `image`, uint8 [height, width] or [height, width, 3].
+
+    Where `is_ink` is true, a grey image is drawn as black ink on nothing, as digits are.
+    """
     from PIL import Image
 
-    ink = np.zeros((*image.shape, 2), np.uint8)
-    ink[..., 1] = image
+    pixels = image
+    if is_ink and image.ndim == 2:
+        pixels = np.stack([np.zeros_like(image), image], axis=-1)  # Grey and opacity.
     buffer = io.BytesIO()
-    Image.fromarray(ink, "LA").save(buffer, "PNG", optimize=True)
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What models predict for a few random test digits, as a table and as an image file."""
+"""What models predict for a few random test images, as a table and as an image file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_ray.analysis import phrases
 from mnist_ray.view.cell_views import grouped, label
 from mnist_ray.view.examples import Guess
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _ACROSS = 8
-"""Digits in a row of the image file."""
+"""Images in a row of the file."""
 _INCHES = 1.5
-"""Side of a digit in the image file."""
+"""Side of an image in the file."""
 _LINE_INCHES = 0.2
 
 
@@ -29,31 +30,36 @@ def tabulate_guesses(guesses: Sequence[Guess], *, title: str) -> "Table":
 
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    table.add_column("digits")
+    table.add_column(phrases.images(guesses[0].results.dataset))
     for heading in ("mistakes", "probability of none"):
         table.add_column(heading, justify="right")
-    truth = guesses[0].truth
-    table.add_row("truth", _digits(truth, wrong=np.zeros(len(truth), bool)), end_section=True)
+    truth = guesses[0].true_names
+    columns = zip(truth, *(guess.predicted_names for guess in guesses), strict=True)
+    widths = [max(map(len, names)) for names in columns]
+    table.add_row("truth", _classes(truth, np.zeros(len(truth), bool), widths), end_section=True)
     for guess in guesses:
         table.add_row(
             escape(label(guess.parts)),
-            _digits(guess.predictions, wrong=guess.wrong),
+            _classes(guess.predicted_names, guess.wrong, widths),
             str(guess.mistakes),
             f"{guess.probability_of_none:.3f}",
         )
     return table
 
 
-def _digits(classes: NDArray[np.integer], *, wrong: NDArray[np.bool_]) -> str:
-    """Classes, of equal width in every row, as rich's markup."""
+def _classes(names: Sequence[str], wrong: NDArray[np.bool_], widths: Sequence[int]) -> str:
+    """The names of classes, each of its width in every row, as rich's markup."""
+    from rich.markup import escape
+
+    padding = [" " * (width - len(name)) for name, width in zip(names, widths, strict=True)]
     return " ".join(
-        f"[bold red]{number}✗[/]" if is_wrong else f"{number} "
-        for number, is_wrong in zip(classes, wrong, strict=True)
+        f"[bold red]{escape(name)}✗[/]{pad}" if is_wrong else f"{escape(name)} {pad}"
+        for name, is_wrong, pad in zip(names, wrong, padding, strict=True)
     )
 
 
 def save_picture(guesses: Sequence[Guess], path: Path) -> None:
-    """The digits as each variant presents them, with truth and predictions, as an image file.
+    """The images as each variant presents them, with truth and predictions, as an image file.
 
     Raises:
         OSError: it cannot be written.
@@ -73,7 +79,7 @@ def save_picture(guesses: Sequence[Guess], path: Path) -> None:
         places = part.subplots(down, across, squeeze=False).flat
         for number, axes in enumerate(places):
             if number < count:
-                _draw_digit(axes, number, group)
+                _draw_image(axes, number, group)
             else:
                 axes.set_axis_off()
     figure.savefig(path, dpi=120)
@@ -94,15 +100,17 @@ def _presentation(guess: Guess) -> tuple[str, int, int]:
     return cell.variant, cell.shift, cell.canvas
 
 
-def _draw_digit(axes: "Axes", number: int, guesses: Sequence[Guess]) -> None:
-    axes.imshow(guesses[0].images[number], cmap="gray_r", vmin=0, vmax=255)
+def _draw_image(axes: "Axes", number: int, guesses: Sequence[Guess]) -> None:
+    are_digits = phrases.images(guesses[0].results.dataset) == "digits"
+    colours = "gray_r" if are_digits else "gray"
+    axes.imshow(guesses[0].images[number], cmap=colours, vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(f"truth {guesses[0].truth[number]}", fontsize=9)
+    axes.set_title(f"truth {guesses[0].true_names[number]}", fontsize=9, parse_math=False)
     for line, guess in enumerate(guesses, start=1):
         is_wrong = bool(guess.wrong[number])
         name = label(guess.parts, variant=False)
         axes.annotate(
-            f"{name}: {guess.predictions[number]}{' ✗' if is_wrong else ''}",
+            f"{name}: {guess.predicted_names[number]}{' ✗' if is_wrong else ''}",
             (0.5, 0),
             xytext=(0, -line * _LINE_INCHES * 72 + 4),
             xycoords="axes fraction",

@@ -29,6 +29,12 @@ _MOST_LINES = 8
 _MOST_CURVES = 100
 """Trials of a cell that have a line of their own."""
 _CLASSES_WITH_NUMBERS = 12
+_NUMBERED_TICKS = 10
+_NAMED_TICKS = 20
+_LONGEST_TICK = 16
+"""Letters of a class' name on an axis."""
+_TICK_INCHES = 0.075
+"""Of one letter."""
 
 
 # Learning curves
@@ -172,7 +178,7 @@ def robustness_chart(views: Sequence[CellView]) -> Chart | None:
         robustness_lines(
             lines,
             name="robustness",
-            alternative=f"Mean test accuracy by shift of the test digits. {described}.",
+            alternative=f"Mean test accuracy by shift of the test images. {described}.",
         ),
         "",
     )
@@ -200,7 +206,7 @@ def robustness_lines(lines: Sequence[Line], *, name: str, alternative: str) -> s
             axes.plot(x, means, color=colour, linestyle=dashes, linewidth=1.4, label=line.label)
             axes.plot(x, means, color=colour, linestyle="none", marker="o", markersize=3.2)
             axes.fill_between(x, lows, highs, color=colour, alpha=0.18, linewidth=0)
-        axes.set(xlabel="shift of the test digits, pixels", ylabel="mean test accuracy")
+        axes.set(xlabel="shift of the test images, pixels", ylabel="mean test accuracy")
         axes.set_xticks(sorted({row["test_shift"] for line in lines for row in line.rows}))
         rule_lines(axes, "y")
         figure.legend(
@@ -219,11 +225,12 @@ def confusion_charts(views: Sequence[CellView]) -> Iterator[Chart]:
     for position, (view, matrix) in enumerate(known):
         svg = confusion(
             matrix,
+            view.test_set.names if view.test_set else (),
             series=view.series,
             full_scale=full_scale,
             numbers=len(matrix) <= _CLASSES_WITH_NUMBERS,
             name=f"confusion-{position}",
-            alternative=_confusion_alternative(view.label, matrix),
+            alternative=_confusion_alternative(view, matrix),
         )
         yield Chart(svg, view.label, view.series)
 
@@ -248,20 +255,21 @@ def _errors(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     return shares
 
 
-def _confusion_alternative(label: str, matrix: NDArray[np.int64]) -> str:
-    errors = _errors(matrix)
+def _confusion_alternative(view: CellView, matrix: NDArray[np.int64]) -> str:
+    errors, names = _errors(matrix), view.test_set.names if view.test_set else ()
     order = np.argsort(-errors, axis=None)[:3]
     places = [divmod(int(place), len(matrix)) for place in order if errors.flat[place] > 0]
     worst = ", ".join(
-        f"{100 * errors[truth, predicted]:.1f} % of {truth} for {predicted}"
+        f"{100 * errors[truth, predicted]:.1f} % of {names[truth]} as {names[predicted]}"
         for truth, predicted in places
     )
-    summary = f"most often it takes {worst}" if worst else "no errors"
-    return f"Confusion matrix of {label}: {summary}."
+    summary = f"most often it classifies {worst}" if worst else "no errors"
+    return f"Confusion matrix of {view.label}: {summary}."
 
 
 def confusion(
     matrix: NDArray[np.int64],
+    names: Sequence[str],
     *,
     series: int,
     full_scale: float,
@@ -273,6 +281,7 @@ def confusion(
 
     Args:
         matrix: int64 [classes, classes], rows the truth; at least one row with a count.
+        names: of the classes.
         series: the colour.
         full_scale: share of a class' images, from 0 to 1, that has the deepest colour.
         numbers: write shares in percent into the squares, on the diagonal those that are right.
@@ -281,7 +290,9 @@ def confusion(
     """
     # Errors are rare: a square root keeps the small ones visible.
     depth = np.ceil(10 * np.sqrt(np.minimum(_errors(matrix) / max(full_scale, 1e-9), 1)))
-    with page_figure(2.7, 2.7) as figure:
+    ticks = [_shortened(name) for name in names]
+    margin = _TICK_INCHES * (max(map(len, ticks)) - 1)
+    with page_figure(2.7 + margin, 2.7 + margin) as figure:
         axes = figure.subplots()
         for level in range(1, 11):
             places = np.argwhere(depth == level)
@@ -289,7 +300,7 @@ def confusion(
                 axes.add_patch(_squares(places, series, opacity=0.065 * level))
         if numbers:
             _write_shares(axes, _shares(matrix))
-        _class_axes(axes, len(matrix))
+        _class_axes(axes, ticks)
         return to_svg(figure, name, alternative)
 
 
@@ -315,9 +326,17 @@ def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:
         )
 
 
-def _class_axes(axes: Axes, classes: int) -> None:
-    ticks = range(0, classes, max(1, classes // 10))
-    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), xticks=ticks, yticks=ticks)
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_TICK else f"{name[: _LONGEST_TICK - 1]}…"
+
+
+def _class_axes(axes: Axes, names: Sequence[str]) -> None:
+    classes, are_long = len(names), max(map(len, names)) > 3
+    step = max(1, classes // (_NAMED_TICKS if are_long else _NUMBERED_TICKS))
+    ticks = range(0, classes, step)
+    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5))
+    axes.set_xticks(ticks, names[::step], rotation=90 if are_long else 0, parse_math=False)
+    axes.set_yticks(ticks, names[::step], parse_math=False)
     axes.set_aspect("equal")
     axes.tick_params(length=0, labelsize=7.5)
     axes.set_xlabel("predicted", fontsize=8)

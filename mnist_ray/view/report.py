@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from mnist_ray.analysis import phrases
 from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.reading import read_results
 from mnist_ray.analysis.spread import percent
@@ -39,10 +40,10 @@ from mnist_ray.view.cell_views import (
     make_search_views,
 )
 from mnist_ray.view.examples import (
-    DIGITS,
+    EXAMPLES,
     Guess,
-    digit_png,
-    hardest_digits,
+    hardest_images,
+    image_png,
     recorded_guesses,
 )
 from mnist_ray.view.formats import DASH, FEWEST, counted, first_letter, interval, number
@@ -106,13 +107,15 @@ def render(
     """
     views, searches = make_cell_views(sweeps, tables), make_search_views(sweeps, tables)
     series = architecture_series(sweeps)
+    images = phrases.images(*(results.dataset for results in sweeps))
     content = {
         "title": ", ".join(results.name for results in sweeps),
         "css": Markup((_PAGE / "report.css").read_text()),  # noqa: S704 (the project's own)
         "architectures": series,
         "summary": _summary(sweeps, views),
         "findings": [_unbroken(sentence) for sentence in findings(tables)],
-        "conditional": _conditional(views),
+        "images": images,
+        "conditional": _conditional(views, images),
         "unrequested": [(results.name, results.left_out) for results in sweeps if results.left_out],
         "sweeps": [results.name for results in sweeps],
         "between_sweeps": differences(sweeps),
@@ -169,8 +172,8 @@ _WHY_NOT = {
         "the search space does not ask for test sets of other shifts "
         "(evaluate: {shifts: [0, 5, 10]})",
     ),
-    "confusion": ("what is taken for what", _NO_PREDICTIONS),
-    "hardest": ("the hardest digits", _NO_PREDICTIONS),
+    "confusion": ("confusion matrices", _NO_PREDICTIONS),
+    "hardest": ("the hardest images", _NO_PREDICTIONS),
     "sanity": ("sanity check", _NO_PREDICTIONS),
 }
 """What a section shows, and why it may have nothing to show."""
@@ -198,9 +201,10 @@ def _environment() -> Environment:
     return environment
 
 
-def _png(image: NDArray[np.uint8]) -> str:
-    """A digit as data: URI."""
-    return "data:image/png;base64," + base64.b64encode(digit_png(image)).decode()
+def _png(image: NDArray[np.uint8], view: CellView | Guess) -> str:
+    """An image of the data of `view` as data: URI."""
+    is_ink = phrases.images(view.results.dataset) == "digits"
+    return "data:image/png;base64," + base64.b64encode(image_png(image, is_ink=is_ink)).decode()
 
 
 # What the sections show
@@ -243,15 +247,15 @@ def _comparisons(
 
 def _chosen_cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
     chosen = choose(views, _MOST_CELLS)
-    hardest = [(view, hardest_digits(view, count=_HARDEST)) for view in chosen]
+    hardest = [(view, hardest_images(view, count=_HARDEST)) for view in chosen]
     return {
         "cells_left_out": len(views) - len(chosen),
         "spread": list(spread_views(chosen, tables)),
         "learning": list(learning_charts(chosen)),
         "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
         "confusion": list(confusion_charts(chosen)),
-        "hardest": [(view, digits) for view, digits in hardest if digits is not None],
-        "digits": DIGITS,
+        "hardest": [(view, images) for view, images in hardest if images is not None],
+        "examples": EXAMPLES,
         "checks": list(_checks(chosen)),
     }
 
@@ -311,7 +315,7 @@ def _summary(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> str:
     )
 
 
-def _conditional(views: Sequence[CellView]) -> str:
+def _conditional(views: Sequence[CellView], images: str) -> str:
     """The sentences on what the intervals do not include."""
     rows = [view.row for view in views]
     own = [row["test_set_sem"] for row in rows if row["test_set_sem"] is not None]
@@ -321,12 +325,12 @@ def _conditional(views: Sequence[CellView]) -> str:
         if row["independent_error_std"]
     ]
     sentences = [
-        "All intervals are conditional on this test set and on where its digits lie: they say "
-        "what more trials would give, not what other test digits would."
+        f"All intervals are conditional on this test set and on where its {images} lie: they say "
+        f"what more trials would give, not what other test {images} would."
     ]
     if own:
         sentences.append(
-            "That there are only so many test digits leaves a standard error of "
+            f"That there are only so many test {images} leaves a standard error of "
             f"{_range(own, 4)} in each mean, which more trials never reduce."
         )
     if ratios:

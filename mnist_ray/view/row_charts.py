@@ -67,7 +67,7 @@ class ChartRow:
 
 
 def trial_charts(views: Sequence[CellView]) -> Iterator[Chart]:
-    """One for each presentation: accuracies on different test digits have scales of their own."""
+    """One for each presentation: accuracies on different test images have scales of their own."""
     for position, group in enumerate(by_presentation(views)):
         shown = [view for view in group if view.results.finished][:_MOST_ROWS]
         if not shown:
@@ -201,7 +201,7 @@ def difference_charts(
 
 
 _KINDS = {
-    DROP: "The drop from centered to shifted digits",
+    DROP: "The drop from centered to shifted",
     ARCHITECTURE: "Between architectures",
     WINNER_TO_DEFAULT: "Between the winner of a search and the default",
 }

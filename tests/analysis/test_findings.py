@@ -42,6 +42,16 @@ def test_the_drop_is_told_with_means_intervals_and_n() -> None:
     assert len(sentences) == 4
 
 
+def test_images_of_other_data_are_not_called_digits() -> None:
+    letters = replace(made_up_test_set(1000), dataset="letters")
+    sentences = sentences_of(made_up_sweep(accuracies=EXACT, test_set=letters))
+    assert "on shifted images, by 0.097" in sentences[0]
+    assert sentences[3].startswith("On shifted images: the mean of cnn is above that of")
+    search = replace(made_up_search(SCORES), test_set=letters)
+    assert "search for feed_forward on centered images" in sentences_of(search)[0]
+    assert "digits" not in " ".join([*sentences, *sentences_of(search)])
+
+
 def test_one_trial_tells_no_interval_and_says_so() -> None:
     first = {pair: values[:1] for pair, values in EXACT.items()}
     sentences = sentences_of(

@@ -87,7 +87,7 @@ def train(trial: Trial, dataset: Dataset, folder: ResultsFolder, *, code: Code) 
 
 
 def test_saved_models_say_of_every_digit_what_their_trial_recorded(trained: Path) -> None:
-    check = check_models(folder_at(trained), digits=TEST_DIGITS, seed=0)
+    check = check_models(folder_at(trained), images=TEST_DIGITS, seed=0)
     records = {(r.architecture, r.variant): r for r in Ledger(folder_at(trained)).read().values()}
     assert len(check.guesses) == len(records) == 4
     for guess in check.guesses:
@@ -100,7 +100,7 @@ def test_saved_models_say_of_every_digit_what_their_trial_recorded(trained: Path
 
 
 def test_all_models_get_the_same_digits_and_none_twice(trained: Path) -> None:
-    check = check_models(folder_at(trained), digits=7, seed=1)
+    check = check_models(folder_at(trained), images=7, seed=1)
     assert len(set(check.guesses[0].indices.tolist())) == 7
     sides = {guess.results.cell.variant: guess.images.shape[1] for guess in check.guesses}
     assert sides == {"centered": 28, "shifted": 32}
@@ -112,7 +112,7 @@ def test_all_models_get_the_same_digits_and_none_twice(trained: Path) -> None:
 def test_the_seed_alone_draws_the_digits(trained: Path) -> None:
     folder = folder_at(trained)
     drawn = [
-        check_models(folder, digits=5, seed=seed).guesses[0].indices.tolist() for seed in (3, 3, 4)
+        check_models(folder, images=5, seed=seed).guesses[0].indices.tolist() for seed in (3, 3, 4)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -122,7 +122,7 @@ def test_the_command_shows_truth_predictions_mistakes_and_the_probability_of_non
 ) -> None:
     assert main([str(trained), "--digits", "4", "--save", str(tmp_path / "picture.png")]) == 0
     shown = capsys.readouterr().out
-    check = check_models(folder_at(trained), digits=4, seed=0)
+    check = check_models(folder_at(trained), images=4, seed=0)
     rows = {cells[0]: cells[1:] for cells in map(cells_of, shown.splitlines()) if len(cells) == 4}
     assert rows["truth"][0].split() == [str(label) for label in check.guesses[0].truth]
     for guess in check.guesses:
@@ -151,7 +151,7 @@ def test_results_may_lie_on_object_storage(trained: Path, object_storage: Object
     here, there = folder_at(trained), ResultsFolder.open(object_storage.uri("made-up"))
     for file in (file for file in trained.rglob("*") if file.is_file()):
         there.write(file.relative_to(trained).as_posix(), file.read_bytes())
-    checks = [check_models(folder, digits=3, seed=0) for folder in (here, there)]
+    checks = [check_models(folder, images=3, seed=0) for folder in (here, there)]
     for one, other in zip(*(check.guesses for check in checks), strict=True):
         assert one.predictions.tolist() == other.predictions.tolist()
 
@@ -202,7 +202,7 @@ def test_a_model_with_layers_of_ones_own_is_asked_where_their_module_lies(
     folder = folder_at(tmp_path / "made-up")
     keras.saving.get_custom_objects().clear()  # As in the process of the command.
     monkeypatch.chdir(here)
-    (guess,) = check_models(folder, digits=TEST_DIGITS, seed=0).guesses
+    (guess,) = check_models(folder, images=TEST_DIGITS, seed=0).guesses
     (record,) = Ledger(folder).read().values()
     assert record.test is not None
     assert guess.predictions.tolist() == record.test.predictions[guess.indices].tolist()
@@ -211,7 +211,7 @@ def test_a_model_with_layers_of_ones_own_is_asked_where_their_module_lies(
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(elsewhere)])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="run this in the folder where their module lies"):
-        check_models(folder, digits=TEST_DIGITS, seed=0)
+        check_models(folder, images=TEST_DIGITS, seed=0)
 
 
 # What is refused
@@ -220,19 +220,19 @@ def test_a_model_with_layers_of_ones_own_is_asked_where_their_module_lies(
 def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
     made_up_sweep(accuracies=ACCURACIES).write(folder_at(tmp_path / "made-up"))
     with pytest.raises(InputError, match="no saved models"):
-        check_models(folder_at(tmp_path / "made-up"), digits=5, seed=0)
+        check_models(folder_at(tmp_path / "made-up"), images=5, seed=0)
 
 
 def test_more_digits_than_there_are_are_refused(trained: Path) -> None:
     with pytest.raises(InputError, match=f"--digits 61: .* {TEST_DIGITS} test digits"):
-        check_models(folder_at(trained), digits=TEST_DIGITS + 1, seed=0)
+        check_models(folder_at(trained), images=TEST_DIGITS + 1, seed=0)
 
 
 def test_a_folder_without_test_images_is_refused(trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained, tmp_path / "copy")
     next((copy / "ledger").glob("test-*.npz")).unlink()
     with pytest.raises(InputError, match="no test images"):
-        check_models(folder_at(copy), digits=5, seed=0)
+        check_models(folder_at(copy), images=5, seed=0)
 
 
 def test_a_damaged_model_is_refused_by_its_name(trained: Path, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_damaged_model_is_refused_by_its_name(trained: Path, tmp_path: Path) -
     damaged = next((copy / "models").glob("cnn-centered-*.keras"))
     damaged.write_bytes(damaged.read_bytes()[:1000])
     with pytest.raises(InputError, match=damaged.name):
-        check_models(folder_at(copy), digits=5, seed=0)
+        check_models(folder_at(copy), images=5, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_cells_of_equal_settings_and_renamed_ones_have_the_model_that_was_traine
     small = {"build": "feed_forward", **ARCHITECTURES["feed_forward"]}
     space = made_up_space({"architectures": {"small": small, "tiny": small}, "trials": 1})
     folder.write(folder.space, space.to_yaml().encode())
-    check = check_models(folder, digits=5, seed=0)
+    check = check_models(folder, images=5, seed=0)
     names = [
         (guess.results.cell.architecture, guess.results.cell.variant) for guess in check.guesses
     ]

@@ -4,6 +4,8 @@ import io
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mnist_ray.view import panel_charts, row_charts
-from mnist_ray.view.examples import digit_png
+from mnist_ray.view.examples import image_png
 from mnist_ray.view.panel_charts import Curve, Line
 from mnist_ray.view.row_charts import ChartRow
 
@@ -26,9 +28,9 @@ def dots(rows: list[ChartRow] = ROWS, name: str = "dots") -> str:
     return row_charts.dots(rows, name=name, alternative="Every trial", x_label="test accuracy")
 
 
-def confusion(*, numbers: bool = True) -> str:
+def confusion(names: Sequence[str] = "012", *, numbers: bool = True) -> str:
     return panel_charts.confusion(
-        MATRIX, series=2, full_scale=0.2, numbers=numbers, name="c", alternative="Taken for"
+        MATRIX, names, series=2, full_scale=0.2, numbers=numbers, name="c", alternative="Taken for"
     )
 
 
@@ -116,6 +118,13 @@ def test_numbers_of_a_confusion_matrix_are_percent_of_the_true_class() -> None:
     assert "90" not in [e.text for e in without.iter() if e.tag.endswith("text")]
 
 
+def test_the_axes_of_a_confusion_matrix_have_the_names_of_the_classes() -> None:
+    drawing = confusion(["cat", "an $odd$ <dog>", "a very long name of an owl"])
+    root = ElementTree.fromstring(drawing)
+    shown = Counter(e.text for e in root.iter() if e.tag.endswith("text"))
+    assert shown["cat"] == shown["an $odd$ <dog>"] == shown["a very long nam…"] == 2
+
+
 def test_long_labels_are_broken_instead_of_overlapping() -> None:
     label = "feed_forward · shifted: learning_rate 0.0001 to 0.0003 · dropout=0.5 · batch_size=128"
     drawing = dots([ChartRow(label, "0.9613 [0.9587, 0.9639], n = 9", 0, 0.9, None, None, [0.9])])
@@ -126,9 +135,17 @@ def test_long_labels_are_broken_instead_of_overlapping() -> None:
 
 def test_digits_are_ink_on_nothing() -> None:
     image = np.array([[0, 255], [128, 0]], np.uint8)
-    png = Image.open(io.BytesIO(digit_png(image)))
+    png = Image.open(io.BytesIO(image_png(image, is_ink=True)))
     assert png.mode == "LA"
     assert np.asarray(png)[..., 1].tolist() == image.tolist()
+
+
+@pytest.mark.parametrize(("shape", "mode"), [((5, 4), "L"), ((5, 4, 3), "RGB")])
+def test_other_images_are_as_they_are(shape: tuple[int, ...], mode: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    png = Image.open(io.BytesIO(image_png(image, is_ink=False)))
+    assert png.mode == mode
+    assert np.asarray(png).tolist() == image.tolist()
 
 
 def test_figures_need_neither_ray_nor_tensorflow_nor_a_display() -> None:
