@@ -159,8 +159,20 @@ def _hyperparameter_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pai
 
         having = [each for each in cells_results if name in _settings(each)]
         for a, b in _alike(having, all_else):
-            if _settings(a)[name] != _settings(b)[name]:
-                yield name, a, b
+            kind = _difference_in_setting(name, _settings(a)[name], _settings(b)[name])
+            if kind:
+                yield kind, a, b
+
+
+def _difference_in_setting(name: str, a: object, b: object) -> str | None:
+    """The one thing in which two values differ: of one optimizer or schedule, an argument."""
+    if a == b:
+        return None
+    own, other = (each if isinstance(each, dict) else {"name": each} for each in (a, b))
+    if any(own.get(key) != other.get(key) for key in ("name", "schedule")):
+        return name
+    differing = [key for key in own | other if own.get(key) != other.get(key)]
+    return differing[0] if len(differing) == 1 else None
 
 
 def _alike(

@@ -14,9 +14,9 @@ from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.search import SearchState
 from mnist_ray.plan.trial import Trial
-from mnist_ray.space.hyperparameters import Training
 from mnist_ray.space.sources import Source
 from mnist_ray.space.space import Cell, Space
+from mnist_ray.space.training import Training
 
 
 class Selection(StrEnum):

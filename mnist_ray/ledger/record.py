@@ -226,7 +226,7 @@ class Record:
         identity = self.identity
         return {
             **identity["hyperparameters"],
-            **identity["training"],
+            **_flat(identity["training"]),
             "shift": identity["shift"],
             "canvas": identity["canvas"],
         }
@@ -245,3 +245,12 @@ class Record:
         """The evaluation on test digits shifted by up to `shift` pixels, if there is one."""
         evaluations = (*self.robustness, self.test)
         return next((each for each in evaluations if each and each.shift == shift), None)
+
+
+def _flat(training: JSON) -> JSON:
+    """With a column for each argument of the optimizer and of a schedule."""
+    flat: JSON = {}
+    for key, value in training.items():
+        arguments = dict(value) if isinstance(value, dict) else {"name": value}
+        flat |= {key: arguments.pop("name", None), **arguments}
+    return flat

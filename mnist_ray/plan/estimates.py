@@ -145,4 +145,7 @@ def _work_key(identity: JSON) -> str:
     """A hash of all that the duration of a trial depends on."""
     names = ("data", "builder", "source", "hyperparameters", "canvas")
     training = {key: value for key, value in identity["training"].items() if key != "learning_rate"}
+    if isinstance(training["optimizer"], dict):
+        # Which arguments an optimizer has matters, their values hardly do.
+        training["optimizer"] = [training["optimizer"]["name"], *sorted(training["optimizer"])]
     return digest({**{name: identity[name] for name in names}, "training": training})

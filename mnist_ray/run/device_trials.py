@@ -7,8 +7,8 @@ from mnist_ray.plan.allocation import ResourceAllocator
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.resources import Limits, Node, Request, concurrency, gpu_fraction, side_by_side
 from mnist_ray.plan.trial import Trial
-from mnist_ray.space.hyperparameters import JitCompile
 from mnist_ray.space.space import Cell, Space, load_space
+from mnist_ray.space.training import JitCompile
 from mnist_ray.train.calibration import Timing, time_cells
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")

@@ -17,12 +17,14 @@ from mnist_ray.run.cluster import check_reachable, check_same_versions
 from mnist_ray.run.setup import SweepSetup
 from mnist_ray.train.builder_check import check_builders
 from mnist_ray.train.calibration import calibrate
+from mnist_ray.train.training_check import check_trainings
 
 _LOG = logging.getLogger(__name__)
 
 
 def check_missing(queue: TrialQueue, setup: SweepSetup) -> None:
-    """See that what is missing can run: the cluster, the machine, the user's own models.
+    """See that what is missing can run: the cluster, the machine, the user's own models,
+    and what Keras takes.
 
     Raises:
         InputError: it cannot.
@@ -37,6 +39,7 @@ def check_missing(queue: TrialQueue, setup: SweepSetup) -> None:
     cells = {trial.cell_key: trial.cell for trial in missing}
     _warn_of_small_budget(queue, setup)
     check_builders(list(cells.values()), classes=setup.dataset_info.classes, code=setup.code)
+    check_trainings(list(cells.values()), train_images=setup.dataset_info.train_images)
 
 
 def _warn_of_small_budget(queue: TrialQueue, setup: SweepSetup) -> None:

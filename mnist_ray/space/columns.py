@@ -261,6 +261,14 @@ RESERVED_COLUMNS = frozenset(
 ) | {"builder"}
 """Columns that no hyperparameter may bear the name of; `builder` is what makes the model."""
 
+SETTINGS = frozenset(
+    (
+        *("epochs", "batch_size", "validation_split", "optimizer", "learning_rate"),
+        *("precision", "jit_compile", "shift", "canvas"),
+    )
+)
+"""Columns of training and variants, which no hyperparameter of one's own may bear the name of."""
+
 
 def markdown() -> str:
     """The page docs/columns.md."""

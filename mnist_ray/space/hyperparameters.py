@@ -1,4 +1,4 @@
-"""The hyperparameters of architectures, variants and training: types, ranges and defaults.
+"""The hyperparameters of architectures and variants: types, ranges and defaults.
 
 A field's `description` is what a message says is allowed there.
 """
@@ -7,12 +7,11 @@ import keyword
 import math
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -28,7 +27,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import no_info_wrap_validator_function
 
-from mnist_ray.space.columns import RESERVED_COLUMNS
+from mnist_ray.space.columns import RESERVED_COLUMNS, SETTINGS
 from mnist_ray.space.distributions import FORMS, Distribution, json_schema
 from mnist_ray.space.error_collector import Place, place_of, refusal, shown, unknown
 
@@ -61,13 +60,17 @@ class Settings(BaseModel):
 
     def varied(self) -> dict[str, Distribution]:
         """The distributions that stand in place of values, in the order of the file."""
-        names = self._varied
-        values = dict(self) if names else {}
-        return {key: values[key] for key in names}
+        return {str(place[-1]): each for place, each in self.varied_places().items()}
+
+    def varied_places(self) -> dict[Place, Distribution]:
+        """The same by their places, those of inner settings among them."""
+        values = dict(self) if self._varied else {}
+        return {(key,): values[key] for key in self._varied}
 
     def to_data(self) -> dict[str, JsonValue]:
         """As plain data with the defaults filled in; what varies comes first, in its order."""
-        varied = {key: each.to_data() for key, each in self.varied().items()}
+        values = dict(self) if self._varied else {}
+        varied = {key: values[key].to_data() for key in self._varied}
         return varied | self.model_dump(mode="json", exclude=set(varied))
 
     def bound(self, drawn: Mapping[str, JsonValue]) -> Self:
@@ -139,7 +142,7 @@ class _OrDistribution:
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         def validate(given: object, check: Callable[[object], Any]) -> object:
-            return _read_distribution(given, check) if isinstance(given, dict) else check(given)
+            return read_distribution(given, check) if isinstance(given, dict) else check(given)
 
         return no_info_wrap_validator_function(validate, handler(source))
 
@@ -174,14 +177,17 @@ def parse_distribution(given: Mapping[str, JsonValue]) -> Distribution:
     raise explained(refusal(given, FORMS[kind]))
 
 
-def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any]) -> Distribution:
-    """Each value that a distribution may take is held to the same rules as a fixed one."""
+def read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any]) -> Distribution:
+    """The distribution that a file has in place of a value, which `check` reads.
+
+    Each value that it may take is held to the same rules as a fixed one.
+    """
     distribution = parse_distribution(given)
     checked, errors = [], []
     for index, value in distribution.candidates().items():
         try:
             option = check(value)
-            checked.append(list(option) if isinstance(option, tuple) else option)
+            checked.append(_as_data(option))
         except ValidationError as error:
             for each in error.errors(include_url=False):
                 place = (distribution.kind, index, *each["loc"])
@@ -199,9 +205,15 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
     return distribution
 
 
-_AT_LEAST_1 = f"an integer from 1 to {LARGEST_INTEGER}"
-_AT_LEAST_0 = f"an integer from 0 to {LARGEST_INTEGER}"
-_SHARE = "a number from 0 to below 1"
+def _as_data(option: Any) -> Any:
+    if isinstance(option, Settings):
+        return option.to_data()
+    return list(option) if isinstance(option, tuple) else option
+
+
+AT_LEAST_1 = f"an integer from 1 to {LARGEST_INTEGER}"
+AT_LEAST_0 = f"an integer from 0 to {LARGEST_INTEGER}"
+SHARE = "a number from 0 to below 1"
 
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 NotNegative = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
@@ -216,7 +228,7 @@ class FeedForward(Settings):
     hidden_units: Searchable[Annotated[tuple[Positive, ...], Field(strict=False)]] = Field(
         (512, 256), description="a list of integers of at least 1, one a hidden layer"
     )
-    dropout: Searchable[Share] = Field(0.0, description=_SHARE)
+    dropout: Searchable[Share] = Field(0.0, description=SHARE)
 
 
 class Cnn(Settings):
@@ -227,11 +239,11 @@ class Cnn(Settings):
     filters: Searchable[Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]] = Field(
         (32, 64), description="a list of at least one integer of at least 1, one a block"
     )
-    kernel_size: Searchable[Positive] = Field(3, description=_AT_LEAST_1)
-    pool_size: Searchable[Positive] = Field(2, description=_AT_LEAST_1)
-    pool_stride: Searchable[Positive] = Field(1, description=_AT_LEAST_1)
-    dense_units: Searchable[Positive] = Field(128, description=_AT_LEAST_1)
-    dropout: Searchable[Share] = Field(0.5, description=_SHARE)
+    kernel_size: Searchable[Positive] = Field(3, description=AT_LEAST_1)
+    pool_size: Searchable[Positive] = Field(2, description=AT_LEAST_1)
+    pool_stride: Searchable[Positive] = Field(1, description=AT_LEAST_1)
+    dense_units: Searchable[Positive] = Field(128, description=AT_LEAST_1)
+    dropout: Searchable[Share] = Field(0.5, description=SHARE)
 
     def misfit(self, canvas: int) -> tuple[str, str] | None:
         """The hyperparameter that is too large for square images of side `canvas`, and why.
@@ -254,59 +266,16 @@ class Cnn(Settings):
 class Variant(Settings):
     """How images are presented: on one of the (shift + 1)² central placements on a canvas."""
 
-    shift: Searchable[NotNegative] = Field(0, description=_AT_LEAST_0)
+    shift: Searchable[NotNegative] = Field(0, description=AT_LEAST_0)
     canvas: Searchable[Positive | None] = Field(
-        None, description=f"{_AT_LEAST_1}, or null for the image's size + shift"
+        None, description=f"{AT_LEAST_1}, or null for the image's size + shift"
     )
-
-
-Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "adamax"]
-Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
-
-
-def _is_no_number(value: object) -> object:
-    if type(value) is int:  # pydantic's `Literal` takes 1 for true
-        raise PydanticCustomError("number", "a number")
-    return value
-
-
-JitCompile = Annotated[Literal["auto", True, False], BeforeValidator(_is_no_number)]
-"""Whether steps are compiled with XLA; `auto` does so on GPUs alone."""
-
-
-class Training(Settings):
-    """How one model is trained."""
-
-    epochs: Searchable[Positive] = Field(1, description=_AT_LEAST_1)
-    batch_size: Searchable[Positive] = Field(32, description=_AT_LEAST_1)
-    validation_split: Searchable[Share] = Field(0.1, description=_SHARE)
-    optimizer: Searchable[Optimizer] = Field(
-        "adam", description="adam, adamw, sgd, rmsprop, adagrad, adadelta or adamax"
-    )
-    learning_rate: Searchable[Annotated[float, Field(gt=0)]] = Field(
-        0.001, description="a number above 0"
-    )
-    precision: Searchable[Precision] = Field(
-        "float32", description="float32, mixed_float16 or mixed_bfloat16"
-    )
-    jit_compile: Searchable[JitCompile] = Field("auto", description="auto, true or false")
-
-    def identity(self) -> dict[str, JsonValue]:
-        """What identifies a cell: all, except `jit_compile` where the device decides on it.
-
-        Trials from before that setting so keep their keys, and tables their columns.
-        """
-        data = self.to_data()
-        return {key: data[key] for key in data if (key, data[key]) != ("jit_compile", "auto")}
-
-
-_TAKEN = RESERVED_COLUMNS | Training.model_fields.keys() | Variant.model_fields.keys()
 
 
 def _free_name(key: str) -> str:
     if not key.isidentifier() or keyword.iskeyword(key):
         raise explained(refusal(key, "the name of an argument of your function"))
-    if key in _TAKEN:
+    if key in RESERVED_COLUMNS | SETTINGS:
         message = f"{shown(key)} is another column of the report; call the hyperparameter"
         raise explained(f"{message} something else, in your function too")
     return key

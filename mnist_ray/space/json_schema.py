@@ -97,7 +97,8 @@ def space_schema() -> Schema:
         if definition["type"] == "object" and "required" not in definition:
             definition["type"] = ["object", "null"]  # as in `centered:`
     definitions["Named"] = _named(definitions)
-    definitions.pop("Architecture", None)  # the model of what was read, not of what is written
+    for read in ("Architecture", "Optimizer", "Schedule"):
+        definitions.pop(read, None)  # the model of what was read, not of what is written
     space = definitions.pop("SpaceFile")
     allowed = space["properties"]["architectures"]["description"]
     space["properties"]["architectures"] = {**_architectures(), "description": allowed}

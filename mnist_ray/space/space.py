@@ -17,9 +17,10 @@ from pydantic import JsonValue, PrivateAttr
 from mnist_ray.errors import InputError
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, nearest, refusal, shown
-from mnist_ray.space.hyperparameters import BUILT_IN, Cnn, Training
+from mnist_ray.space.hyperparameters import BUILT_IN, Cnn
 from mnist_ray.space.sources import Source
 from mnist_ray.space.space_file import Search, SpaceFile, StoppingRule, check_rules, read_file
+from mnist_ray.space.training import Training
 from mnist_ray.space.yaml_text import LARGEST, read_yaml, write_yaml
 
 __all__ = ["Cell", "Search", "Space", "StoppingRule", "Training", "load_space", "shipped_spaces"]
@@ -94,7 +95,7 @@ class Cell:
     def columns(self) -> dict[str, JsonValue]:
         """All hyperparameters by the names of their columns, in the tables' order."""
         presentation: dict[str, JsonValue] = {"shift": self.shift, "canvas": self.canvas}
-        return self.hyperparameters | self.training_identity | presentation
+        return self.hyperparameters | self.training.columns() | presentation
 
 
 class Space(SpaceFile):

@@ -39,13 +39,13 @@ from mnist_ray.space.hyperparameters import (
     ArchitectureSettings,
     Custom,
     Settings,
-    Training,
     Variant,
     explained,
     explained_at,
     kind_of,
 )
 from mnist_ray.space.sources import Source
+from mnist_ray.space.training import Training, check_argument_columns
 
 _MOST_CELLS = 100_000
 _MOST_TRIALS = 1_000_000
@@ -289,9 +289,9 @@ class SpaceFile(Settings):
             sections["architectures", name] = architecture.hyperparameters
         sections |= {("variants", name): variant for name, variant in self.variants.items()}
         return {
-            (*place, key): distribution
+            (*place, *inner): distribution
             for place, settings in sections.items()
-            for key, distribution in settings.varied().items()
+            for inner, distribution in settings.varied_places().items()
         }
 
     @property
@@ -354,6 +354,8 @@ def _remove(data: dict[str, JsonValue], place: Place) -> None:
 def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
     """Notes what is wrong between the sections, unless it follows from errors within them."""
     _one_kind_a_column(file, errors)
+    owners = {k: name for name, each in file.architectures.items() for k, _ in each.hyperparameters}
+    check_argument_columns(file.training, owners, errors)
     _not_too_many_cells(file, errors)
     _search_and_distributions_belong_together(file, errors)
     if file.search is not None:

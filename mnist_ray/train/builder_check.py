@@ -1,15 +1,13 @@
 """Custom architectures are checked in a child process before a sweep starts."""
 
 import json
-import pickle
-import subprocess
-import sys
 from collections.abc import Sequence
 
 from mnist_ray.errors import InputError
 from mnist_ray.space.custom_code import Code
 from mnist_ray.space.hyperparameters import BUILT_IN
 from mnist_ray.space.space import Cell
+from mnist_ray.train.child_check import answer_parent, check_in_child
 
 
 def check_builders(cells: Sequence[Cell], *, classes: int, code: Code) -> None:
@@ -22,22 +20,9 @@ def check_builders(cells: Sequence[Cell], *, classes: int, code: Code) -> None:
     custom = [cell for cell in cells if cell.builder not in BUILT_IN]
     if not custom:
         return
-    done = subprocess.run(
-        [sys.executable, "-m", "mnist_ray.train.builder_check"],
-        input=pickle.dumps((custom, classes, code)),
-        capture_output=True,
-        check=False,
+    check_in_child(
+        "mnist_ray.train.builder_check", (custom, classes, code), what=f"build: {custom[0].builder}"
     )
-    if done.returncode or not done.stdout:
-        errors = done.stderr.decode(errors="replace")
-        last_words = errors.strip().splitlines()[-1:] or ["no message"]
-        raise InputError(
-            f"build: {custom[0].builder}: the process that checked it ended with code "
-            f"{done.returncode}: {last_words[0]}"
-        )
-    fault = json.loads(done.stdout)
-    if fault:
-        raise InputError(fault)
 
 
 def _first_fault(cells: Sequence[Cell], classes: int, code: Code) -> str | None:
@@ -74,6 +59,4 @@ def _first_fault(cells: Sequence[Cell], classes: int, code: Code) -> str | None:
 
 
 if __name__ == "__main__":
-    # Nothing that the user's modules print, even at exit, may get into the answer.
-    answer, sys.stdout = sys.stdout, sys.stderr
-    json.dump(_first_fault(*pickle.load(sys.stdin.buffer)), answer)  # noqa: S301 (of our own parent)
+    answer_parent(_first_fault)

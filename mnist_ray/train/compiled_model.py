@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 from mnist_ray.ledger.record import Classes
 from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Cell
+from mnist_ray.space.training import Training
 from mnist_ray.train import graph_state, keras_settings, models
 from mnist_ray.train.device import uses_xla
-from mnist_ray.train.fresh_state import FreshState, NotReproducibleError
+from mnist_ray.train.fresh_state import FreshState, NotReproducibleError, SlotStart, first_values
 from mnist_ray.train.gradient_step import GradientStep
+from mnist_ray.train.learning_rates import learning_rates
 from mnist_ray.train.memory import give_back_memory
 from mnist_ray.train.placed_images import PlacedImages
 from mnist_ray.train.plain_graph import PlainGraph
@@ -65,8 +67,7 @@ class CompiledModel:
         self._cell, self._classes, self._code = cell, classes, code
         self.model = self._fresh(seed, dropout_seed)
         self._step = GradientStep(self.model, cell.training)
-        # Every optimizer fills a slot with one value at the start.
-        self._slots = {slot.ref(): slot.numpy().flat[0] for slot in self._step.slots}
+        self._slots = {slot.ref(): self._start_of(slot) for slot in self._step.slots}
         self._fresh_state: FreshState | None = None
         self._compiled_for: set[tuple[int, ...]] = set()
         self._plain_graph = PlainGraph(self._step, cell.canvas_shape, is_pure=not self._is_custom)
@@ -123,7 +124,7 @@ class CompiledModel:
             for variable, new in zip(self.model.variables, fresh.variables, strict=True):
                 variable.assign(new)
             for slot, start in slots:
-                slot.assign(tf.fill(slot.shape, start))
+                slot.assign(first_values(slot, start))
         else:
             fresh_state.restart(seed, dropout_seed)
             self._fresh_state = fresh_state
@@ -148,13 +149,21 @@ class CompiledModel:
         self._compiled_for.add(sizes)
 
     def train(
-        self, placed_images: PlacedImages, order: NDArray[np.integer[Any]], cell: Cell
+        self,
+        placed_images: PlacedImages,
+        order: NDArray[np.integer[Any]],
+        training: Training,
+        *,
+        epoch: int,
     ) -> tuple[float, float]:
-        """Take one step for each batch of `order`; the mean loss and accuracy over the epoch."""
-        training = cell.training
-        loss, correct = self._program.train(
-            placed_images, order, training.batch_size, rate=training.learning_rate
-        )
+        """Take one step for each batch of `order`; the mean loss and accuracy over the epoch.
+
+        `epoch` counts from 0. After the last one the model has its final weights.
+        """
+        rates = learning_rates(training, len(order), epoch)
+        loss, correct = self._program.train(placed_images, order, training.batch_size, rates=rates)
+        if epoch + 1 == training.epochs:
+            self._step.finish()
         return loss / len(order), correct / len(order)
 
     def evaluate(
@@ -163,6 +172,14 @@ class CompiledModel:
         """The mean loss on the images in `order`, and the predicted class of each."""
         loss, predictions = self._program.evaluate(placed_images, order)
         return loss / len(order), predictions
+
+    def _start_of(self, slot: tf.Variable) -> SlotStart:
+        """What fills a slot of the optimizer in the beginning, or the variable that it copies."""
+        values = slot.numpy()
+        if (values == values.flat[0]).all():
+            return values.flat[0]
+        same = (v for v in self.model.trainable_variables if np.array_equal(v.numpy(), values))
+        return next(same)
 
     @property
     def _is_custom(self) -> bool:
@@ -276,7 +293,8 @@ class CompiledModelCache:
 
     @staticmethod
     def _name(cell: Cell, classes: int) -> str:
-        training = [cell.training.optimizer, cell.training.precision, cell.training.jit_compile]
+        optimizer = [cell.training.optimizer_name, cell.training.optimizer_arguments]
+        training = [optimizer, cell.training.precision, cell.training.jit_compile]
         graph = [cell.builder, cell.hyperparameters, cell.input_shape, classes, training]
         return json.dumps(graph, sort_keys=True)
 

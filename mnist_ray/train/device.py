@@ -6,7 +6,7 @@ import importlib.metadata
 
 import tensorflow as tf
 
-from mnist_ray.space.hyperparameters import JitCompile
+from mnist_ray.space.training import JitCompile
 from mnist_ray.train.memory import drop_code_of_import, give_back_memory
 
 

@@ -12,6 +12,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+SlotStart = Any
+"""How a variable of an optimizer begins: filled with one number, or as a copy of a weight."""
+
 
 class NotReproducibleError(Exception):
     """What building a model leaves behind does not follow from its layers' initializers alone."""
@@ -40,7 +43,7 @@ class FreshState:
     def __init__(
         self,
         model: keras.Model,
-        slots: Sequence[tuple[tf.Variable, float]],
+        slots: Sequence[tuple[tf.Variable, SlotStart]],
         *,
         built: keras.Model,
         seed: int,
@@ -49,7 +52,7 @@ class FreshState:
 
         Args:
             model: what is set back.
-            slots: the variables of the optimizer, each with the one value that fills it at first.
+            slots: the variables of the optimizer, and how each begins.
             built: a model of the same architecture that has just been built.
             seed: of Python's generator, which building alone has used since.
 
@@ -90,8 +93,15 @@ class FreshState:
         for variable, start, place in self._starts:
             seeds = of_generators if start.is_of_generator else of_weights
             variable.assign(start.values(seeds[place]))
-        for slot, value in self._slots:
-            slot.assign(tf.fill(slot.shape, tf.constant(value, slot.dtype)))
+        for slot, start_of_slot in self._slots:
+            slot.assign(first_values(slot, start_of_slot))
+
+
+def first_values(slot: tf.Variable, start: SlotStart) -> tf.Tensor:
+    """What `slot` begins with; the weights have their first values already."""
+    if isinstance(start, keras.Variable):
+        return tf.identity(start.value)
+    return tf.fill(slot.shape, tf.constant(start, slot.dtype))
 
 
 class _GivenSeed(keras.random.SeedGenerator):  # type: ignore[misc]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from mnist_ray.space.hyperparameters import Training
+from mnist_ray.space.training import Training
 from mnist_ray.train.optimizers import LossScale, optimizer_for
 
 
@@ -19,7 +19,9 @@ class GradientStep:
 
     def __init__(self, model: keras.Model, training: Training) -> None:
         self.model = model
-        self._optimizer = optimizer_for(training.optimizer, model)
+        self._optimizer = optimizer_for(
+            training.optimizer_name, model, training.optimizer_arguments
+        )
         self._loss_scale = LossScale() if training.precision == "mixed_float16" else None
         self.slots = [*self._optimizer.slots, *(self._loss_scale.slots if self._loss_scale else [])]
 
@@ -39,7 +41,8 @@ class GradientStep:
         with tf.GradientTape() as tape:
             loss, probabilities = forward()
             loss = tf.add_n([loss, *self.model.losses])
-            scaled = self._loss_scale.scale(loss) if self._loss_scale else loss
+            scaled = self._optimizer.scale(loss)
+            scaled = self._loss_scale.scale(scaled) if self._loss_scale else scaled
         gradients = tape.gradient(
             scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -49,6 +52,10 @@ class GradientStep:
         else:
             self._optimizer.apply(gradients, rate)
         return loss, probabilities
+
+    def finish(self) -> None:
+        """Give the model what it ends a training with, such as averaged weights."""
+        self._optimizer.finish()
 
 
 def probabilities_of(model: keras.Model, images: tf.Tensor, *, training: bool) -> tf.Tensor:

@@ -1,45 +1,70 @@
-"""Optimizers that update variables without Keras' `apply`."""
+"""Optimizers, as the compiled graphs use them."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar, Protocol
 
 import keras
 import tensorflow as tf
 
+from mnist_ray.space.optimizers import OPTIMIZERS
+
 
 class Optimizer(Protocol):
-    """Updates variables without Keras' `apply`.
+    """Updates variables without Keras' handling of several devices.
 
-    Inside a `tf.function`, Keras' `apply` calls the distribution strategy's `merge_call`, which
-    keeps the weights and slots of every model of the process in memory.
+    Inside a `tf.function`, that calls the distribution strategy's `merge_call`, which keeps the
+    weights and slots of every model of the process in memory.
     """
 
     slots: list[tf.Variable]
 
+    def scale(self, loss: tf.Tensor) -> tf.Tensor:
+        """The loss whose gradients `apply` takes."""
+
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """Take one step along `gradients`, one for each variable."""
 
+    def finish(self) -> None:
+        """Give the variables the values that they have after the last step of a training."""
+
 
 class FusedAdam:
-    """Adam as Keras defines it (beta 0.9 and 0.999, epsilon 1e-7), one pass over each variable.
+    """Adam as Keras defines it, in one pass over each variable.
 
     With a weight decay it is Keras' AdamW, which takes two passes: each step first shrinks every
     variable, biases included, by the share decay * learning rate (decoupled weight decay,
     https://arxiv.org/abs/1711.05101). The gradient, and so the moments, do not depend on the decay.
     """
 
+    arguments: ClassVar = frozenset({"weight_decay", "beta_1", "beta_2", "epsilon"})
+    """Those that it takes of the many of Keras' own."""
+
     def __init__(
-        self, variables: Sequence[keras.Variable], weight_decay: float | None = None
+        self,
+        variables: Sequence[keras.Variable],
+        weight_decay: float | None = None,
+        *,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
     ) -> None:
         self._variables, self._weight_decay = variables, weight_decay
+        self._beta_1, self._beta_2, self._epsilon = beta_1, beta_2, epsilon
         self._first = [tf.Variable(tf.zeros_like(variable.value)) for variable in variables]
         self._second = [tf.Variable(tf.zeros_like(variable.value)) for variable in variables]
         self._steps = tf.Variable(0, dtype=tf.int64)
         self.slots = [self._steps, *self._first, *self._second]
 
+    def scale(self, loss: tf.Tensor) -> tf.Tensor:
+        return loss
+
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         steps = tf.cast(self._steps.assign_add(1), tf.float32)
-        powers = {"beta1_power": tf.pow(0.9, steps), "beta2_power": tf.pow(0.999, steps)}
+        powers = {
+            "beta1_power": tf.pow(self._beta_1, steps),
+            "beta2_power": tf.pow(self._beta_2, steps),
+        }
         moments = zip(self._variables, self._first, self._second, gradients, strict=True)
         for variable, first, second, gradient in moments:
             if self._weight_decay is not None:
@@ -49,44 +74,85 @@ class FusedAdam:
                 m=first.handle,
                 v=second.handle,
                 lr=learning_rate,
-                beta1=0.9,
-                beta2=0.999,
-                epsilon=1e-7,
+                beta1=self._beta_1,
+                beta2=self._beta_2,
+                epsilon=self._epsilon,
                 grad=gradient,
                 **powers,
             )
-        _constrain(self._variables)
+        for variable in self._variables:
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
+
+    def finish(self) -> None:
+        pass
+
+
+_BASE: Any = keras.optimizers.Optimizer.__bases__[-1]
+"""Of all of Keras' optimizers, whatever computes."""
+
+
+class _OnOneDevice(keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Keras' optimizers without what is there for several devices."""
+
+    _apply_weight_decay = _BASE._apply_weight_decay
+    _backend_update_step = _BASE._backend_update_step
+    _backend_increment_gradient_accumulators = _BASE._backend_increment_gradient_accumulators
+    _overwrite_model_variables_with_average_value = (
+        _BASE._overwrite_model_variables_with_average_value
+    )
 
 
 class KerasOptimizer:
-    """One of Keras' own optimizers, applied to one variable after the other."""
+    """One of Keras' own optimizers."""
 
-    def __init__(self, name: str, variables: Sequence[keras.Variable]) -> None:
-        self._variables = variables
-        self._optimizer = keras.optimizers.get(name)
-        self._optimizer.build(variables)
+    def __init__(
+        self,
+        name: str,
+        variables: Sequence[keras.Variable],
+        arguments: Mapping[str, Any],
+    ) -> None:
+        self._variables = list(variables)
+        # Keras asks for the rate at each step: the one that the step was given.
+        self._optimizer = _keras_class(name)(learning_rate=lambda: self._rate, **arguments)
+        self._optimizer.build(self._variables)
         self.slots = [variable.value for variable in self._optimizer.variables]
 
+    def scale(self, loss: tf.Tensor) -> tf.Tensor:
+        return self._optimizer.scale_loss(loss)
+
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
-        for gradient, variable in zip(gradients, self._variables, strict=True):
-            self._optimizer.update_step(gradient, variable, learning_rate)
-        self._optimizer.iterations.assign_add(1)
-        _constrain(self._variables)
+        self._rate = learning_rate
+        self._optimizer.apply(gradients)
+
+    def finish(self) -> None:
+        self._optimizer.finalize_variable_values(self._variables)
 
 
-def _constrain(variables: Sequence[keras.Variable]) -> None:
-    """Apply the constraints of custom layers, as Keras' `apply` does after a step."""
-    for variable in variables:
-        if variable.constraint is not None:
-            variable.assign(variable.constraint(variable))
+@cache
+def _keras_class(name: str) -> Any:
+    own = getattr(keras.optimizers, OPTIMIZERS[name].keras_name)
+    return type(own.__name__, (own, _OnOneDevice), {})
 
 
-def optimizer_for(name: str, model: keras.Model) -> Optimizer:
-    """A new optimizer of `model`'s trainable variables, by Keras' name for it."""
-    if name in ("adam", "adamw"):
-        weight_decay = keras.optimizers.get(name).weight_decay
-        return FusedAdam(model.trainable_variables, weight_decay)
-    return KerasOptimizer(name, model.trainable_variables)
+def optimizer_for(
+    name: str, model: keras.Model, arguments: Mapping[str, Any] | None = None
+) -> Optimizer:
+    """A new optimizer of `model`'s trainable variables.
+
+    Args:
+        name: of Keras' class, in lower-case letters.
+        model: what is trained.
+        arguments: of Keras' class; the others have Keras' own defaults.
+
+    Raises:
+        Exception: whatever Keras raises for values that it does not take.
+    """
+    given = dict(arguments or {})
+    if name in ("adam", "adamw") and given.keys() <= FusedAdam.arguments:
+        decay = {"weight_decay": keras.optimizers.get(name).weight_decay}
+        return FusedAdam(model.trainable_variables, **(decay | given))
+    return KerasOptimizer(name, model.trainable_variables, given)
 
 
 class LossScale:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Classes
 from mnist_ray.train.gradient_step import GradientStep, classes_of, probabilities_of
+from mnist_ray.train.learning_rates import Rates
 from mnist_ray.train.placed_images import PlacedImages
 
 _EVALUATION_BATCH = 32
@@ -32,10 +33,10 @@ class PlainGraph:
         self._step, self._is_pure = step, is_pure
         images = tf.TensorSpec((None, None, *canvas_shape), tf.uint8)
         labels = tf.TensorSpec((None, None), tf.int32)
-        rate = tf.TensorSpec((), tf.float32)
+        rates = tf.TensorSpec((None,), tf.float32)
         # Functions of one graph each: to look for the right one takes a third of a small call.
         self._train_function = tf.function(
-            self._train_batches, input_signature=[images, labels, rate]
+            self._train_batches, input_signature=[images, labels, rates]
         )
         self._evaluate_function = tf.function(
             self._evaluate_batches, input_signature=[images, labels]
@@ -58,7 +59,7 @@ class PlainGraph:
         """Trace and compile both graphs, by calls without a batch, which change nothing."""
         images = np.empty((0, 1, *placed_images.canvas_shape), np.uint8)
         labels = np.empty((0, 1), np.int32)
-        self._train_graph(images, labels, 0.0)
+        self._train_graph(images, labels, np.empty(0, np.float32))
         self._evaluate_graph(images, labels)
 
     def train(
@@ -67,14 +68,19 @@ class PlainGraph:
         order: NDArray[np.integer[Any]],
         batch_size: int,
         *,
-        rate: float,
+        rates: Rates,
     ) -> tuple[float, int]:
-        """Take one step for each batch of `order`; the summed loss and the correct images."""
-        loss, correct = 0.0, 0
+        """Take one step for each batch of `order`; the summed loss and the correct images.
+
+        `rates` has the learning rate of each step.
+        """
+        loss, correct, steps = 0.0, 0, 0
         for images, labels in placed_images.chunks(order, batch_size):
-            chunk_loss, chunk_correct = self._train_graph(images, labels, rate)
+            of_chunk = rates[steps : steps + len(labels)]
+            chunk_loss, chunk_correct = self._train_graph(images, labels, of_chunk)
             loss += float(chunk_loss)
             correct += int(chunk_correct)
+            steps += len(labels)
         return loss, correct
 
     def evaluate(
@@ -102,11 +108,13 @@ class PlainGraph:
         return total, tf.reduce_sum(tf.cast(correct, tf.int32))
 
     def _train_batches(
-        self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor
+        self, images: tf.Tensor, labels: tf.Tensor, rates: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         loss, correct = tf.constant(0.0), tf.constant(0)
         for batch in tf.range(tf.shape(images)[0]):
-            batch_loss, batch_correct = self._train_batch(images[batch], labels[batch], rate)
+            batch_loss, batch_correct = self._train_batch(
+                images[batch], labels[batch], rates[batch]
+            )
             loss += batch_loss
             correct += batch_correct
         return loss, correct

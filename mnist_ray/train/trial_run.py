@@ -122,7 +122,10 @@ class TrialRun:
         """
         begin = time.perf_counter()
         loss, accuracy = self._compiled_model.train(
-            self._placed_images, self._next_order(), self.trial.cell
+            self._placed_images,
+            self._next_order(),
+            self.trial.cell.training,
+            epoch=len(self.epochs),
         )
         trained = time.perf_counter()
         validation_loss, validation_accuracy = self._validate()

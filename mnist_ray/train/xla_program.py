@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Classes
 from mnist_ray.train.gradient_step import GradientStep, classes_of, probabilities_of
+from mnist_ray.train.learning_rates import Rates
 from mnist_ray.train.placed_images import PlacedImages
 from mnist_ray.train.pooling import without_scatter
 
@@ -60,7 +61,7 @@ class XlaProgram:
         """
         try:
             for indices, _ in _in_batches(np.arange(trained), batch_size, pads=self._pads):
-                self._train(placed_images, indices, 0, rate=0.0)
+                self._train(placed_images, indices, 0, rates=np.zeros(len(indices), np.float32))
             self._evaluate(placed_images, np.zeros(1, int), 0)
         except _REFUSALS as error:
             raise NotCompilableError(error.message.splitlines()[0]) from error
@@ -71,14 +72,19 @@ class XlaProgram:
         order: NDArray[np.integer[Any]],
         batch_size: int,
         *,
-        rate: float,
+        rates: Rates,
     ) -> tuple[float, int]:
-        """Take one step for each batch of `order`; the summed loss and the correct images."""
-        loss, correct = 0.0, 0
+        """Take one step for each batch of `order`; the summed loss and the correct images.
+
+        `rates` has the learning rate of each step.
+        """
+        loss, correct, steps = 0.0, 0, 0
         for indices, counted in _in_batches(order, batch_size, pads=self._pads):
-            part_loss, part_correct = self._train(placed_images, indices, counted, rate=rate)
+            of_part = rates[steps : steps + len(indices)]
+            part_loss, part_correct = self._train(placed_images, indices, counted, rates=of_part)
             loss += float(part_loss)
             correct += int(part_correct)
+            steps += len(indices)
         return loss, correct
 
     def evaluate(
@@ -99,11 +105,11 @@ class XlaProgram:
         indices: NDArray[np.integer[Any]],
         counted: int,
         *,
-        rate: float,
+        rates: Rates,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        order, learning_rate = tf.constant(indices, tf.int32), tf.constant(rate, tf.float32)
+        order, learning_rates = tf.constant(indices, tf.int32), tf.constant(rates, tf.float32)
         images = placed_images.on_device
-        return self._call(self._train_program, *images, order, tf.constant(counted), learning_rate)
+        return self._call(self._train_program, *images, order, tf.constant(counted), learning_rates)
 
     def _evaluate(
         self, placed_images: PlacedImages, indices: NDArray[np.integer[Any]], counted: int
@@ -126,7 +132,7 @@ class XlaProgram:
         offsets: tf.Tensor,
         order: tf.Tensor,
         counted: tf.Tensor,
-        rate: tf.Tensor,
+        rates: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         loss, correct = tf.constant(0.0), tf.constant(0)
         steps, size = order.shape
@@ -139,7 +145,7 @@ class XlaProgram:
                 placed = self._place(tf.gather(images, chosen), tf.gather(offsets, chosen))
                 counts = _counts(batch, size, counted)
                 batch_loss, batch_correct = self._train_batch(
-                    placed, tf.gather(labels, chosen), counts, rate
+                    placed, tf.gather(labels, chosen), counts, rates[batch]
                 )
                 loss += batch_loss
                 correct += batch_correct

@@ -16,8 +16,8 @@ from mnist_ray.plan import trial as trial_room
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
-from mnist_ray.space.hyperparameters import Training
 from mnist_ray.space.space import Cell
+from mnist_ray.space.training import Training
 
 CELL = Cell(
     architecture="feed_forward",

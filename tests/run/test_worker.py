@@ -18,8 +18,8 @@ from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.run.worker import SharedInputs, TrialJob, TrialWorker
 from mnist_ray.space.custom_code import modules_of
-from mnist_ray.space.hyperparameters import Training
 from mnist_ray.space.space import Cell
+from mnist_ray.space.training import Training
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 

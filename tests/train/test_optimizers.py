@@ -1,11 +1,12 @@
-from typing import get_args
+import inspect
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mnist_ray.space.hyperparameters import Optimizer as OptimizerName
+from mnist_ray.space.optimizers import OPTIMIZERS, SCHEDULES
 from mnist_ray.train.optimizers import LossScale, optimizer_for
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -38,19 +39,23 @@ def gradients(model: keras.Model) -> list[list[tf.Tensor]]:
     ]
 
 
+def keras_optimizer(name: str, **arguments: Any) -> keras.Optimizer:
+    own = getattr(keras.optimizers, OPTIMIZERS[name].keras_name)
+    return own(learning_rate=RATE, **arguments)
+
+
 def weights(model: keras.Model) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.trainable_variables]
 
 
-@pytest.mark.parametrize("name", get_args(OptimizerName))
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("constraint", [None, Bounded()])
 def test_steps_are_those_of_keras_own_apply(
     name: str, constraint: keras.constraints.Constraint | None
 ) -> None:
     ours, keras_own = small_model(constraint), small_model(constraint)
     optimizer = optimizer_for(name, ours)
-    reference = keras.optimizers.get(name)
-    reference.learning_rate = RATE
+    reference = keras_optimizer(name)
     step = tf.function(optimizer.apply)
     for of_step in gradients(ours):
         step(of_step, tf.constant(RATE))
@@ -61,7 +66,67 @@ def test_steps_are_those_of_keras_own_apply(
     assert not np.allclose(weights(ours)[0], weights(start)[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", get_args(OptimizerName))
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("adamw", {"weight_decay": 0.1}),
+        ("adam", {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.01, "weight_decay": 0.2}),
+        ("adam", {"amsgrad": True, "global_clipnorm": 0.5}),
+        ("sgd", {"momentum": 0.9, "nesterov": True, "clipvalue": 0.1}),
+        ("rmsprop", {"centered": True, "clipnorm": 0.3, "weight_decay": 0.1}),
+        ("sgd", {"gradient_accumulation_steps": 3, "weight_decay": 0.1}),
+        ("nadam", {"use_ema": True, "ema_momentum": 0.5}),
+        ("lion", {"use_ema": True, "ema_overwrite_frequency": 5}),
+        ("muon", {"exclude_layers": ["dense"], "adam_weight_decay": 0.1}),
+        ("sgd", {"loss_scale_factor": 4.0}),
+    ],
+)
+def test_arguments_do_what_they_do_in_keras(name: str, arguments: dict[str, Any]) -> None:
+    ours, keras_own, without = small_model(), small_model(), small_model()
+    optimizer = optimizer_for(name, ours, arguments)
+    plain = optimizer_for(name, without)
+    reference = keras_optimizer(name, **arguments)
+    step = tf.function(optimizer.apply)
+    for of_step in gradients(ours):
+        step(of_step, tf.constant(RATE))
+        plain.apply(of_step, tf.constant(RATE))
+        reference.apply(of_step, keras_own.trainable_variables)
+    optimizer.finish()
+    reference.finalize_variable_values(keras_own.trainable_variables)
+    for mine, theirs in zip(weights(ours), weights(keras_own), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-6)
+    assert not np.allclose(weights(ours)[0], weights(without)[0], rtol=1e-4)
+
+
+def test_a_fixed_loss_scale_scales_the_loss() -> None:
+    optimizer = optimizer_for("sgd", small_model(), {"loss_scale_factor": 4.0})
+    assert float(optimizer.scale(tf.constant(2.0))) == 8.0
+
+
+def test_the_tables_are_those_of_keras_signatures() -> None:
+    beside = {"self", "learning_rate", "name", "kwargs", "args"}
+    wrappers = {"LossScaleOptimizer", "MultiOptimizer", "OptimizerMap", "Optimizer"}
+
+    def arguments(own: Any) -> tuple[set[str], set[str]]:
+        parameters = inspect.signature(own.__init__).parameters
+        named = {key: each for key, each in parameters.items() if key not in beside}
+        required = {key for key, each in named.items() if each.default is each.empty}
+        return required, named.keys() - required
+
+    def signatures(module: Any, others: set[str]) -> dict[str, Any]:
+        classes = {key: own for key, own in vars(module).items() if inspect.isclass(own)}
+        return {key: arguments(own) for key, own in classes.items() if key not in others}
+
+    schedules, base = keras.optimizers.schedules, {"LearningRateSchedule"}
+    for table, expected in (
+        (OPTIMIZERS, signatures(keras.optimizers, wrappers)),
+        (SCHEDULES, signatures(schedules, base)),
+    ):
+        found = {e.keras_name: (set(e.required), set(e.optional)) for e in table.values()}
+        assert found == expected
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"ftrl"}))  # It divides by the rate.
 def test_the_learning_rate_is_what_each_step_is_given(name: str) -> None:
     model = small_model()
     before = weights(model)
@@ -71,7 +136,7 @@ def test_the_learning_rate_is_what_each_step_is_given(name: str) -> None:
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("name", get_args(OptimizerName))
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_slots_hold_all_that_a_later_step_depends_on(name: str) -> None:
     model = small_model()
     optimizer = optimizer_for(name, model)

@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from xla_trials import (
     with_xla,
 )
 
-from mnist_ray.space.hyperparameters import Optimizer
+from mnist_ray.space.optimizers import OPTIMIZERS
 from mnist_ray.train.compiled_model import CompiledModelCache
 from mnist_ray.train.trial_run import TrialRun
 
@@ -127,7 +127,7 @@ def test_what_xla_cannot_compile_is_trained_by_the_plain_graph(
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_variable_has_a_place_on_a_gpu(optimizer: str, precision: str) -> None:
     trial = trial_of(DENSE_WITH_DROPOUT, optimizer=optimizer, precision=precision)
     started = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())

@@ -1,0 +1,323 @@
+"""How a model is trained: epochs, batches, numbers, and Keras' optimizers with their schedules.
+
+A field's `description` is what a message says is allowed there.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from mnist_ray.space.distributions import FORMS, Distribution, json_schema
+from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown, unknown
+from mnist_ray.space.hyperparameters import (
+    AT_LEAST_1,
+    SHARE,
+    FreeValue,
+    Positive,
+    Searchable,
+    Settings,
+    Share,
+    explained,
+    explained_at,
+    read_distribution,
+)
+from mnist_ray.space.optimizers import OPTIMIZERS, SCHEDULES, STEPS, KerasClass
+
+COUNTS = ("epoch", "training")
+"""What may stand in place of a number of steps: as many as an epoch or the whole training has."""
+
+
+class KerasSettings(Settings):
+    """One of Keras' classes, with arguments. Those that are not given are Keras' own defaults."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Searchable[FreeValue]] = Field(init=False)
+    classes: ClassVar[Mapping[str, KerasClass]]
+    key: ClassVar[str]
+    """The key that the name of the class stands under."""
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """The given ones, in the order of the file."""
+        return {key: value for key, value in self if key != self.key}
+
+    def defaults(self) -> dict[str, JsonValue]:
+        """Keras' own for what has one, and the middle for what it requires."""
+        required = self.classes[getattr(self, self.key)].required
+        return {key: each.middle() for key, each in self.varied().items() if key in required}
+
+    def to_data(self) -> dict[str, JsonValue]:
+        return {self.key: getattr(self, self.key)} | super().to_data()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_these_arguments(cls, given: Any) -> Any:
+        # Another error is noted where the name is no text, or not that of a class.
+        name = given.get(cls.key) if isinstance(given, dict) else None
+        known = cls.classes.get(name) if isinstance(name, str) else None
+        if known is None:
+            return given
+        errors: list[tuple[Place, str]] = [
+            ((key,), _not_taken(str(key), known))
+            for key in given
+            if key not in (cls.key, *known.arguments)
+        ]
+        errors += [
+            ((key,), f"is missing; {known.keras_name} requires it")
+            for key in known.required
+            if key not in given
+        ]
+        if errors:
+            raise explained_at(*errors)
+        return given
+
+    @model_validator(mode="after")
+    def _text_counts_steps(self) -> Self:
+        errors: list[tuple[Place, str]] = []
+        for key, given in self.arguments.items():
+            for value in _candidates(given):
+                if isinstance(value, str) and not (key in STEPS and value in COUNTS):
+                    allowed, names = "a number", COUNTS if key in STEPS else ()
+                    if key in STEPS:
+                        allowed = "a number of steps, epoch or training"
+                    errors.append(((key,), refusal(value, allowed, names)))
+        if errors:
+            raise explained_at(*errors)
+        return self
+
+
+def _not_taken(argument: str, known: KerasClass) -> str:
+    if argument == "learning_rate":
+        return "stands beside optimizer, in training"
+    return unknown(f"argument of {known.keras_name}", argument, known.arguments)
+
+
+def _one_of(names: Collection[str], what: str, example: str) -> BeforeValidator:
+    def check(given: object) -> object:
+        if isinstance(given, dict):
+            raise explained(f"is one {what}; of several, each is an option: {example}")
+        if given not in list(names):
+            raise explained(refusal(given, ", ".join(names), names))
+        return given
+
+    return BeforeValidator(check)
+
+
+class Optimizer(KerasSettings):
+    """One of Keras' optimizers with arguments."""
+
+    classes: ClassVar = OPTIMIZERS
+    key: ClassVar = "name"
+
+    name: Annotated[
+        str, _one_of(OPTIMIZERS, "optimizer", "{grid_search: [adam, {name: sgd, momentum: 0.9}]}")
+    ]
+
+
+class Schedule(KerasSettings):
+    """One of Keras' learning rate schedules."""
+
+    classes: ClassVar = SCHEDULES
+    key: ClassVar = "schedule"
+
+    schedule: Annotated[
+        str,
+        _one_of(SCHEDULES, "schedule", "learning_rate: {grid_search: [0.001, {schedule: …}]}"),
+    ]
+
+
+_OPTIMIZER = f"{', '.join(OPTIMIZERS)}, or {{name: one of these, argument: value}}"
+_RATE = "a number above 0, or {schedule: Keras' name of it, argument: value}"
+_number = TypeAdapter(Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)])
+
+
+def _read_optimizer(given: object) -> object:
+    if isinstance(given, dict) and given.keys() & FORMS.keys():
+        return read_distribution(given, _read_one_optimizer)
+    return _read_one_optimizer(given, fixed=False)
+
+
+def _read_one_optimizer(given: object, *, fixed: bool = True) -> object:
+    if isinstance(given, Optimizer) or (isinstance(given, dict) and Optimizer.key in given):
+        return _named(_inner(Optimizer, given, fixed=fixed))
+    if given not in list(OPTIMIZERS):
+        raise explained_at(((), refusal(given, _OPTIMIZER, OPTIMIZERS)))
+    return given
+
+
+def _named(optimizer: Optimizer) -> Optimizer | str:
+    """Its name alone, where there is nothing else to say."""
+    return optimizer if optimizer.arguments else optimizer.name
+
+
+def _read_learning_rate(given: object) -> object:
+    if isinstance(given, dict) and given.keys() & FORMS.keys():
+        return read_distribution(given, _read_one_rate)
+    return _read_one_rate(given, fixed=False)
+
+
+def _read_one_rate(given: object, *, fixed: bool = True) -> object:
+    if isinstance(given, Schedule) or (isinstance(given, dict) and Schedule.key in given):
+        return _inner(Schedule, given, fixed=fixed)
+    try:
+        return _number.validate_python(given)
+    except ValidationError:
+        raise explained_at(((), refusal(given, _RATE))) from None
+
+
+_SettingsT = TypeVar("_SettingsT", bound=KerasSettings)
+
+
+def _inner(model: type[_SettingsT], given: object, *, fixed: bool) -> _SettingsT:
+    settings = model.model_validate(given)
+    if fixed and settings.varied():
+        message = "a distribution can't stand within an option of another; write its options out"
+        raise explained_at(*((place, message) for place in settings.varied_places()))
+    return settings
+
+
+def _schema(model: type[KerasSettings], plain: dict[str, Any]) -> WithJsonSchema:
+    """Less than reading a file demands: which of the arguments belong together is not said."""
+    arguments = {name for each in model.classes.values() for name in each.arguments}
+    with_arguments = {
+        "type": "object",
+        "required": [model.key],
+        "properties": {model.key: {"enum": [*model.classes]}, **{a: {} for a in sorted(arguments)}},
+        "additionalProperties": False,
+    }
+    value = {"anyOf": [plain, with_arguments]}
+    return WithJsonSchema({"anyOf": [*value["anyOf"], json_schema(value)]})
+
+
+def _candidates(given: object) -> list[object]:
+    return list(given.candidates().values()) if isinstance(given, Distribution) else [given]
+
+
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+
+def _is_no_number(value: object) -> object:
+    if type(value) is int:  # pydantic's `Literal` takes 1 for true
+        raise PydanticCustomError("number", "a number")
+    return value
+
+
+JitCompile = Annotated[Literal["auto", True, False], BeforeValidator(_is_no_number)]
+"""Whether steps are compiled with XLA; `auto` does so on GPUs alone."""
+
+
+class Training(Settings):
+    """How one model is trained."""
+
+    epochs: Searchable[Positive] = Field(1, description=AT_LEAST_1)
+    batch_size: Searchable[Positive] = Field(32, description=AT_LEAST_1)
+    validation_split: Searchable[Share] = Field(0.1, description=SHARE)
+    optimizer: Annotated[
+        str | Optimizer,
+        PlainValidator(_read_optimizer),
+        _schema(Optimizer, {"enum": [*OPTIMIZERS]}),
+    ] = Field("adam", description=_OPTIMIZER)
+    learning_rate: Annotated[
+        float | Schedule,
+        PlainValidator(_read_learning_rate),
+        _schema(Schedule, {"type": "number", "exclusiveMinimum": 0}),
+    ] = Field(0.001, description=_RATE)
+    precision: Searchable[Precision] = Field(
+        "float32", description="float32, mixed_float16 or mixed_bfloat16"
+    )
+    jit_compile: Searchable[JitCompile] = Field("auto", description="auto, true or false")
+
+    @property
+    def optimizer_name(self) -> str:
+        """Of Keras' class, in lower-case letters."""
+        return self.optimizer if isinstance(self.optimizer, str) else self.optimizer.name
+
+    @property
+    def optimizer_arguments(self) -> dict[str, JsonValue]:
+        return {} if isinstance(self.optimizer, str) else self.optimizer.arguments
+
+    @property
+    def has_keras_arguments(self) -> bool:
+        """Whether there are values that only Keras can check."""
+        return not isinstance(self.optimizer, str) or isinstance(self.learning_rate, Schedule)
+
+    @model_validator(mode="after")
+    def _arguments_have_columns_of_their_own(self) -> Self:
+        optimizer, schedule = self.optimizer, self.learning_rate
+        if isinstance(optimizer, Optimizer) and isinstance(schedule, Schedule):
+            for key in optimizer.arguments.keys() & schedule.arguments.keys():
+                message = "is an argument of the optimizer too, and each has a column of its own"
+                raise explained_at((("learning_rate", key), message))
+        return self
+
+    def varied_places(self) -> dict[Place, Distribution]:
+        inner = self._inner().items()
+        return super().varied_places() | {
+            (key, *place): distribution
+            for key, settings in inner
+            for place, distribution in settings.varied_places().items()
+        }
+
+    def to_data(self) -> dict[str, JsonValue]:
+        inner = self._inner()
+        plain = self.model_copy(update={key: type(self).model_fields[key].default for key in inner})
+        data = super(Training, plain).to_data()
+        return data | {key: each.to_data() for key, each in inner.items()}
+
+    def bound(self, drawn: Mapping[str, JsonValue]) -> Self:
+        inner: dict[str, Any] = {key: each.bound(drawn) for key, each in self._inner().items()}
+        if "optimizer" in inner:
+            inner["optimizer"] = _named(inner["optimizer"])
+        own = super().bound(drawn)
+        return own.model_copy(update=inner) if inner else own
+
+    def _inner(self) -> dict[str, KerasSettings]:
+        return {key: value for key, value in self if isinstance(value, KerasSettings)}
+
+    def identity(self) -> dict[str, JsonValue]:
+        """What identifies a cell: all, except `jit_compile` where the device decides on it.
+
+        Trials from before that setting so keep their keys, and tables their columns.
+        """
+        data = self.to_data()
+        return {key: data[key] for key in data if (key, data[key]) != ("jit_compile", "auto")}
+
+    def columns(self) -> dict[str, JsonValue]:
+        """`identity`, by the names of columns: each argument has its own."""
+        flat: dict[str, JsonValue] = {}
+        for key, value in self.identity().items():
+            arguments = dict(value) if isinstance(value, dict) else {Optimizer.key: value}
+            flat |= {key: arguments.pop(Optimizer.key, None), **arguments}
+        return flat
+
+
+def check_argument_columns(
+    training: Training, hyperparameters: Mapping[str, str], errors: ErrorCollector
+) -> None:
+    """Notes arguments of the optimizer or schedule that an architecture has a column for.
+
+    `hyperparameters` has the architectures' names by those of their hyperparameters.
+    """
+    for key in ("optimizer", "learning_rate"):
+        for given in _candidates(getattr(training, key)):
+            settings = given.to_data() if isinstance(given, KerasSettings) else given
+            for argument in hyperparameters.keys() & (
+                settings if isinstance(settings, dict) else ()
+            ):
+                errors.add(
+                    ("training", key, argument),
+                    f"is also a hyperparameter of architecture {shown(hyperparameters[argument])}, "
+                    "and each has a column of its own; rename that one, in its function too",
+                )
