@@ -104,8 +104,17 @@ class ResultsFolder:
         """A cell's saved model, by a readable label and the cell's key."""
         return f"models/{_plain(label)}-{cell_key[:8]}.keras"
 
+    def cells_with_model(self) -> set[str]:
+        """The first eight digits of the keys of the cells that have a saved model."""
+        names = self.names("models")
+        return {name[-14:-6] for name in names if name.endswith(".keras")}
+
     def model_summary(self, label: str, cell_key: str) -> str:
         return self.model(label, cell_key).removesuffix(".keras") + ".txt"
+
+    def arriving_model(self, key: str) -> str:
+        """Among the checkpoints: the model of a trial, by its key, that is not yet kept."""
+        return f"{key}.keras"
 
     def tensorboard(self, label: str, key: str) -> str:
         """The folder of a trial's files for TensorBoard, by a readable label and its key."""
@@ -216,12 +225,16 @@ class ResultsFolder:
 
     def rename(self, name: str, new_name: str) -> None:
         """Move a file within the folder; nothing happens if another process was quicker."""
+        self.take(self, name, new_name)
+
+    def take(self, source: "ResultsFolder", name: str, new_name: str) -> None:
+        """Move a file here from another folder on the same file system; see `rename`."""
 
         def move() -> None:
             try:
-                self.filesystem.move(self._full(name), self._full(new_name))
+                self.filesystem.move(source._full(name), self._full(new_name))
             except OSError:  # On object storage a missing file is an error like any other.
-                if self._exists(name):
+                if source._exists(name):
                     raise
 
         self._persist("written", move)

@@ -1,6 +1,6 @@
-"""The trials that a sweep hands to its workers, one by one, while records come in."""
+"""The trials that a sweep hands to its workers while records come in."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 from mnist_ray.ledger.record import Record, Status
@@ -9,11 +9,18 @@ from mnist_ray.plan.trial import Trial
 
 
 class TrialQueue:
-    """Submits what a plan lacks, trial by trial, while records come in.
+    """Submits what a plan lacks while records come in.
 
     A trial that the plan lacks is in one of three states: it waits; it runs, from when it is
     submitted until its record comes; or it has ended, which is for good: one that failed is run
-    again by the next command only.
+    again by the next command only. Trials may be submitted as a block, to run one after the other.
+
+    Attributes:
+        plan: the last.
+        records: all, by key.
+        max_concurrent: how many trials, or blocks, may run at a time; None for no limit.
+        counting: those that plans rest on: all but those of earlier commands whose trials run
+            again.
     """
 
     def __init__(
@@ -30,32 +37,78 @@ class TrialQueue:
         Args:
             plan_now: gives the plan that follows from records.
             records: what is recorded already, by key.
-            max_concurrent: how many trials may run at a time; None for no limit.
+            max_concurrent: how many trials, or blocks, may run at a time; None for no limit.
             stops_early: whether trials of a search may be stopped before their last epoch.
             is_outdated: whether a record's trial is to be run again although it finished.
         """
         self._plan_now = plan_now
         self._stops_early = stops_early
-        self._limit = max_concurrent
+        self.max_concurrent = max_concurrent
         self._is_outdated = is_outdated
-        self._running: dict[str, Trial] = {}
+        self._running: dict[str, tuple[Trial, int]] = {}
+        """By key, each with the number of its block."""
+        self._block_sizes: Counter[int] = Counter()
+        """By the number of a block that runs, how many of its trials have not ended."""
+        self._blocks = 0
+        self._alone: set[str] = set()
+        """Keys of the trials that were started and lost their process."""
         self._ended: dict[str, Record] = {}
         self.records = dict(records)
-        self._follow(plan_now(self._planned_with()))
+        self.counting = {key: r for key, r in self.records.items() if not self._runs_again(r)}
+        self._follow(plan_now(self.counting))
 
     @property
     def left(self) -> int:
         """How many trials run or wait, as far as is known; 0 when all is done."""
         return len(self._running) + len(self._waiting)
 
+    @property
+    def waiting(self) -> int:
+        """How many trials wait, as far as is known."""
+        return len(self._waiting)
+
     def next(self) -> Trial | None:
         """The trial to start now, if there is one and the limit allows it."""
-        is_full = self._limit is not None and len(self._running) >= self._limit
+        is_full = self.max_concurrent is not None and len(self._block_sizes) >= self.max_concurrent
         if is_full or not self._waiting:
             return None
-        trial = self._waiting.popleft()
-        self._running[trial.key] = trial
+        self._blocks += 1
+        return self._submit()
+
+    def next_in_block(self) -> Trial | None:
+        """A trial to run after the last one, in the same block, if there is one.
+
+        It is the next trial that waits, if that is of the same cell and source of randomness, and
+        neither has to be alone.
+        """
+        if not self._waiting:
+            return None
+        trial, last = self._waiting[0], self._last
+        is_alike = (trial.cell_key, trial.source) == (last.cell_key, last.source)
+        if not is_alike or self.has_to_be_alone(trial) or self.has_to_be_alone(last):
+            return None
+        return self._submit()
+
+    def _submit(self) -> Trial:
+        self._last = trial = self._waiting.popleft()
+        self._running[trial.key] = trial, self._blocks
+        self._block_sizes[self._blocks] += 1
         return trial
+
+    def runs(self, trial: Trial) -> bool:
+        """Whether the trial was submitted and has not ended."""
+        return trial.key in self._running
+
+    def was_lost(self, trial: Trial) -> bool:
+        """Whether the trial was submitted before, and put back since its process was lost."""
+        return trial.key in self._alone
+
+    def has_to_be_alone(self, trial: Trial) -> bool:
+        """Whether a block must not hold other trials beside this one.
+
+        If it takes down its process once more, then it is known to have done so.
+        """
+        return self.was_lost(trial) or self.may_stop(trial)
 
     def may_stop(self, trial: Trial) -> bool:
         """Whether early stopping may end the trial: only the first of a configuration in a search.
@@ -70,44 +123,59 @@ class TrialQueue:
         """Whether a record that another sweep wrote of a waiting trial is all that is wanted."""
         return not self._is_outdated(record) and self.plan.is_done(trial, record)
 
-    def complete(self, record: Record) -> None:
-        """Take in how a trial ended, and plan anew where that may change what is wanted.
+    def complete(self, *records: Record) -> None:
+        """Take in how trials ended, and plan anew where that may change what is wanted.
 
-        As in the ledger, the record is joined to one that is known of the trial.
+        As in the ledger, a record is joined to one that is known of its trial.
         """
-        self._running.pop(record.key, None)
-        known = self.records.get(record.key)
-        joined = record if known is None else known.joined(record)
-        self.records[record.key] = joined
-        # No decision may rest on an outdated record, even if the trial failed when it ran again.
-        self._ended[record.key] = record if self._is_outdated(joined) else joined
+        for record in records:
+            self._leave(record.key)
+            known = self.records.get(record.key)
+            joined = record if known is None else known.joined(record)
+            self.records[record.key] = joined
+            # No decision may rest on an outdated record, even if the trial failed when it ran
+            # again.
+            counting = record if self._is_outdated(joined) else joined
+            self._ended[record.key] = self.counting[record.key] = counting
         # With a budget, trials that ran when it was spent count too.
-        if self.plan.is_open or self.plan.budget:
-            self._follow(self._plan_now(self._planned_with()))
+        if records and (self.plan.is_open or self.plan.budget):
+            self._follow(self._plan_now(self.counting))
 
-    def requeue(self, trial: Trial) -> None:
-        """Let a running trial wait again, before all others: it ended without a record."""
-        del self._running[trial.key]
-        self._waiting.appendleft(trial)
+    def requeue(self, *trials: Trial, was_lost: bool = True) -> None:
+        """Let running trials wait again, before all others: they ended without a record.
+
+        Args:
+            trials: in the order in which they are to start.
+            was_lost: whether they were started, and their process was lost.
+        """
+        for trial in reversed(trials):
+            self._leave(trial.key)
+            self._waiting.appendleft(trial)
+        if was_lost:
+            self._alone.update(trial.key for trial in trials)
 
     def requeue_all(self) -> None:
         """Let all running trials wait again: their workers are gone."""
-        for trial in reversed(list(self._running.values())):
-            self.requeue(trial)
+        self.requeue(*(trial for trial, _ in self._running.values()))
+
+    def _leave(self, key: str) -> None:
+        """The trial runs no more."""
+        if (running := self._running.pop(key, None)) is None:
+            return  # Another sweep has recorded it.
+        _, block = running
+        self._block_sizes[block] -= 1
+        if not self._block_sizes[block]:
+            del self._block_sizes[block]
 
     def _follow(self, plan: Plan) -> None:
         self.plan = plan
         submitted = self._running.keys() | self._ended.keys()
         self._waiting = deque(trial for trial in plan.missing if trial.key not in submitted)
 
-    def _planned_with(self) -> dict[str, Record]:
-        """All records but those of earlier commands whose trials run again.
-
-        These are failed or outdated. They do not count while the trial runs again: a search that
-        took a failure for the trial's end would go on to its winner without that trial.
-        """
-        counts = {key: r for key, r in self.records.items() if not self._runs_again(r)}
-        return counts | self._ended
-
     def _runs_again(self, record: Record) -> bool:
+        """Whether a record of an earlier command is of a trial that runs again.
+
+        It does not count while the trial runs again: a search that took a failure for the trial's
+        end would go on to its winner without that trial.
+        """
         return record.status is Status.FAILED or self._is_outdated(record)

@@ -7,7 +7,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from mnist_ray.run.worker import TrialJob
+from mnist_ray.plan.block import Block
 
 _METRIC = "validation_accuracy"
 _LEAST_HORIZON = 3**6
@@ -66,10 +66,10 @@ class StopEarly(FIFOScheduler):  # type: ignore[misc]
             asha.on_trial_remove(tune_controller, _entrant(trial))
 
     def _asha(self, trial: TuneTrial) -> AsyncHyperBandScheduler | None:
-        job: TrialJob = trial.config["job"]
-        if not job.reports_epochs:
+        block: Block = trial.config["block"]
+        if not block.reports_epochs:
             return None
-        pair = (job.trial.cell.architecture, job.trial.cell.variant)
+        pair = (block.first.cell.architecture, block.first.cell.variant)
         if pair not in self._schedulers:
             self._schedulers[pair] = AsyncHyperBandScheduler(
                 time_attr="epochs",
@@ -84,4 +84,4 @@ class StopEarly(FIFOScheduler):  # type: ignore[misc]
 
 
 def _entrant(trial: TuneTrial) -> _Entrant:
-    return _Entrant(trial.config["job"].trial.key)
+    return _Entrant(trial.config["block"].first.key)

@@ -7,26 +7,30 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 
+from ray import tune
+
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.allocation import ResourceAllocator, check_fit
 from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
 from mnist_ray.plan.estimates import estimated_seconds
 from mnist_ray.plan.planner import asked_shifts
-from mnist_ray.plan.resources import Limits, Node, Request
+from mnist_ray.plan.resources import Limits, Node, Request, concurrency
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection, runner
 from mnist_ray.run.early_stopping import StopEarly
+from mnist_ray.run.exchange import SharedInputs
+from mnist_ray.run.model_keeper import ModelKeeper
 from mnist_ray.run.recorder import Listener, Recorder
 from mnist_ray.run.setup import SweepSetup
 from mnist_ray.run.trackers import Tracker
-from mnist_ray.run.worker import SharedInputs
+from mnist_ray.run.worker import BlockWorker
 from mnist_ray.space.space import Space
 
 _DOUBT = 10.0
 """By what factor a trial may take longer than was estimated."""
 _MOST_PENDING = 200
-"""Trials that wait for room: each is a request that Ray and its autoscaler look at."""
+"""Blocks that wait for room: each is a request that Ray and its autoscaler look at."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,28 +51,39 @@ def execute(
     check_one_kind(queue.plan, queue.records, devices)
     if changed := change_of_device(queue.plan, queue.records, devices):
         _LOG.warning("%s", changed)
-    recorder = Recorder(
-        queue,
-        dataset=setup.dataset.name,
-        allocator=allocator,
-        folder=setup.folder,
-        ledger=setup.ledger,
-        listener=_Audience(listener, trackers),
-        devices=devices,
-        nodes_may_join=setup.is_cluster,
-    )
-    is_open = queue.plan.is_open
     with contextlib.ExitStack() as at_end:
         for tracker in trackers:
             at_end.callback(tracker.close)
         checkpoints = at_end.enter_context(_checkpoints(setup.folder))
+        inputs = _shared_inputs(setup, _checkpoint_seconds(setup, queue, nodes), checkpoints)
+        recorder = Recorder(
+            queue,
+            dataset=setup.dataset.name,
+            allocator=allocator,
+            models=ModelKeeper(setup.folder, queue.plan, queue.counting, arriving=checkpoints),
+            ledger=setup.ledger,
+            listener=_Audience(listener, trackers),
+            workers=_workers(allocator, nodes, max_concurrent=queue.max_concurrent),
+            devices=devices,
+            nodes_may_join=setup.is_cluster,
+        )
         runner.run(
             queue,
             recorder,
-            inputs=_shared_inputs(setup, _checkpoint_seconds(setup, queue, nodes), checkpoints),
-            max_pending=_max_pending(nodes, is_open=is_open, is_cluster=setup.is_cluster),
+            trainable=tune.with_parameters(BlockWorker, context=inputs),
+            max_pending=_max_pending(
+                nodes, is_open=queue.plan.is_open, is_cluster=setup.is_cluster
+            ),
             scheduler=_scheduler(setup.space),
         )
+
+
+def _workers(
+    allocator: ResourceAllocator, nodes: Sequence[Node], *, max_concurrent: int | None
+) -> int:
+    """How many trials run at a time."""
+    found = max(1, concurrency([*allocator.requests()], nodes))
+    return min(found, max_concurrent or found)
 
 
 def _shared_inputs(
@@ -130,7 +145,7 @@ def _nodes_for_trials(limits: Limits, listener: Listener) -> list[Node]:
 
 
 def _max_pending(nodes: Sequence[Node], *, is_open: bool, is_cluster: bool) -> int:
-    """How many trials may wait for room.
+    """How many blocks may wait for room.
 
     By them a cluster sees how much it should grow, and a node that joins finds its first work. What
     to run next is chosen better the later it is chosen, where it follows from what came out.

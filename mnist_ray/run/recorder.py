@@ -2,33 +2,32 @@
 
 import contextlib
 import logging
-import re
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
-from ray.util import placement_group_table
 
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Costs, Record, Status
-from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.allocation import ResourceAllocator
+from mnist_ray.plan.block import Block, BlockSizes
 from mnist_ray.plan.device_kinds import check_joins, device_of, devices_of
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
-from mnist_ray.run.connection import PATIENCE_SECONDS
-from mnist_ray.run.worker import TrialJob
+from mnist_ray.run.exchange import EndedTrial, Result
+from mnist_ray.run.model_keeper import ModelKeeper
+from mnist_ray.run.room_watch import RoomWatch
+from mnist_ray.run.tune_errors import account_of, reason_in
 
 _LOG = logging.getLogger(__name__)
 
 LOST_PROCESS_RETRIES = 3
 """How often a trial is started again after its process was lost."""
+_LOOKED_AT = 500
+"""Records of earlier commands from which the first sizes of blocks follow."""
 
 
 class Listener(Protocol):
@@ -45,10 +44,11 @@ class Listener(Protocol):
 
 
 class Recorder(tune.Callback):  # type: ignore[misc]
-    """Gives Ray Tune its trials, and takes in how each ends.
+    """Gives Ray Tune blocks of trials, and takes in how each trial ends.
 
-    A trial's record is written the moment that it ends. Every trial of Ray Tune's is one attempt:
-    Ray Tune repeats none. What is run again, and how often, is decided here alone.
+    A trial is recorded as soon as its worker hands it over. Every trial of Ray Tune's is one
+    attempt at a block: Ray Tune repeats none. What is run again, and how often, is decided here
+    alone.
 
     Attributes:
         error: the first error in here. It ends the sweep, whatever Ray Tune makes of it: Ray Tune
@@ -61,22 +61,23 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         *,
         dataset: str,
         allocator: ResourceAllocator,
-        folder: ResultsFolder,
+        models: ModelKeeper,
         ledger: Ledger,
         listener: Listener,
+        workers: int = 1,
         devices: Iterable[str] = (),
         nodes_may_join: bool = False,
     ) -> None:
         self._queue, self._dataset, self._allocator = queue, dataset, allocator
-        self._ledger, self._listener = ledger, listener
-        self._models = _ModelKeeper(folder, queue.records)
-        self._room = _RoomWatch(listener) if nodes_may_join else None
+        self._ledger, self._listener, self._models = ledger, listener, models
+        self._sizes = BlockSizes(workers=workers, records=[*queue.records.values()][-_LOOKED_AT:])
+        self._room = RoomWatch(listener.waiting) if nodes_may_join else None
+        self._pending: dict[str, Block] = {}
+        """By trial of Ray Tune's, the blocks that wait for a worker."""
         self._running: set[str] = set()
         """Trials of Ray Tune's that a worker has begun."""
         self._stopped: dict[str, Record] = {}
         """By trial of Ray Tune's, the record that holds if it is stopped now."""
-        self._started: set[str] = set()
-        """Keys of the trials that were started, whether or not they ended."""
         self._losses: dict[str, list[str]] = {}
         """By key of a trial, what Ray reported of each of its processes that were lost."""
         self._gpu_errors: dict[str, str] = {}
@@ -95,21 +96,43 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         """Whether nothing runs and nothing is left to run."""
         return not self._queue.left
 
-    def next_job(self) -> TrialJob | None:
-        """The next trial to run, if there is one now."""
+    def next_block(self, trial_id: str) -> Block | None:
+        """What a trial of Ray Tune's is to run, if there is something now."""
         with self._keeping_errors():
-            while (trial := self._queue.next()) is not None:
-                known = self._ledger.find(trial.key)
-                if known is not None and self._queue.is_done(trial, known):
-                    # Another sweep into the same folder has run it meanwhile.
-                    self._check_device(known)
-                    self._queue.complete(known)
-                    continue
-                resumes = trial.key in self._started
-                self._started.add(trial.key)
-                request, may_stop = self._allocator.request(trial), self._queue.may_stop(trial)
-                return TrialJob(trial, request, reports_epochs=may_stop, resumes=resumes)
+            while (first := self._queue.next()) is not None:
+                block = self._block(first)
+                if block is not None:
+                    self._pending[trial_id] = block
+                    self._models.ask(block)
+                    return block
         return None
+
+    def _block(self, first: Trial) -> Block | None:
+        """The first trial and those that follow it, without what another sweep has recorded."""
+        size = self._sizes.size(first, waiting=self._queue.waiting + 1)
+        trials: list[Trial] = []
+        trial: Trial | None = first
+        while trial is not None:
+            if not self._is_recorded(trial):
+                trials.append(trial)
+            trial = self._queue.next_in_block() if len(trials) < size else None
+        if not trials:
+            return None
+        return Block(
+            tuple(trials),
+            self._allocator.request(trials[0]),
+            reports_epochs=self._queue.may_stop(trials[0]),
+            resumes=self._queue.was_lost(trials[0]),
+        )
+
+    def _is_recorded(self, trial: Trial) -> bool:
+        """Whether another sweep into the same folder has run it meanwhile."""
+        known = self._ledger.find(trial.key)
+        if known is None or not self._queue.is_done(trial, known):
+            return False
+        self._check_device(known)
+        self._queue.complete(known)
+        return True
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """End the sweep if something went wrong; look whether trials wait for room."""
@@ -122,67 +145,82 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     ) -> None:
         """Remember that something runs."""
         self._running.add(trial.trial_id)
+        self._pending.pop(trial.trial_id, None)
 
     def on_trial_result(
         self,
         iteration: int,
         trials: list[TuneTrial],
         trial: TuneTrial,
-        result: dict[str, Any],
+        result: Result,
         **info: Any,
     ) -> None:
-        """Record a trial that has ended, or keep what holds if it is stopped now."""
+        """Record what has ended, and keep what holds if the trial under way is stopped now."""
         with self._keeping_errors():
             if "missing_gpu" in result:
                 raise InputError(result["missing_gpu"])
-            if "gpu_error" in result:
-                self._gpu_errors[trial.trial_id] = result["gpu_error"]
-                return
-            record: Record | None = result.get("record")
-            if record is None:
-                return
-            if record.status is Status.CUT_SHORT:
-                self._stopped[trial.trial_id] = record
+            # Ray Tune keeps the last result of every trial until the end: take out what is large.
+            self._take_in(_block_of(trial), result.pop("ended", ()))
+            if "cut_short" in result:
+                self._stopped[trial.trial_id] = result.pop("cut_short")
             else:
                 self._stopped.pop(trial.trial_id, None)
-                if "model" in result:
-                    self._models.keep(record, memoryview(result["model"]), result["summary"])
-                self._settle(record)
-            # Ray Tune keeps the last result of every trial until the end: take out what is large.
-            for name in ("record", "model", "summary"):
-                result.pop(name, None)
+            if "gpu_error" in result:
+                self._gpu_errors[trial.trial_id] = result["gpu_error"]
+
+    def _take_in(self, block: Block, ended: Sequence[EndedTrial]) -> None:
+        for each in ended:
+            self._check_device(each.record)
+            self._models.keep(each, block.first.cell_key)
+        records = [each.record for each in ended]
+        self._sizes.learn(records)
+        self._settle(*records)
 
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         """Record a trial that was stopped early."""
         with self._keeping_errors():
-            self._running.discard(trial.trial_id)
+            self._end(trial)
             record = self._stopped.pop(trial.trial_id, None)
             if record is not None:
+                self._check_device(record)
                 self._settle(record)
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """Run a trial again whose process ended before it, as long as there is hope."""
+        """Run trials again whose process ended before them, as long as there is hope."""
         with self._keeping_errors():
-            self._running.discard(trial.trial_id)
+            self._end(trial)
             self._stopped.pop(trial.trial_id, None)
-            job: TrialJob = trial.config["job"]
+            block = _block_of(trial)
+            unfinished = [each for each in block.trials if self._queue.runs(each)]
             gpu_error = self._gpu_errors.pop(trial.trial_id, None)
-            if gpu_error is None:
-                self._lose(job.trial, _account(trial))
-            elif self._allocator.enlarge_gpu_share(job.trial, job.request):
-                self._queue.requeue(job.trial)
-                self._warn_of_larger_share(job)
-            elif gpu_error.startswith("ResourceExhaustedError"):
-                self._fail(job.trial, f"a GPU of its own is too small for it: {gpu_error}")
-            else:
-                self._lose(job.trial, gpu_error)
+            if unfinished and gpu_error is None:
+                self._lose(unfinished, account_of(trial))
+            elif unfinished and gpu_error is not None:
+                self._queue.requeue(*unfinished[1:], was_lost=False)  # None of them has begun.
+                self._take_gpu_error(unfinished[0], block.request, gpu_error)
 
-    def _warn_of_larger_share(self, job: TrialJob) -> None:
-        trial, share = job.trial, self._allocator.request(job.trial).gpus
+    def _end(self, trial: TuneTrial) -> None:
+        """A trial of Ray Tune's has ended; those that wait may be asked for a model now."""
+        self._running.discard(trial.trial_id)
+        self._pending.pop(trial.trial_id, None)
+        self._models.dismiss(_block_of(trial))
+        for block in self._pending.values():
+            self._models.ask(block)
+
+    def _take_gpu_error(self, trial: Trial, tried: Request, error: str) -> None:
+        if self._allocator.enlarge_gpu_share(trial, tried):
+            self._queue.requeue(trial)
+            self._warn_of_larger_share(trial, tried)
+        elif error.startswith("ResourceExhaustedError"):
+            self._fail(trial, f"a GPU of its own is too small for it: {error}")
+        else:
+            self._lose([trial], error)
+
+    def _warn_of_larger_share(self, trial: Trial, tried: Request) -> None:
         if trial.cell_key not in self._enlarged:
             self._enlarged.add(trial.cell_key)
             _LOG.warning(
@@ -190,20 +228,30 @@ class Recorder(tune.Callback):  # type: ignore[misc]
                 "to come get %g, and more if that is too little, so fewer run side by side.",
                 trial.cell.architecture,
                 trial.cell.variant,
-                job.request.gpus,
-                share,
+                tried.gpus,
+                self._allocator.request(trial).gpus,
             )
 
-    def _lose(self, lost: Trial, account: str) -> None:
-        losses = self._losses.setdefault(lost.key, [])
-        losses.append(account)
-        if len(losses) <= LOST_PROCESS_RETRIES:
-            self._queue.requeue(lost)
-            self._listener.lost(lost, _reason(account))
-            return
+    def _lose(self, unfinished: Sequence[Trial], account: str) -> None:
+        """Run them again, unless a trial's process was lost too often.
+
+        Which of several was running is not known. Each runs alone now: the one that takes its
+        process down is found out, and the loss of the block is counted for none.
+        """
+        first = unfinished[0]
+        if len(unfinished) == 1:
+            losses = self._losses.setdefault(first.key, [])
+            losses.append(account)
+            if len(losses) > LOST_PROCESS_RETRIES:
+                self._give_up(first, losses)
+                return
+        self._queue.requeue(*unfinished)
+        self._listener.lost(first, reason_in(account))
+
+    def _give_up(self, trial: Trial, losses: Sequence[str]) -> None:
         accounts = (f"Failure # {number}\n{text}" for number, text in enumerate(losses, start=1))
-        reason = f"process lost {len(losses)} times: {_reason(account)}"
-        self._fail(lost, reason, traceback="\n".join(accounts))
+        reason = f"process lost {len(losses)} times: {reason_in(losses[-1])}"
+        self._fail(trial, reason, traceback="\n".join(accounts))
 
     def _fail(self, trial: Trial, error: str, *, traceback: str | None = None) -> None:
         failed = trial.record(
@@ -211,12 +259,14 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         )
         self._settle(failed)
 
-    def _settle(self, record: Record) -> None:
-        self._check_device(record)
-        self._ledger.write(record)
-        self._queue.complete(record)
+    def _settle(self, *records: Record) -> None:
+        for record in records:
+            self._ledger.write(record)
+        self._queue.complete(*records)
         self._ledger.pack()
-        self._listener.recorded(record, left=self._queue.left)
+        for number, record in enumerate(records, start=1):
+            later = len(records) - number
+            self._listener.recorded(record, left=self._queue.left + later)
 
     def _check_device(self, record: Record) -> None:
         check_joins(self._queue.plan, record, self._devices)
@@ -234,74 +284,6 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             raise
 
 
-class _ModelKeeper:
-    """Keeps the model of the highest finished trial of each cell."""
-
-    def __init__(self, folder: ResultsFolder, records: Mapping[str, Record]) -> None:
-        self._folder = folder
-        self._highest: dict[str, int] = {}
-        self._summarised: set[str] = set()
-        for record in records.values():
-            if record.status is Status.FINISHED and not record.source:
-                known = self._highest.get(record.cell_key, 0)
-                self._highest[record.cell_key] = max(known, record.trial)
-
-    def keep(self, record: Record, archive: memoryview, summary: str) -> None:
-        """Write the model of a finished trial if no later trial of its cell has finished.
-
-        A trial that varies one source alone is none of the trials that the cell's mean is over.
-        """
-        cell_key = record.cell_key
-        if record.source or record.trial < self._highest.get(cell_key, 0):
-            return
-        self._highest[cell_key] = record.trial
-        label = f"{record.architecture}-{record.variant}"
-        self._folder.write(self._folder.model(label, cell_key), archive)
-        if cell_key not in self._summarised:  # All trials of a cell have the same.
-            self._summarised.add(cell_key)
-            self._folder.write(self._folder.model_summary(label, cell_key), summary.encode())
-
-
-class _RoomWatch:
-    """Reports that no node has room for a trial: once, until trials run again."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._since = time.monotonic()
-        self._is_reported = False
-
-    def look(self, trials: list[TuneTrial], *, is_idle: bool) -> None:
-        """Look at Ray Tune's trials, of which none runs if `is_idle`."""
-        now = time.monotonic()
-        if not (is_idle and trials):
-            self._since, self._is_reported = now, False
-        elif not self._is_reported and now - self._since >= PATIENCE_SECONDS:
-            self._since = now
-            # A trial with room is starting: it imports TensorFlow, and may fetch the code first.
-            if trials[-1].status == TuneTrial.PENDING and not _has_room():
-                self._is_reported = True
-                self._listener.waiting(trials[-1].config["job"].request)
-
-
-def _has_room() -> bool:
-    """Whether any of this program's requests has been given its resources."""
-    job = ray.get_runtime_context().get_job_id()  # The end of its placement groups' names.
-    groups = placement_group_table().items()
-    return any(name.endswith(job) and group["state"] == "CREATED" for name, group in groups)
-
-
-def _account(trial: TuneTrial) -> str:
-    """What Ray reported when it lost the process of a trial."""
-    # Ray Tune's own `get_error` looks where the file is copied to only later.
-    path = trial.error_file
-    text = Path(path).read_text() if path and Path(path).is_file() else ""
-    return text.partition("\n")[2] if text.startswith("Failure #") else text
-
-
-def _reason(account: str) -> str:
-    """Why the process was lost, in one line; for people only."""
-    account = account.strip()
-    if re.match(r"The actor \w+ is unavailable", account):
-        return "it can't be reached"
-    death = re.search(r"The actor (?:is dead|died) because (.*?)\.(?:\s|$)", account)
-    return death[1] if death else next(iter(account.splitlines()), "unknown")
+def _block_of(trial: TuneTrial) -> Block:
+    block: Block = trial.config["block"]
+    return block

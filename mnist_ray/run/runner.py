@@ -1,8 +1,8 @@
-"""Every trial runs through Ray Tune, in workers that stay for the next one.
+"""Blocks of trials run through Ray Tune, in workers that stay for the next one.
 
 Ray Tune asks what to run next, and hands back what its workers return; the recorder does the rest.
-A trial is in the ledger as soon as it ends. Ray Tune's own state of the experiment is not needed:
-it lies in a temporary folder that is deleted afterwards.
+Ray Tune's own state of the experiment is not needed: it lies in a temporary folder that is deleted
+afterwards.
 """
 
 import logging
@@ -17,16 +17,17 @@ from ray.tune.search import Searcher
 
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run.recorder import Recorder
-from mnist_ray.run.worker import SharedInputs, TrialWorker
 
 _LOG = logging.getLogger(__name__)
+_NEVER = 10**9
+"""Seconds; Ray Tune's own state of the experiment is not needed."""
 
 
 def run(
     queue: TrialQueue,
     recorder: Recorder,
     *,
-    inputs: SharedInputs,
+    trainable: Any,
     max_pending: int,
     scheduler: Any = None,
 ) -> None:
@@ -35,8 +36,8 @@ def run(
     Args:
         queue: what to run.
         recorder: of the same queue.
-        inputs: what all trials share.
-        max_pending: how many trials may wait for resources at once. A cluster grows by them.
+        trainable: what Ray Tune runs blocks in; a `mnist_ray.run.worker.BlockWorker`.
+        max_pending: how many blocks may wait for resources at once. A cluster grows by them.
         scheduler: of Ray Tune, for early stopping.
 
     Raises:
@@ -44,7 +45,7 @@ def run(
         StorageError: results can't be written any more.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max_pending)
-    trainable = tune.with_parameters(TrialWorker, context=inputs)
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(_NEVER)
     with tempfile.TemporaryDirectory(prefix="mnist_ray-", ignore_cleanup_errors=True) as folder:
         while queue.left:  # Once, unless a result is lost on its way.
             _fit(_tuner(trainable, recorder, scheduler, folder), queue, recorder)
@@ -92,7 +93,7 @@ def _fit(tuner: tune.Tuner, queue: TrialQueue, recorder: Recorder) -> None:
 
 
 class _Searcher(Searcher):  # type: ignore[misc]
-    """What Ray Tune takes for a search algorithm: the recorder's next trial."""
+    """What Ray Tune takes for a search algorithm: the recorder's next block."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
@@ -103,9 +104,9 @@ class _Searcher(Searcher):  # type: ignore[misc]
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        job = self._recorder.next_job()
-        if job is not None:
-            return {"job": job}
+        block = self._recorder.next_block(trial_id)
+        if block is not None:
+            return {"block": block}
         # While trials run, one of them may have to start again.
         return Searcher.FINISHED if self._recorder.is_done else None
 

@@ -1,0 +1,153 @@
+"""One trial in a worker, from its start or its checkpoint to its record."""
+
+import logging
+import platform
+import traceback
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_ray.ledger.record import Record, RunEnvironment, Status, Versions
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.trial import Trial
+from mnist_ray.run.checkpoint import Checkpoint
+from mnist_ray.run.exchange import EndedTrial, SharedInputs, TrainedModel
+
+if TYPE_CHECKING:
+    from mnist_ray.train.trial_run import TrialRun
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingProcess:
+    """What stays in a worker from one trial to the next.
+
+    Attributes:
+        train: the package `mnist_ray.train`, imported.
+        compiled_models: of earlier trials; a `mnist_ray.train.compiled_model.CompiledModelCache`.
+        inputs: what all trials share.
+        threads: of CPUs, that a trial has.
+        versions: of what is installed here; to look takes milliseconds.
+        gpu_versions: of driver and libraries, by the names of the record's fields.
+    """
+
+    train: ModuleType
+    compiled_models: Any
+    inputs: SharedInputs
+    threads: int
+    versions: Versions = field(default_factory=Versions.installed)
+    gpu_versions: dict[str, str | None] = field(default_factory=dict)
+
+
+class TrialExecution:
+    """A trial that runs in this process.
+
+    Attributes:
+        trial: which.
+    """
+
+    def __init__(self, trial: Trial, process: TrainingProcess, *, resumes: bool) -> None:
+        """Make ready; with `resumes` to go on from a checkpoint, if there is one."""
+        self.trial, self._process, self._resumes = trial, process, resumes
+        self._started_at = datetime.now(UTC)
+        inputs = process.inputs
+        self._checkpoint = Checkpoint(
+            trial.key, folder=inputs.checkpoints, interval_seconds=inputs.checkpoint_seconds
+        )
+        self._run: TrialRun | None = None
+
+    def train_epoch(self) -> bool:
+        """Train for another epoch; whether it was the last one."""
+        run = self._begun()
+        if not run.is_trained:
+            run.train_epoch()
+        if not run.is_trained:
+            self._checkpoint.save_if_due(run)
+        return run.is_trained
+
+    def _begun(self) -> "TrialRun":
+        if self._run is None:
+            self._run = self._new_run()
+            if self._resumes and not self._checkpoint.restore(self._run):
+                self._run = self._new_run()
+        return self._run
+
+    def _new_run(self) -> "TrialRun":
+        run: TrialRun = self._process.train.trial_run.TrialRun(
+            self.trial,
+            self._process.inputs.dataset,
+            compiled_models=self._process.compiled_models,
+            code=self._process.inputs.code,
+        )
+        return run
+
+    def finish(self, *, with_model: bool) -> EndedTrial:
+        """Grade the trained model, and hand it over too if asked to."""
+        run, inputs = self._begun(), self._process.inputs
+        own = self.trial.cell.shift
+        shifts = () if self.trial.source else inputs.shifts
+        others = [shift for shift in shifts if shift != own]
+        evaluations = {shift: run.evaluate(shift) for shift in [own, *others]}
+        test = evaluations.pop(own)
+        record = self._record(Status.FINISHED, test=test, robustness=tuple(evaluations.values()))
+        model = _handed_over(run, inputs.checkpoints) if with_model else None
+        self._checkpoint.drop()
+        return EndedTrial(record, model)
+
+    def cut_short(self) -> Record:
+        """The trial's record in case it is stopped after this epoch."""
+        return self._record(Status.CUT_SHORT)
+
+    def failure(self, error: Exception) -> EndedTrial:
+        """How the trial ended with `error`, which is being handled."""
+        return EndedTrial(
+            self.trial.record(
+                self._process.inputs.dataset.name,
+                Status.FAILED,
+                error=f"{type(error).__name__}: {error}",
+                traceback=traceback.format_exc(),
+                epochs=tuple(self._run.epochs) if self._run else (),
+                setting=self._setting(),
+            )
+        )
+
+    def _record(self, status: Status, **figures: Any) -> Record:
+        run = self._begun()
+        return self.trial.record(
+            self._process.inputs.dataset.name,
+            status,
+            parameters=run.parameters,
+            epochs=tuple(run.epochs),
+            costs=run.costs,
+            setting=self._setting(),
+            **figures,
+        )
+
+    def _setting(self) -> RunEnvironment:
+        return RunEnvironment(
+            started_at=self._started_at,
+            node=platform.node(),
+            device=self._process.train.device.device_name(),
+            threads=self._process.threads,
+            versions=self._process.versions,
+            git_commit=self._process.inputs.git_commit,
+            xla_error=self._run.xla_error if self._run else None,
+            **self._process.gpu_versions,
+        )
+
+
+def _handed_over(run: "TrialRun", folder: ResultsFolder | None) -> TrainedModel | None:
+    """The model, as it reaches the driver; None where object storage does not take it."""
+    files = run.model_files()
+    if folder is None or folder.is_local:
+        return TrainedModel(np.frombuffer(files.archive, np.uint8), files.summary)
+    try:
+        folder.write(folder.arriving_model(run.trial.key), files.archive)
+    except OSError:
+        _LOG.exception("The model of trial %s can't be written", run.trial.key)
+        return None
+    return TrainedModel(None, files.summary)
