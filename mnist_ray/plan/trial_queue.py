@@ -1,7 +1,7 @@
 """The trials that a sweep hands to its workers while records come in."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.planner import Plan
@@ -45,6 +45,7 @@ class TrialQueue:
         self._stops_early = stops_early
         self.max_concurrent = max_concurrent
         self._is_outdated = is_outdated
+        self._waiting: deque[Trial] = deque()
         self._running: dict[str, tuple[Trial, int]] = {}
         """By key, each with the number of its block."""
         self._block_sizes: Counter[int] = Counter()
@@ -55,7 +56,7 @@ class TrialQueue:
         self._ended: dict[str, Record] = {}
         self.records = dict(records)
         self.counting = {key: r for key, r in self.records.items() if not self._runs_again(r)}
-        self._follow(plan_now(self.counting))
+        self._plan_anew()
 
     @property
     def left(self) -> int:
@@ -119,10 +120,6 @@ class TrialQueue:
         """
         return self._stops_early and not trial.index and trial.key in self.plan.only_searched
 
-    def is_done(self, trial: Trial, record: Record) -> bool:
-        """Whether a record that another sweep wrote of a waiting trial is all that is wanted."""
-        return not self._is_outdated(record) and self.plan.is_done(trial, record)
-
     def complete(self, *records: Record) -> None:
         """Take in how trials ended, and plan anew where that may change what is wanted.
 
@@ -139,7 +136,35 @@ class TrialQueue:
             self._ended[record.key] = self.counting[record.key] = counting
         # With a budget, trials that ran when it was spent count too.
         if records and (self.plan.is_open or self.plan.budget):
-            self._follow(self._plan_now(self.counting))
+            self._plan_anew()
+
+    def take_over(
+        self, records: Sequence[Record], *, check: Callable[[Record], None] = lambda record: None
+    ) -> None:
+        """Take in what another sweep recorded, so that it does not run here too.
+
+        What runs here already goes on. A record that is not all that is wanted of a waiting trial
+        is left out.
+
+        Args:
+            records: not of this sweep.
+            check: is called for each record that is taken over; it may refuse.
+        """
+        if not records:
+            return
+        waiting = {trial.key: trial for trial in self._waiting}
+        for record in records:
+            if record.key in self._running or record.key in self._ended:
+                continue
+            trial = waiting.get(record.key)
+            if self._runs_again(record) or (trial and not self.plan.is_done(trial, record)):
+                continue
+            check(record)
+            waiting.pop(record.key, None)
+            self.records[record.key] = self.counting[record.key] = record
+        self._waiting = deque(waiting.values())
+        if self.plan.is_open or self.plan.budget:
+            self._plan_anew()
 
     def requeue(self, *trials: Trial, was_lost: bool = True) -> None:
         """Let running trials wait again, before all others: they ended without a record.
@@ -167,10 +192,10 @@ class TrialQueue:
         if not self._block_sizes[block]:
             del self._block_sizes[block]
 
-    def _follow(self, plan: Plan) -> None:
-        self.plan = plan
+    def _plan_anew(self) -> None:
+        self.plan = self._plan_now(self.counting)
         submitted = self._running.keys() | self._ended.keys()
-        self._waiting = deque(trial for trial in plan.missing if trial.key not in submitted)
+        self._waiting = deque(trial for trial in self.plan.missing if trial.key not in submitted)
 
     def _runs_again(self, record: Record) -> bool:
         """Whether a record of an earlier command is of a trial that runs again.

@@ -11,6 +11,7 @@ from ray import tune
 
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.writer import LedgerWriter
 from mnist_ray.plan.allocation import ResourceAllocator, check_fit
 from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
 from mnist_ray.plan.estimates import estimated_seconds
@@ -56,17 +57,20 @@ def execute(
             at_end.callback(tracker.close)
         checkpoints = at_end.enter_context(_checkpoints(setup.folder))
         inputs = _shared_inputs(setup, _checkpoint_seconds(setup, queue, nodes), checkpoints)
+        writer = LedgerWriter(setup.ledger, queue.records)
         recorder = Recorder(
             queue,
             dataset=setup.dataset.name,
             allocator=allocator,
             models=ModelKeeper(setup.folder, queue.plan, queue.counting, arriving=checkpoints),
-            ledger=setup.ledger,
+            writer=writer,
             listener=_Audience(listener, trackers),
             workers=_workers(allocator, nodes, max_concurrent=queue.max_concurrent),
             devices=devices,
             nodes_may_join=setup.is_cluster,
         )
+        at_end.callback(recorder.report_written)
+        at_end.enter_context(writer)
         runner.run(
             queue,
             recorder,

@@ -9,8 +9,8 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from mnist_ray.errors import InputError
-from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Costs, Record, Status
+from mnist_ray.ledger.writer import LedgerWriter
 from mnist_ray.plan.allocation import ResourceAllocator
 from mnist_ray.plan.block import Block, BlockSizes
 from mnist_ray.plan.device_kinds import check_joins, device_of, devices_of
@@ -62,14 +62,14 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         dataset: str,
         allocator: ResourceAllocator,
         models: ModelKeeper,
-        ledger: Ledger,
+        writer: LedgerWriter,
         listener: Listener,
         workers: int = 1,
         devices: Iterable[str] = (),
         nodes_may_join: bool = False,
     ) -> None:
         self._queue, self._dataset, self._allocator = queue, dataset, allocator
-        self._ledger, self._listener, self._models = ledger, listener, models
+        self._writer, self._listener, self._models = writer, listener, models
         self._sizes = BlockSizes(workers=workers, records=[*queue.records.values()][-_LOOKED_AT:])
         self._room = RoomWatch(listener.waiting) if nodes_may_join else None
         self._pending: dict[str, Block] = {}
@@ -85,6 +85,8 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         self._devices = {*devices, *devices_of(queue.plan, queue.records)}
         self._enlarged: set[str] = set()
         """Keys of the cells of which a larger share of a GPU was reported."""
+        self._unwritten = 0
+        """Records that have come in and are not yet safe."""
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,44 +101,29 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     def next_block(self, trial_id: str) -> Block | None:
         """What a trial of Ray Tune's is to run, if there is something now."""
         with self._keeping_errors():
-            while (first := self._queue.next()) is not None:
-                block = self._block(first)
-                if block is not None:
-                    self._pending[trial_id] = block
-                    self._models.ask(block)
-                    return block
-        return None
+            if (first := self._queue.next()) is None:
+                return None
+            block = self._pending[trial_id] = self._block(first)
+            self._models.ask(block)
+            return block
 
-    def _block(self, first: Trial) -> Block | None:
-        """The first trial and those that follow it, without what another sweep has recorded."""
+    def _block(self, first: Trial) -> Block:
         size = self._sizes.size(first, waiting=self._queue.waiting + 1)
-        trials: list[Trial] = []
-        trial: Trial | None = first
-        while trial is not None:
-            if not self._is_recorded(trial):
-                trials.append(trial)
-            trial = self._queue.next_in_block() if len(trials) < size else None
-        if not trials:
-            return None
+        trials = [first]
+        while len(trials) < size and (trial := self._queue.next_in_block()) is not None:
+            trials.append(trial)
         return Block(
             tuple(trials),
-            self._allocator.request(trials[0]),
-            reports_epochs=self._queue.may_stop(trials[0]),
-            resumes=self._queue.was_lost(trials[0]),
+            self._allocator.request(first),
+            reports_epochs=self._queue.may_stop(first),
+            resumes=self._queue.was_lost(first),
         )
 
-    def _is_recorded(self, trial: Trial) -> bool:
-        """Whether another sweep into the same folder has run it meanwhile."""
-        known = self._ledger.find(trial.key)
-        if known is None or not self._queue.is_done(trial, known):
-            return False
-        self._check_device(known)
-        self._queue.complete(known)
-        return True
-
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        """End the sweep if something went wrong; look whether trials wait for room."""
+        """End the sweep if something went wrong; look what is recorded, and what lacks room."""
         with self._keeping_errors():
+            self.report_written()
+            self._queue.take_over(self._writer.of_others(), check=self._check_device)
             if self._room:
                 self._room.look(trials, is_idle=not self._running)
 
@@ -261,12 +248,15 @@ class Recorder(tune.Callback):  # type: ignore[misc]
 
     def _settle(self, *records: Record) -> None:
         for record in records:
-            self._ledger.write(record)
+            self._writer.put(record)
+        self._unwritten += len(records)
         self._queue.complete(*records)
-        self._ledger.pack()
-        for number, record in enumerate(records, start=1):
-            later = len(records) - number
-            self._listener.recorded(record, left=self._queue.left + later)
+
+    def report_written(self) -> None:
+        """Report the records that are safe since this was last called."""
+        for record in self._writer.written():
+            self._unwritten -= 1
+            self._listener.recorded(record, left=self._queue.left + self._unwritten)
 
     def _check_device(self, record: Record) -> None:
         check_joins(self._queue.plan, record, self._devices)

@@ -13,6 +13,7 @@ from object_storage import ObjectStorage
 from mnist_ray.data.dataset import load_dataset
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.block import Block
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.resources import Limits, Node, Request
@@ -20,7 +21,6 @@ from mnist_ray.plan.trial import trials_of
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import execution
 from mnist_ray.run.setup import SweepSetup
-from mnist_ray.run.worker import TrialJob
 from mnist_ray.space.custom_code import user_code
 from mnist_ray.space.space import Space
 
@@ -71,16 +71,16 @@ def test_the_longest_trials_of_a_search_are_compared_to_their_end() -> None:
     cell = space.bind("feed_forward", "centered", {"epochs": 5000}, DATASET_INFO.image_shape)
 
     def goes_on(number: int, *, epochs: int, accuracy: float) -> bool:
-        trial = SimpleNamespace(config={"job": jobs[number]})
+        trial = SimpleNamespace(config={"block": blocks[number]})
         result = {"epochs": epochs, "validation_accuracy": accuracy}
         return bool(scheduler.on_trial_result(None, trial, result) == "CONTINUE")
 
-    jobs = [
-        TrialJob(trial, Request(1, 0.0, 0), reports_epochs=True)
+    blocks = [
+        Block((trial,), Request(1, 0.0, 0), reports_epochs=True)
         for trial in trials_of(space, cell, DATASET_INFO, 4)
     ]
-    for job in jobs:
-        scheduler.on_trial_add(None, SimpleNamespace(config={"job": job}))
+    for block in blocks:
+        scheduler.on_trial_add(None, SimpleNamespace(config={"block": block}))
     for number in range(4):
         assert goes_on(number, epochs=729, accuracy=0.9)
     assert all(goes_on(number, epochs=2187, accuracy=0.9) for number in range(3))

@@ -14,9 +14,12 @@ from mnist_ray.data.dataset import Dataset, load_dataset
 from mnist_ray.ledger import results_folder as results
 from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.block import Block
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
-from mnist_ray.run.worker import SharedInputs, TrialJob, TrialWorker
+from mnist_ray.run import worker as workers
+from mnist_ray.run.exchange import EndedTrial, SharedInputs
+from mnist_ray.run.worker import BlockWorker
 from mnist_ray.space.custom_code import modules_of
 from mnist_ray.space.space import Cell
 from mnist_ray.space.training import Training
@@ -91,15 +94,25 @@ def worker_for(
     reports_epochs: bool = False,
     resumes: bool = False,
     gpus: float = 0.0,
-) -> TrialWorker:
-    class Worker(TrialWorker):
+    first: int = 0,
+    trials: int = 1,
+    models_below: int = 0,
+) -> BlockWorker:
+    class Worker(BlockWorker):
         def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
             super().setup(config, context)
 
-    trial = Trial(cell, index=0, seed=0, fingerprint=context.dataset.fingerprint)
-    request = Request(1, gpus, 0)
-    job = TrialJob(trial, request, reports_epochs=reports_epochs, resumes=resumes)
-    return Worker({"job": job})
+    block = Block(
+        tuple(
+            Trial(cell, index, 0, context.dataset.fingerprint)
+            for index in range(first, first + trials)
+        ),
+        Request(1, gpus, 0),
+        reports_epochs=reports_epochs,
+        resumes=resumes,
+        models_below=models_below,
+    )
+    return Worker({"block": block})
 
 
 class ProcessLost(BaseException):
@@ -125,11 +138,11 @@ def lose_after(
             worker_for(context, cell=cell).train()
 
 
-def finished(worker: TrialWorker) -> Record:
+def finished(worker: BlockWorker) -> Record:
     """The record of the trial, after as many steps as it takes."""
     while not (result := worker.train())[DONE]:
         continue
-    record: Record = result["record"]
+    record: Record = result["ended"][0].record
     assert record.status is Status.FINISHED, record.traceback
     return record
 
@@ -186,6 +199,95 @@ def test_a_trial_shorter_than_that_is_never_checkpointed(
     assert worker_for(replace(context, checkpoint_seconds=3600.0)).train()[DONE]
 
 
+def ended_in(worker: BlockWorker) -> list[EndedTrial]:
+    """What the worker hands over of its block."""
+    ended: list[EndedTrial] = []
+    while True:
+        result = worker.train()
+        ended += result["ended"]
+        if result[DONE]:
+            return ended
+
+
+def test_the_trials_of_a_block_have_the_figures_of_trials_that_run_alone(
+    context: SharedInputs,
+) -> None:
+    block = [figures(ended.record) for ended in ended_in(worker_for(context, trials=3))]
+    alone = [figures(finished(worker_for(context, first=index))) for index in range(3)]
+    assert block == alone
+
+
+def test_each_trial_of_a_block_finds_the_environment_of_the_first(
+    context: SharedInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnist_ray.train.trial_run import TrialRun
+
+    found: list[str | None] = []
+    train_epoch = TrialRun.train_epoch
+
+    def changing(run: TrialRun) -> Any:
+        if not run.epochs:
+            found.append(os.environ.get("ADDED"))
+            os.environ["ADDED"] = "by a trial"
+        return train_epoch(run)
+
+    monkeypatch.setattr(TrialRun, "train_epoch", changing)
+    ended_in(worker_for(context, trials=2))
+    os.environ.pop("ADDED")
+    assert found == [None, None]
+
+
+def test_a_trial_that_fails_stops_no_other_of_its_block(
+    context: SharedInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnist_ray.train.trial_run import TrialRun
+
+    train_epoch = TrialRun.train_epoch
+
+    def fails_once(run: TrialRun) -> Any:
+        if run.trial.index == 1:
+            raise ValueError("no such luck")
+        return train_epoch(run)
+
+    monkeypatch.setattr(TrialRun, "train_epoch", fails_once)
+    ended = ended_in(worker_for(context, trials=3, models_below=9))
+    assert [each.record.status for each in ended] == [
+        Status.FINISHED,
+        Status.FAILED,
+        Status.FINISHED,
+    ]
+    assert [each.model is not None for each in ended] == [True, False, False]
+
+
+def test_a_trial_that_takes_longer_is_handed_over_alone(
+    context: SharedInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_LONGEST_WAIT_SECONDS", 0.0)
+    worker = worker_for(context, trials=3)
+    results = [worker.train() for _ in range(3)]
+    assert [len(result["ended"]) for result in results] == [1, 1, 1]
+    assert [result[DONE] for result in results] == [False, False, True]
+
+
+def test_a_model_is_handed_over_only_if_it_may_be_kept(context: SharedInputs) -> None:
+    [ended] = ended_in(worker_for(context, first=1, models_below=2))
+    assert ended.model is not None
+    assert ended.model.archive is not None
+    assert bytes(ended.model.archive[:2]) == b"PK"
+    assert "Total params" in ended.model.summary
+    [ended] = ended_in(worker_for(context, first=2, models_below=2))
+    assert ended.model is None
+
+
+def test_on_object_storage_a_worker_writes_the_model_itself(shared: SharedInputs) -> None:
+    [ended] = ended_in(worker_for(shared, models_below=2))
+    assert ended.model is not None
+    assert ended.model.archive is None
+    assert shared.checkpoints is not None
+    name = shared.checkpoints.arriving_model(ended.record.key)
+    assert shared.checkpoints.read(name)[:2] == b"PK"
+
+
 NOISY = """
 import keras
 import tensorflow as tf
@@ -224,7 +326,9 @@ def test_a_trial_of_a_search_reports_every_epoch_and_is_checkpointed_too(
     assert len(shared.checkpoints.names("")) == 1
     told.append(worker.train())
     assert [result[DONE] for result in told] == [False] * (EPOCHS - 1) + [True]
-    assert [len(result["record"].epochs) for result in told] == [1, 2, 3, 4]
+    assert [len(result["cut_short"].epochs) for result in told[:-1]] == [1, 2, 3]
+    [ended] = told[-1]["ended"]
+    assert len(ended.record.epochs) == 4
     assert [result["epochs"] for result in told] == [1, 2, 3, 4]
 
 
@@ -267,8 +371,8 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(
 def ray_request(*, builder: str, source: str | None, width: int = 8) -> tune.PlacementGroupFactory:
     cell = replace(CELL, builder=builder, hyperparameters={"width": width})
     trial = Trial(cell, index=width, seed=0, fingerprint="", source_digest=source)
-    job = TrialJob(trial, Request(1, 0.0, 1 << 30))
-    return TrialWorker.default_resource_request({"job": job})
+    block = Block((trial,), Request(1, 0.0, 1 << 30))
+    return BlockWorker.default_resource_request({"block": block})
 
 
 def test_only_trials_of_the_same_code_have_equal_requests_and_so_share_a_worker() -> None:
@@ -294,6 +398,7 @@ def test_the_next_trial_of_a_worker_finds_the_environment_of_the_first(
     monkeypatch.setenv("CHANGED", "after")
     monkeypatch.setenv("ADDED", "after")
     assert worker.reset_config(worker.config)
+    worker.train()
     assert os.environ["CHANGED"] == "before"
     assert "ADDED" not in os.environ
 
@@ -315,7 +420,7 @@ def test_a_gpu_that_only_ray_sees_is_reported_before_anything_is_trained(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     result = worker_for(context, gpus=0.25).train()
     assert result[DONE]
-    assert "record" not in result
+    assert not result.get("ended")
     message = result["missing_gpu"]
     for part in ("0.25 of a GPU", "CUDA_VISIBLE_DEVICES: 1", "--gpus-per-trial 0", "driver"):
         assert part in message
@@ -341,7 +446,7 @@ def test_a_gpu_error_is_reported_and_ends_the_process_with_the_next_step(
     worker = worker_for(context, gpus=0.25)
     result = worker.train()
     assert not result[DONE]
-    assert "record" not in result
+    assert not result.get("ended")
     assert result["gpu_error"] == f"{name}: OOM when allocating 5.00GiB"
     with pytest.raises(gpu_error):
         worker.train()
@@ -358,7 +463,7 @@ def test_a_cpu_without_memory_is_a_failure_of_the_trial(
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
     monkeypatch.setattr(TrialRun, "train_epoch", fails)
-    assert worker_for(context).train()["record"].status is Status.FAILED
+    assert worker_for(context).train()["ended"][0].record.status is Status.FAILED
 
 
 IN_PYTHON = """
@@ -384,8 +489,8 @@ def test_a_record_says_why_a_model_was_trained_without_xla(
     code = {"in_python_worker:build": modules_of("in_python_worker:build", tmp_path)}
     training = Training(jit_compile=True)
     own = replace(CELL, builder="in_python_worker:build", hyperparameters={}, training=training)
-    record = worker_for(replace(context, code=code), cell=own).train()["record"]
+    record = worker_for(replace(context, code=code), cell=own).train()["ended"][0].record
     assert record.status is Status.FINISHED
     assert "PyFunc" in record.setting.xla_error
-    of_built_in = worker_for(context).train()["record"]
+    of_built_in = worker_for(context).train()["ended"][0].record
     assert of_built_in.setting.xla_error is None

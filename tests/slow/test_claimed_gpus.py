@@ -17,17 +17,19 @@ from made_up import folder_at, made_up_sweep
 from ray.tune.result import DONE
 from walking import finished
 
-from mnist_ray.data.dataset import load_dataset
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Record
+from mnist_ray.ledger.writer import LedgerWriter
 from mnist_ray.plan.allocation import ResourceAllocator
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.resources import Limits, Node, Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import runner
+from mnist_ray.run.exchange import EndedTrial
+from mnist_ray.run.model_keeper import ModelKeeper
 from mnist_ray.run.recorder import Recorder
-from mnist_ray.run.worker import SharedInputs, TrialWorker
+from mnist_ray.run.worker import BlockWorker
 
 SWEEP = made_up_sweep({"trials": 8})
 TRIALS = 4 * 8
@@ -35,20 +37,23 @@ NODE = Node(cpus=8, gpus=2, memory_bytes=1 << 40, gpu_memory_bytes=16 << 30)
 LOG = "CLAIMED_GPUS_LOG"
 
 
-class Idle(TrialWorker):
+class Idle(BlockWorker):
     """A worker that notes what it was given."""
 
-    def setup(self, config: dict[str, Any], context: SharedInputs) -> None:
-        self._idle_context = context
+    def setup(self, config: dict[str, Any]) -> None:  # type: ignore[override]
+        pass
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
 
     def step(self) -> dict[str, Any]:
-        job = self.config["job"]
+        block = self.config["block"]
         begin = time.time()
         time.sleep(0.3)
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         with Path(os.environ[LOG]).open("a") as log:
-            log.write(f"{os.getpid()} {visible} {job.request.gpus} {begin} {time.time()}\n")
-        return {DONE: True, "record": finished(job.trial, 0.9)}
+            log.write(f"{os.getpid()} {visible} {block.request.gpus} {begin} {time.time()}\n")
+        return {DONE: True, "ended": [EndedTrial(finished(trial, 0.9)) for trial in block.trials]}
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,6 @@ def uses(tmp_path_factory: pytest.TempPathFactory) -> list[Use]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # The workers import this module.
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-        patch.setattr(runner, "TrialWorker", Idle)
         ray.init("local", num_cpus=8, num_gpus=2, include_dashboard=False, log_to_driver=False)
         try:
             run_sweep_in(folder)
@@ -98,23 +102,18 @@ def run_sweep_in(folder: Path) -> None:
     space, dataset_info = SWEEP.space, SWEEP.dataset_info
     results = folder_at(folder / "results")
     queue = TrialQueue(lambda records: plan(space, dataset_info, records), {})
-    recorder = Recorder(
-        queue,
-        dataset="digits",
-        allocator=ResourceAllocator(space, dataset_info, [NODE], Limits()),
-        folder=results,
-        ledger=Ledger(results),
-        listener=Silent(),
-    )
-    inputs = SharedInputs(
-        dataset=load_dataset("digits"),
-        code={},
-        shifts=(),
-        checkpoint_seconds=None,
-        checkpoints=None,
-        git_commit=None,
-    )
-    runner.run(queue, recorder, inputs=inputs, max_pending=16)
+    ledger = Ledger(results)
+    with LedgerWriter(ledger, ledger.read()) as writer:
+        recorder = Recorder(
+            queue,
+            dataset="digits",
+            allocator=ResourceAllocator(space, dataset_info, [NODE], Limits()),
+            models=ModelKeeper(results, queue.plan, queue.counting),
+            writer=writer,
+            listener=Silent(),
+            workers=100,  # so many that each trial is a block of its own
+        )
+        runner.run(queue, recorder, trainable=Idle, max_pending=16)
 
 
 def test_every_trial_is_told_of_one_card_and_both_are_used(uses: list[Use]) -> None:
