@@ -107,13 +107,12 @@ def spread_findings(tables: Tables) -> Iterator[str]:
 
 
 def _largest_source(sources: Sequence[Row]) -> Row | None:
-    """That which is beyond doubt the largest of those that ordinary trials vary, or the only one."""
+    """The one that ordinary trials vary, or of several the one that is beyond doubt the largest."""
     compared = [row for row in sources if row["share_ci95_low"] is not None and _adds(row)]
     largest = max(compared, key=lambda row: float(row["variance_share"]), default=None)
-    is_clear = largest and (
-        largest["largest_rate"] is None or largest["largest_rate"] > _LARGEST_IN
-    )
-    return largest if is_clear else None
+    if largest is None or largest["largest_rate"] is None:
+        return largest
+    return largest if largest["largest_rate"] >= _LARGEST_IN else None
 
 
 def _adds(row: Row) -> bool:
