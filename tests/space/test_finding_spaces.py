@@ -24,6 +24,7 @@ def test_shipped_spaces_are_found_by_name_with_or_without_a_suffix() -> None:
         "pooling",
         "precision",
         "robustness",
+        "sources",
         "tuning",
     }
     assert load_space("digits") == load_space("digits.yaml")
