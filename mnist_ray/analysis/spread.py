@@ -103,7 +103,8 @@ def spread_findings(tables: Tables) -> Iterator[str]:
             if _exceeds(main, _MOST):
                 yield f"The spread of {place} comes mostly from {words}: {sizes}."
             elif main["largest_rate"] is not None:
-                yield f"Of what varies alone, {words} spread {place} most: {sizes}."
+                largest = f"Of all sources alone, the largest spread of {place} is by {words}"
+                yield f"{largest}: {sizes}."
 
 
 def _largest_source(sources: Sequence[Row]) -> Row | None:

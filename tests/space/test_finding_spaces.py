@@ -76,7 +76,10 @@ def test_a_space_that_does_not_exist_is_reported_with_those_that_do() -> None:
         load_space("notbook")
     message = str(caught.value)
     assert 'no search space "notbook" (did you mean "notebook"?)' in message
-    assert "digits, notebook, number_formats, pooling, precision, robustness, tuning" in message
+    assert (
+        "digits, notebook, number_formats, pooling, precision, robustness, sources, tuning"
+        in message
+    )
 
 
 def test_a_misspelt_path_is_reported_with_the_nearest_file_beside_it() -> None:
