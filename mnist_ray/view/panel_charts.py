@@ -1,8 +1,11 @@
 """Charts of how cells learn, hold against shifts, and confuse classes."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,15 +17,17 @@ from numpy.typing import NDArray
 from mnist_ray.ledger.record import Epoch
 from mnist_ray.stats.predictions import confusion_matrix
 from mnist_ray.view.cell_views import CellView, Row, choose
+from mnist_ray.view.formats import FEWEST
 from mnist_ray.view.svg import (
     INK,
     MUTED,
     WIDTH,
     Chart,
+    Drawing,
+    Mark,
     page_figure,
     rule_lines,
     series_colour,
-    to_svg,
 )
 
 _MOST_LINES = 8
@@ -60,7 +65,12 @@ _MEASURES: dict[str, tuple[_Measure, _Measure]] = {
 def learning_charts(views: Sequence[CellView]) -> Iterator[Chart]:
     """One for each cell that has epochs, all on the same scales."""
     views = [view for view in views if any(record.epochs for record in view.results.finished)]
-    limits = [_shared_limits(views, pair) for pair in _MEASURES.values()]
+    # Accuracies end at 1, losses nowhere.
+    highest = {"accuracy": 1.0}
+    limits = [
+        _shared_limits(views, pair, highest=highest.get(name, math.inf))
+        for name, pair in _MEASURES.items()
+    ]
     for position, view in enumerate(views):
         shown = min(len(view.results.finished), _MOST_CURVES)
         svg = learning_curves(
@@ -82,14 +92,14 @@ def _curves(view: CellView, pair: tuple[_Measure, _Measure]) -> list[Curve]:
 
 
 def _shared_limits(
-    views: Sequence[CellView], pair: tuple[_Measure, _Measure]
+    views: Sequence[CellView], pair: tuple[_Measure, _Measure], *, highest: float
 ) -> tuple[float, float]:
     """Of all cells, so that their curves can be compared."""
     lines = [line for view in views for curve in _curves(view, pair) for line in curve.lines]
     values = [value for line in lines for value in line if value is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     margin = 0.06 * (high - low) or 0.01
-    return low - margin, high + margin
+    return max(low - margin, 0.0), min(high + margin, highest)
 
 
 def learning_curves(
@@ -98,7 +108,7 @@ def learning_curves(
     limits: Sequence[tuple[float, float]],
     name: str,
     alternative: str,
-) -> str:
+) -> Drawing:
     """Measures over the epochs, one panel (its label and curves) below the other.
 
     `limits` are those of each panel's y axis.
@@ -117,7 +127,7 @@ def learning_curves(
             grid[-1].set_xticks([1])
         else:
             grid[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        return to_svg(figure, name, alternative)
+        return Drawing(figure, name, alternative)
 
 
 def _lines(curve: Curve) -> PathPatch:
@@ -139,6 +149,7 @@ def _lines(curve: Curve) -> PathPatch:
         linewidth=4.0 if single else 0.9,
         capstyle="round",
         alpha=0.75,
+        clip_on=False,
     )
 
 
@@ -160,17 +171,14 @@ class Line:
 
 def robustness_chart(views: Sequence[CellView]) -> Chart | None:
     """Mean accuracy over the test shift; None where no other test shifts are asked for."""
-    variants = list(dict.fromkeys(view.cell.variant for view in views))
-    lines = [
-        Line(
-            label=view.label,
-            series=view.series,
-            style=variants.index(view.cell.variant),
-            rows=sorted(view.robustness, key=lambda row: int(row["test_shift"])),
-        )
-        for view in choose(views, _MOST_LINES)
-        if view.robustness
-    ]
+    drawn: Counter[int] = Counter()
+    lines = []
+    for view in choose(views, _MOST_LINES):
+        if view.robustness:
+            rows = sorted(view.robustness, key=lambda row: int(row["test_shift"]))
+            # Cells of one architecture have its colour, and differ in their dashes.
+            lines.append(Line(view.label, view.series, drawn[view.series], rows))
+            drawn[view.series] += 1
     if not lines:
         return None
     described = "; ".join(map(_describe_line, lines))
@@ -190,29 +198,71 @@ def _describe_line(line: Line) -> str:
     return f"{line.label} {', '.join(shown)}"
 
 
-def robustness_lines(lines: Sequence[Line], *, name: str, alternative: str) -> str:
-    """Means over the test shift, with bands for their intervals."""
+def robustness_lines(lines: Sequence[Line], *, name: str, alternative: str) -> Drawing:
+    """Means over the test shift, with bands for their intervals; whiskers where bands overlap."""
     columns = 2 if all(len(line.label) <= 24 for line in lines) else 1
     legend_rows = math.ceil(len(lines) / columns)
     with page_figure(WIDTH, 2.9 + 0.19 * legend_rows) as figure:
         axes = figure.subplots()
-        for line in lines:
-            colour = series_colour(line.series)
-            x, means, lows, highs = (
-                np.asarray([row[column] for row in line.rows], np.float64)
-                for column in ("test_shift", "mean_test_accuracy", "ci95_low", "ci95_high")
-            )
-            dashes = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))[line.style % 4]
-            axes.plot(x, means, color=colour, linestyle=dashes, linewidth=1.4, label=line.label)
-            axes.plot(x, means, color=colour, linestyle="none", marker="o", markersize=3.2)
-            axes.fill_between(x, lows, highs, color=colour, alpha=0.18, linewidth=0)
+        bands = not _overlap(lines)
+        marks = [mark for line in lines for mark in _draw_line(axes, line, band=bands)]
         axes.set(xlabel="shift of the test images, pixels", ylabel="mean test accuracy")
         axes.set_xticks(sorted({row["test_shift"] for line in lines for row in line.rows}))
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0.0), min(high, 1.0))
         rule_lines(axes, "y")
         figure.legend(
-            loc="outside upper left", ncols=columns, handlelength=2.6, borderaxespad=0, fontsize=8.5
+            loc="outside upper left", ncols=columns, handlelength=4, borderaxespad=0, fontsize=8.5
         )
-        return to_svg(figure, name, alternative)
+        return Drawing(figure, name, alternative, marks)
+
+
+def _overlap(lines: Sequence[Line]) -> bool:
+    """Whether intervals of two lines have values in common at any shift."""
+    at: dict[float, list[tuple[float, float]]] = {}
+    for row in (row for line in lines for row in line.rows if row["ci95_low"] is not None):
+        at.setdefault(row["test_shift"], []).append((row["ci95_low"], row["ci95_high"]))
+    ascending = [sorted(intervals) for intervals in at.values()]
+    return any(
+        following[0] <= before[1]
+        for intervals in ascending
+        for before, following in pairwise(intervals)
+    )
+
+
+def _draw_line(axes: Axes, line: Line, *, band: bool) -> Iterator[Mark]:
+    """A line and its intervals, which end at 0 and 1; gives what its points say."""
+    colour = series_colour(line.series)
+    columns = ("test_shift", "mean_test_accuracy", "ci95_low", "ci95_high")
+    x, means, lows, highs = (
+        np.asarray([row[column] for row in line.rows], np.float64) for column in columns
+    )
+    lows, highs = np.clip(lows, 0, 1), np.clip(highs, 0, 1)
+    dashes = _DASHES[line.style % len(_DASHES)]
+    axes.plot(x, means, color=colour, linestyle=dashes, linewidth=1.4, label=line.label)
+    for row in line.rows:
+        few = row.get("trials", FEWEST) < FEWEST
+        point = ([row["test_shift"]], [row["mean_test_accuracy"]])
+        fill = "none" if few else "full"
+        axes.plot(
+            *point, color=colour, linestyle="none", marker="o", markersize=3.2, fillstyle=fill
+        )
+        if row["mean_test_accuracy"] is not None:
+            mean, shift = row["mean_test_accuracy"], row["test_shift"]
+            yield Mark(axes, shift, mean, f"{line.label}, shift {shift:.0f}: {mean:.4f}")
+    if band:
+        axes.fill_between(x, lows, highs, color=colour, alpha=0.18, linewidth=0)
+    else:
+        axes.vlines(x, lows, highs, color=colour, linewidth=1.0)
+        axes.plot(np.tile(x, 2), np.concatenate([lows, highs]), color=colour, **_WHISKER_ENDS)
+
+
+_DASHES: Sequence[Any] = (
+    *("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))),
+    *((0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2, 4, 2))),
+)
+"""Of lines of one colour; as many as there are lines at most."""
+_WHISKER_ENDS: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 5}
 
 
 # Confusion
@@ -276,7 +326,7 @@ def confusion(
     numbers: bool,
     name: str,
     alternative: str,
-) -> str:
+) -> Drawing:
     """How often each class is taken for each other one.
 
     Args:
@@ -301,7 +351,21 @@ def confusion(
         if numbers:
             _write_shares(axes, _shares(matrix))
         _class_axes(axes, ticks)
-        return to_svg(figure, name, alternative)
+        return Drawing(figure, name, alternative, _counts(axes, matrix, names))
+
+
+def _counts(axes: Axes, matrix: NDArray[np.int64], names: Sequence[str]) -> list[Mark]:
+    return [
+        Mark(
+            axes,
+            predicted,
+            truth,
+            f"truth {names[truth]}, predicted {names[predicted]}: {matrix[truth, predicted]:,} of "
+            f"{matrix[truth].sum():,}",
+            is_square=True,
+        )
+        for truth, predicted in np.argwhere(matrix > 0)
+    ]
 
 
 def _squares(places: NDArray[np.int64], series: int, *, opacity: float) -> PathPatch:

@@ -50,7 +50,8 @@ from mnist_ray.view.formats import DASH, FEWEST, counted, first_letter, interval
 from mnist_ray.view.notices import notices
 from mnist_ray.view.panel_charts import confusion_charts, learning_charts, robustness_chart
 from mnist_ray.view.provenance import differences, facts
-from mnist_ray.view.row_charts import difference_charts, search_chart, trial_charts
+from mnist_ray.view.row_charts import difference_charts, trial_charts
+from mnist_ray.view.search_charts import search_chart
 from mnist_ray.view.spread_charts import remainder, share, spread_views
 
 _MOST_ROWS = 60

@@ -1,4 +1,4 @@
-"""Charts of means with their intervals, one row below the other: trials, searches, differences."""
+"""Charts of means with their intervals, one row below the other: trials and differences."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,31 +14,29 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.sweep_results import Selection
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
-from mnist_ray.plan.search import Configuration, Stage
-from mnist_ray.stats.summary import summarize
+from mnist_ray.ledger.record import Record
 from mnist_ray.view.cell_views import (
     CellView,
     Row,
-    SearchView,
     by_presentation,
     describe_presentation,
     label,
 )
-from mnist_ray.view.formats import DASH, first_letter, has_no_spread, number
+from mnist_ray.view.formats import DASH, FEWEST, first_letter, has_no_spread, number
 from mnist_ray.view.svg import (
     INK,
     MUTED,
     WIDTH,
     Chart,
+    Drawing,
+    Mark,
     page_figure,
     rule_lines,
     series_colour,
-    to_svg,
 )
 
-_MOST_ROWS = 60
+MOST_ROWS = 60
 """Rows of a figure; the rest is in the Parquet files."""
 _MOST_PAIRS = 24
 """Comparisons of a kind in a figure."""
@@ -47,6 +45,10 @@ _ALTERNATIVES = 12
 _ROW_CHARACTERS = 58
 """Of label and text together that fit beside each other."""
 _LINE_CHARACTERS = 60
+_MOST_MARKS = 5000
+"""Dots of a figure that say what they are; more would make the page large."""
+SHARES = (0.0, 1.0)
+"""Between which accuracies lie."""
 _TEXT_LINE, _DOTS_LANE, _MEAN_LANE, _GAP = 0.17, 0.17, 0.13, 0.09
 """Heights in inches: of a line of text, of lanes for dots and for means, and between rows."""
 FloatArray = NDArray[np.float64]
@@ -64,12 +66,16 @@ class ChartRow:
     low: float | None = None
     high: float | None = None
     values: Sequence[float] = ()
+    titles: Sequence[str] = ()
+    """What each value says when it is pointed at."""
+    is_few: bool = False
+    """Whether the mean is over too few values for its interval to say much."""
 
 
 def trial_charts(views: Sequence[CellView]) -> Iterator[Chart]:
     """One for each presentation: accuracies on different test images have scales of their own."""
     for position, group in enumerate(by_presentation(views)):
-        shown = [view for view in group if view.results.finished][:_MOST_ROWS]
+        shown = [view for view in group if view.results.finished][:MOST_ROWS]
         if not shown:
             continue
         rows = [_accuracy_row(view) for view in shown]
@@ -77,7 +83,7 @@ def trial_charts(views: Sequence[CellView]) -> Iterator[Chart]:
         svg = dots(
             rows,
             name=f"trials-{position}",
-            alternative=_alternative(f"Test accuracy of every trial on {where}", rows),
+            alternative=describe(f"Test accuracy of every trial on {where}", rows),
             x_label="test accuracy",
         )
         yield Chart(svg, first_letter(where))
@@ -85,91 +91,30 @@ def trial_charts(views: Sequence[CellView]) -> Iterator[Chart]:
 
 def _accuracy_row(view: CellView) -> ChartRow:
     row = view.row
-    estimate = _estimate(row["mean_test_accuracy"], row, row["trials"])
+    shown = estimate(row["mean_test_accuracy"], row, row["trials"])
     mark = "*" if row["left_skewed"] else ""
     return ChartRow(
         label=label(view.parts, variant=False),
-        text=f"{estimate}{mark}, n = {row['trials']}",
+        text=f"{shown}{mark}, n = {row['trials']}",
         series=view.series,
         mean=row["mean_test_accuracy"],
         low=row["ci95_low"],
         high=row["ci95_high"],
         values=[record.test.accuracy for record in view.results.finished if record.test],
+        titles=[
+            trial_title(record, record.test.accuracy)
+            for record in view.results.finished
+            if record.test
+        ],
+        is_few=row["trials"] < FEWEST,
     )
 
 
-# Searches
-
-
-def search_chart(search: SearchView, *, position: int) -> Chart | None:
-    """What the winner and the default reached afresh, then every trial of the search.
-
-    Configurations with the highest score come first, and what is out of the running has the colour
-    of text. None before any trial has finished. `position` is that of the search on the page.
-    """
-    shown = sorted(search.state.configurations, key=_rank)
-    if not any(each.scores for each in shown):
-        return None
-    rows = [
-        *(_fresh_row(search, selection) for selection, _ in search.measured),
-        *(_search_row(search, each) for each in shown[:_MOST_ROWS]),
-    ]
-    caption = f"Number: {' · '.join(search.columns)}"
-    what = f"Validation accuracy of every trial in the search for {search.label}"
-    svg = dots(
-        rows,
-        name=f"search-{position}",
-        alternative=_alternative(f"{what}, by score ({caption})", rows),
-        x_label="validation accuracy",
-    )
-    if len(shown) > _MOST_ROWS:
-        caption += f" (the first {_MOST_ROWS} of {len(shown)} configurations)"
-    return Chart(svg, caption)
-
-
-def _rank(configuration: Configuration) -> tuple[bool, float, int]:
-    """Those that cannot win come last, then those without a score."""
-    spoilt = configuration.stage in (Stage.FAILED, Stage.CUT_SHORT)
-    return spoilt, -(configuration.mean or 0.0), configuration.number
-
-
-def _fresh_row(search: SearchView, selection: Selection) -> ChartRow:
-    scores = search.fresh_scores(selection)
-    fresh = summarize(scores)
-    return ChartRow(
-        label=f"{selection}, afresh",
-        text=f"{_estimate(fresh.mean, vars(fresh), fresh.n)}, n = {fresh.n}",
-        series=search.series,
-        mean=fresh.mean,
-        low=fresh.ci95_low,
-        high=fresh.ci95_high,
-        values=scores,
-    )
-
-
-def _search_row(search: SearchView, configuration: Configuration) -> ChartRow:
-    is_winner = configuration is search.state.winner
-    stage = "winner" if is_winner else _STAGES[configuration.stage]
-    facts = []
-    if configuration.mean is not None:
-        facts = [number(configuration.mean), f"n = {len(configuration.scores)}"]
-    can_win = configuration.stage in (Stage.COMPLETE, Stage.RUNNING)
-    return ChartRow(
-        label=search.describe(configuration),
-        text=", ".join([*facts, stage] if stage else facts),
-        series=search.series if can_win else None,
-        mean=configuration.mean,
-        values=configuration.scores,
-    )
-
-
-_STAGES = {
-    Stage.COMPLETE: "",
-    Stage.RUNNING: "not complete yet",
-    Stage.RACED_OUT: "raced out",
-    Stage.CUT_SHORT: "cut short",
-    Stage.FAILED: "failed",
-}
+def trial_title(record: Record, accuracy: float) -> str:
+    """What a dot says of its trial."""
+    seconds = record.costs.train_seconds
+    took = "" if seconds is None else f", {seconds:.1f} s of training"
+    return f"trial {record.trial}: {number(accuracy)}{took}"
 
 
 # Comparisons
@@ -194,7 +139,7 @@ def difference_charts(
         svg = forest(
             rows,
             name=f"differences-{position}",
-            alternative=_alternative(f"{caption}: {what}", rows),
+            alternative=describe(f"{caption}: {what}", rows),
             x_label=what,
         )
         yield Chart(svg, caption)
@@ -211,18 +156,19 @@ def _difference_row(label: str, row: Row, series: Mapping[str, int]) -> ChartRow
     same = row["architecture_a"] == row["architecture_b"]
     return ChartRow(
         label=label,
-        text=_estimate(row["mean_difference"], row, min(row["trials_a"], row["trials_b"])),
+        text=estimate(row["mean_difference"], row, min(row["trials_a"], row["trials_b"])),
         series=series[row["architecture_a"]] if same else None,
         mean=row["mean_difference"],
         low=row["ci95_low"],
         high=row["ci95_high"],
+        is_few=min(row["trials_a"], row["trials_b"]) < FEWEST,
     )
 
 
 # Text
 
 
-def _estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
+def estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
     """A mean over `n` values with its interval, where there is one."""
     if value is None:
         return DASH
@@ -233,7 +179,7 @@ def _estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
     return f"{number(value)} [{number(row['ci95_low'])}, {number(row['ci95_high'])}]"
 
 
-def _alternative(what: str, rows: Sequence[ChartRow]) -> str:
+def describe(what: str, rows: Sequence[ChartRow]) -> str:
     described = "; ".join(f"{row.label} {row.text}" for row in rows[:_ALTERNATIVES])
     more = f"; and {len(rows) - _ALTERNATIVES} more" if len(rows) > _ALTERNATIVES else ""
     return f"{what}: {described}{more}."
@@ -242,30 +188,58 @@ def _alternative(what: str, rows: Sequence[ChartRow]) -> str:
 # Drawing
 
 
-def dots(rows: Sequence[ChartRow], *, name: str, alternative: str, x_label: str) -> str:
-    """Every value as a dot, below them mean and interval."""
+def dots(
+    rows: Sequence[ChartRow],
+    *,
+    name: str,
+    alternative: str,
+    x_label: str,
+    reference: float | None = None,
+) -> Drawing:
+    """Every value, a share from 0 to 1, as a dot, below them mean and interval.
+
+    At `reference` is a line across all rows.
+    """
     with _lanes(rows, x_label, _DOTS_LANE + _MEAN_LANE) as (figure, axes, inch, tops):
-        low, high = _limits([x for row in rows for x in _extent(row)])
+        low, high = _limits([x for row in rows for x in _extent(row)], SHARES)
         axes.set_xlim(low, high)
+        if reference is not None:
+            axes.axvline(reference, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        marks: list[Mark] = []
         for row, top in zip(rows, tops, strict=True):
-            values = np.sort(np.asarray(row.values, np.float64))
+            order = np.argsort(np.asarray(row.values, np.float64), kind="stable")
+            values = np.asarray(row.values, np.float64)[order]
             offsets = _swarm(values, width=(high - low) / 100)
             y = top + inch * _DOTS_LANE * (0.5 + offsets)
             size = 4.5 if len(values) <= 200 else 2.0
             axes.add_patch(_round_dots(values, y, row.series, size))
-            _draw_mean(axes, row, top + inch * (_DOTS_LANE + _MEAN_LANE / 2))
-        return to_svg(figure, name, alternative)
+            if len(marks) + len(row.titles) <= _MOST_MARKS:
+                places = zip(values, y, (row.titles[i] for i in order), strict=True)
+                marks += [Mark(axes, *place) for place in places] if row.titles else []
+            _draw_mean(axes, row, top + inch * (_DOTS_LANE + _MEAN_LANE / 2), SHARES)
+        return Drawing(figure, name, alternative, marks)
 
 
-def forest(rows: Sequence[ChartRow], *, name: str, alternative: str, x_label: str) -> str:
-    """Differences with their intervals around zero."""
+def forest(
+    rows: Sequence[ChartRow],
+    *,
+    name: str,
+    alternative: str,
+    x_label: str,
+    around_zero: bool = True,
+    bounds: tuple[float, float] = (-1.0, 1.0),
+) -> Drawing:
+    """Means or differences with their intervals; drawn as far as the values' `bounds`."""
     with _lanes(rows, x_label, _MEAN_LANE) as (figure, axes, inch, tops):
-        axes.set_xlim(_limits([0.0, *(x for row in rows for x in _extent(row))]))
+        zero = [0.0] if around_zero else []
+        axes.set_xlim(_limits([*zero, *(x for row in rows for x in _extent(row))], bounds))
         for row, top in zip(rows, tops, strict=True):
-            # Zero, in the lane alone: a label may stand where it is.
-            axes.vlines(0, top, top + inch * _MEAN_LANE, color=MUTED, linewidth=0.8, zorder=1)
-            _draw_mean(axes, row, top + inch * _MEAN_LANE / 2)
-        return to_svg(figure, name, alternative)
+            if around_zero:
+                # Zero, in the lane alone: a label may stand where it is.
+                bottom = top + inch * _MEAN_LANE
+                axes.vlines(0, top, bottom, color=MUTED, linewidth=0.8, zorder=1)
+            _draw_mean(axes, row, top + inch * _MEAN_LANE / 2, bounds)
+        return Drawing(figure, name, alternative)
 
 
 @contextmanager
@@ -313,13 +287,23 @@ def _wrapped(label: str) -> list[str]:
     return lines or [label]
 
 
-def _draw_mean(axes: Axes, row: ChartRow, place: float) -> None:
+def _draw_mean(axes: Axes, row: ChartRow, place: float, bounds: tuple[float, float]) -> None:
     if row.mean is None:
         return
     colour = series_colour(row.series)
     if row.low is not None and row.high is not None:
-        axes.plot([row.low, row.high], [place, place], color=colour, linewidth=1.6)
-    axes.plot([row.mean], [place], color=colour, marker="D", markersize=4.2, linestyle="none")
+        ends = np.clip([row.low, row.high], *bounds)
+        axes.plot(ends, [place, place], color=colour, linewidth=1.6)
+    axes.plot(
+        [row.mean],
+        [place],
+        color=colour,
+        marker="D",
+        markersize=4.2,
+        linestyle="none",
+        fillstyle="none" if row.is_few else "full",
+        clip_on=False,
+    )
 
 
 def _extent(row: ChartRow) -> list[float]:
@@ -327,11 +311,12 @@ def _extent(row: ChartRow) -> list[float]:
     return [value for value in ends if value is not None]
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """From below the smallest to above the largest value, never without width."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
+def _limits(values: Sequence[float], bounds: tuple[float, float]) -> tuple[float, float]:
+    """From below the smallest to above the largest value, as far as values may be; never without
+    width."""
+    low, high = np.clip([min(values, default=0.0), max(values, default=1.0)], *bounds)
     margin = 0.05 * (high - low) or 0.005
-    return low - margin, high + margin
+    return max(low - margin, bounds[0]), min(high + margin, bounds[1])
 
 
 def _swarm(values: FloatArray, *, width: float) -> FloatArray:
@@ -355,4 +340,5 @@ def _round_dots(x: FloatArray, y: FloatArray, series: int | None, size: float) -
         linewidth=size,
         capstyle="round",
         alpha=0.6,
+        clip_on=False,
     )

@@ -1,16 +1,16 @@
-"""Matplotlib figures as SVG elements of the page, which gives them its colours and type.
+"""Matplotlib figures as SVG elements of the page, and as files of their own.
 
-Colours are the page's CSS variables (`--ink`, `--muted`, `--rule`, `--series-0` …), so that one
-figure serves light and dark.
+In the page colours are its CSS variables (`--ink`, `--muted`, `--rule`, `--series-0` …), so that
+one figure serves light and dark.
 """
 
 import io
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -21,10 +21,14 @@ from matplotlib.figure import Figure
 WIDTH = 4.4
 """Inches of a figure as wide as the text; narrow enough to be read on a phone."""
 
-# Matplotlib needs colours of its own, so each variable has a stand-in that nothing else has.
-INK, MUTED, RULE = "#000001", "#000002", "#000003"
-_SERIES_COLOURS = [f"#{16 + number:06x}" for number in range(8)]  # as many as the page has
-_VARIABLES = {
+# The page's light colours, as `report.css` has them; in its own drawings it puts its variables in
+# their place. No two are equal.
+INK, MUTED, RULE = "#1c1d1f", "#5d6066", "#d3d4d0"
+_SERIES_COLOURS = (
+    *("#2a6aa8", "#c4561c", "#2f8157", "#8350a5"),
+    *("#94720c", "#14808c", "#b83a76", "#6b6e76"),
+)
+VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     RULE: "var(--rule)",
@@ -60,13 +64,56 @@ _NOT_IN_XML = {
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A place in a drawing that says what it is when it is pointed at."""
+
+    axes: Axes
+    x: float
+    """In the data's coordinates, as is `y`."""
+    y: float
+    title: str
+    is_square: bool = False
+    """Whether it fills the unit around its place; else it is as large as a dot."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure that is drawn in the colours of this module."""
+
+    figure: Figure
+    name: str
+    """Different from that of every other figure on the page, so that its ids are, too."""
+    alternative: str
+    """The text for those who cannot see the figure."""
+    marks: Sequence[Mark] = ()
+
+    def svg(self) -> str:
+        """As an SVG element of the page, without a size of its own.
+
+        Equal figures give equal text, byte for byte.
+        """
+        return _to_svg(self)
+
+    def write(self, file: IO[bytes], kind: Literal["pdf", "svg"]) -> None:
+        """As a file of its own, in the page's light colours and matplotlib's type."""
+        with _drawing_style({"svg.fonttype": "path", "svg.hashsalt": self.name}):
+            undated = {"Date": None} if kind == "svg" else {"CreationDate": None}
+            self.figure.savefig(file, format=kind, metadata=undated, transparent=True)
+
+
+@dataclass(frozen=True)
 class Chart:
     """A figure with its caption."""
 
-    svg: str
+    drawing: Drawing
     caption: str
     series: int | None = None
     """The number of the colour beside the caption."""
+
+    @property
+    def svg(self) -> str:
+        """Its element of the page."""
+        return self.drawing.svg()
 
 
 def series_colour(series: int | None) -> str:
@@ -77,10 +124,16 @@ def series_colour(series: int | None) -> str:
 @contextmanager
 def page_figure(width: float, height: float) -> Iterator[Figure]:
     """An empty figure of that size in inches, to be drawn and written in this context."""
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with _drawing_style():
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def _drawing_style(changes: Mapping[Any, Any] | None = None) -> Iterator[None]:
+    with mpl.rc_context({**_STYLE, **(changes or {})}), warnings.catch_warnings():
         # The browser has the letters that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
-        yield Figure(figsize=(width, height), layout="constrained")
+        yield
 
 
 def rule_lines(axes: Axes, axis: Literal["x", "y"]) -> None:
@@ -88,18 +141,9 @@ def rule_lines(axes: Axes, axis: Literal["x", "y"]) -> None:
     axes.set_axisbelow(True)
 
 
-def to_svg(figure: Figure, name: str, alternative: str) -> str:
-    """The figure as an SVG element without a size of its own.
-
-    Equal figures give equal text, byte for byte.
-
-    Args:
-        figure: drawn in the colours of this module.
-        name: different from that of every other figure on the page, so that its ids are, too.
-        alternative: the text for those who cannot see the figure.
-    """
-    with mpl.rc_context({"svg.hashsalt": name}):
-        svg = _draw(figure)
+def _to_svg(drawing: Drawing) -> str:
+    with _drawing_style({"svg.hashsalt": drawing.name}):
+        svg = _draw(drawing.figure)
     referenced = {
         value.removeprefix("url(").removesuffix(")").removeprefix("#")
         for element in svg.iter()
@@ -112,11 +156,34 @@ def to_svg(figure: Figure, name: str, alternative: str) -> str:
     svg.attrib = {
         "class": "plot",
         "role": "img",
-        "aria-label": alternative.translate(_NOT_IN_XML),
+        "aria-label": drawing.alternative.translate(_NOT_IN_XML),
         "viewBox": svg.attrib["viewBox"],
     }
+    svg.extend(_pointed_at(drawing, svg.attrib["viewBox"]))
     ElementTree.indent(svg, space="")
     return ElementTree.tostring(svg, encoding="unicode")
+
+
+def _pointed_at(drawing: Drawing, view_box: str) -> Iterator[ElementTree.Element]:
+    """Elements that cannot be seen, each with a title that browsers show."""
+    if not drawing.marks:
+        return
+    width, height = map(float, view_box.split()[2:])
+    to_share = drawing.figure.transFigure.inverted()
+    for mark in drawing.marks:
+        corners = [(mark.x, mark.y), (mark.x - 0.5, mark.y - 0.5), (mark.x + 0.5, mark.y + 0.5)]
+        shares = to_share.transform(mark.axes.transData.transform(corners))
+        (x, y), *ends = ((width * share, height * (1 - up)) for share, up in shares)
+        if mark.is_square:
+            (left, right), (top, bottom) = (sorted(values) for values in zip(*ends, strict=True))
+            place = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+        else:
+            place = {"cx": x, "cy": y, "r": 3.5}
+        attributes = {name: f"{value:.1f}" for name, value in place.items()}
+        element = ElementTree.Element("rect" if mark.is_square else "circle", attributes)
+        element.set("class", "mark")
+        ElementTree.SubElement(element, "title").text = mark.title.translate(_NOT_IN_XML)
+        yield element
 
 
 def _draw(figure: Figure) -> ElementTree.Element:
@@ -158,7 +225,7 @@ def _attributes_for_page(
 def _style_for_page(style: str) -> str:
     declarations = (declaration.partition(": ") for declaration in style.split("; "))
     return "; ".join(
-        f"{property_}: {_VARIABLES.get(value, value)}"
+        f"{property_}: {VARIABLES.get(value, value)}"
         for property_, _, value in declarations
         if property_ != "font-family"
     )

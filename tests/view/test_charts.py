@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_ray.view import panel_charts, row_charts
+from mnist_ray.view import panel_charts, row_charts, svg
 from mnist_ray.view.examples import image_png
 from mnist_ray.view.panel_charts import Curve, Line
 from mnist_ray.view.row_charts import ChartRow
@@ -25,13 +26,19 @@ MATRIX = np.array([[9, 1, 0], [0, 10, 0], [2, 0, 8]])
 
 
 def dots(rows: list[ChartRow] = ROWS, name: str = "dots") -> str:
-    return row_charts.dots(rows, name=name, alternative="Every trial", x_label="test accuracy")
+    return row_charts.dots(
+        rows, name=name, alternative="Every trial", x_label="test accuracy"
+    ).svg()
 
 
 def confusion(names: Sequence[str] = "012", *, numbers: bool = True) -> str:
     return panel_charts.confusion(
         MATRIX, names, series=2, full_scale=0.2, numbers=numbers, name="c", alternative="Taken for"
-    )
+    ).svg()
+
+
+def robustness(lines: list[Line]) -> str:
+    return panel_charts.robustness_lines(lines, name="r", alternative="Robustness").svg()
 
 
 def all_figures() -> dict[str, str]:
@@ -42,14 +49,16 @@ def all_figures() -> dict[str, str]:
         "dots": dots(),
         "forest": row_charts.forest(
             ROWS, name="f", alternative="Differences", x_label="difference"
-        ),
+        ).svg(),
         "learning": panel_charts.learning_curves(
             [("accuracy", [Curve(None, [[0.8, 0.9]]), Curve(0, [[None, 0.9], []])])],
             limits=[(0.7, 1.0)],
             name="l",
             alternative="Learning",
-        ),
-        "robustness": panel_charts.robustness_lines([line], name="r", alternative="Robustness"),
+        ).svg(),
+        "robustness": panel_charts.robustness_lines(
+            [line], name="r", alternative="Robustness"
+        ).svg(),
         "confusion": confusion(),
     }
 
@@ -85,7 +94,7 @@ def test_ids_of_two_figures_on_one_page_differ() -> None:
 def test_names_stay_text_whatever_is_in_them() -> None:
     hostile = '<script>alert(1)</script> $x_1$ url(#a) id="p0123456789" #000001 "quoted" 0.123456'
     row = ChartRow(hostile, "", 0, 0.5, None, None, [0.5])
-    drawing = row_charts.dots([row], name="d", alternative=hostile, x_label="x")
+    drawing = row_charts.dots([row], name="d", alternative=hostile, x_label="x").svg()
     root = ElementTree.fromstring(drawing)
     assert root.get("aria-label") == hostile
     shown = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
@@ -154,3 +163,68 @@ def test_figures_need_neither_ray_nor_tensorflow_nor_a_display() -> None:
         "assert not {'ray', 'tensorflow', 'matplotlib.pyplot'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_dot_says_which_trial_it_is_and_a_cell_of_a_matrix_its_count() -> None:
+    row = ChartRow("a", "", 0, 0.5, values=[0.6, 0.4], titles=["trial 0: 0.6", "trial 1: 0.4"])
+    marks = re.findall(r'<circle cx="([\d.]+)"[^>]*>\s*<title>(.*?)</title>', dots([row]))
+    assert [title for _, title in marks] == ["trial 1: 0.4", "trial 0: 0.6"]
+    assert float(marks[0][0]) < float(marks[1][0])
+    squares = re.findall(r"<rect [^>]*>\s*<title>(.*?)</title>", confusion())
+    assert "truth 2, predicted 0: 2 of 10" in squares
+    assert len(squares) == 5
+
+
+def test_axes_of_accuracies_end_at_0_and_1_whatever_the_interval() -> None:
+    row = ChartRow("a", "", 0, 0.95, 0.5, 1.4, [0.9, 1.0])
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", dots([row]))
+    ticks = [float(text) for text in texts if re.fullmatch(r"\d\.\d+", text)]
+    assert 0.5 <= min(ticks) <= max(ticks) <= 1.0
+    root = ElementTree.fromstring(dots([row]))
+    width = float(root.attrib["viewBox"].split()[2])
+    drawn = re.findall(r"M ([\d.]+) [\d.]+ L ([\d.]+)", dots([row]).replace("\n", " "))
+    assert all(float(x) <= width + 0.1 for line in drawn for x in line)
+
+
+def test_a_mean_over_few_values_is_a_hollow_diamond() -> None:
+    few = dots([ChartRow("a", "", 0, 0.5, values=[0.5], is_few=True)])
+    assert few != dots([ChartRow("a", "", 0, 0.5, values=[0.5])])
+    assert "fill: none" in few
+
+
+def points(*intervals: tuple[float, float, float]) -> list[dict[str, float]]:
+    return [
+        {"test_shift": 5.0 * i, "mean_test_accuracy": mean, "ci95_low": low, "ci95_high": high}
+        for i, (mean, low, high) in enumerate(intervals)
+    ]
+
+
+def test_lines_of_one_colour_differ_in_their_dashes_and_overlapping_bands_are_whiskers() -> None:
+    first = Line("a", 0, 0, points((0.9, 0.88, 0.92), (0.8, 0.78, 0.82)))
+    apart = Line("b", 0, 1, points((0.7, 0.68, 0.72), (0.6, 0.58, 0.62)))
+    close = Line("c", 0, 2, points((0.91, 0.89, 0.93), (0.6, 0.58, 0.62)))
+    dashes = re.findall(r"stroke-dasharray: ([\d.,]+ ?[\d.,]*)", robustness([first, apart, close]))
+    assert len(set(dashes)) >= 2
+    band = "fill-opacity: 0.18"
+    assert band in robustness([first, apart])
+    assert band not in robustness([first, close])
+
+
+def test_a_drawing_can_be_written_for_a_paper() -> None:
+    drawing = row_charts.dots(ROWS, name="d", alternative="", x_label="x")
+    for kind, start in (("pdf", b"%PDF"), ("svg", b"<?xml")):
+        files = [io.BytesIO(), io.BytesIO()]
+        for file in files:
+            drawing.write(file, kind)
+        assert files[0].getvalue().startswith(start)
+        assert files[0].getvalue() == files[1].getvalue()
+    assert b"#2a6aa8" in files[0].getvalue()
+
+
+def test_the_colours_of_figures_are_those_of_the_page() -> None:
+    css = (Path(svg.__file__).parent / "page" / "report.css").read_text()
+    light = dict(re.findall(r"--([\w-]+): light-dark\((#\w+),", css))
+    variables = {f"var(--{name})": colour for name, colour in light.items()}
+    assert {colour: variables[name] for colour, name in svg.VARIABLES.items()} == {
+        colour: colour for colour in svg.VARIABLES
+    }

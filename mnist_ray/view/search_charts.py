@@ -1,0 +1,115 @@
+"""The chart of a search: every trial of its configurations, beside the winner and the default."""
+
+from mnist_ray.analysis.sweep_results import Selection
+from mnist_ray.ledger.record import Status
+from mnist_ray.plan.search import Configuration, Stage
+from mnist_ray.stats.summary import summarize
+from mnist_ray.view.cell_views import SearchView, drawn_value
+from mnist_ray.view.formats import FEWEST, number
+from mnist_ray.view.row_charts import MOST_ROWS, ChartRow, describe, dots, estimate, trial_title
+from mnist_ray.view.svg import Chart
+
+
+def search_chart(search: SearchView, *, position: int) -> Chart | None:
+    """What the winner and the default reached afresh, then every trial of the search.
+
+    Configurations with the highest score come first, and what is out of the running has the colour
+    of text. None before any trial has finished. `position` is that of the search on the page.
+    """
+    ranked = sorted(search.state.configurations, key=_rank)
+    if not any(each.scores for each in ranked):
+        return None
+    shown = [
+        each for rank, each in enumerate(ranked) if rank < MOST_ROWS or _is_default(search, each)
+    ]
+    fresh = [_fresh_row(search, selection) for selection, _ in search.measured]
+    if not fresh and not any(_is_default(search, each) for each in shown):
+        fresh = [_default_to_come(search)]
+    rows = [*fresh, *(_search_row(search, each) for each in shown)]
+    caption = f"Number: {' · '.join(search.columns)}"
+    what = f"Validation accuracy of every trial in the search for {search.label}"
+    svg = dots(
+        rows,
+        name=f"search-{position}",
+        alternative=describe(f"{what}, by score ({caption})", rows),
+        x_label="validation accuracy",
+        reference=_default_mean(search),
+    )
+    if len(ranked) > len(shown):
+        caption += f" ({len(shown)} of {len(ranked)} configurations)"
+    return Chart(svg, caption)
+
+
+def _rank(configuration: Configuration) -> tuple[bool, float, int]:
+    """Those that cannot win come last, then those without a score."""
+    spoilt = configuration.stage in (Stage.FAILED, Stage.CUT_SHORT)
+    return spoilt, -(configuration.mean or 0.0), configuration.number
+
+
+def _fresh_row(search: SearchView, selection: Selection) -> ChartRow:
+    scores = search.fresh_scores(selection)
+    fresh = summarize(scores)
+    return ChartRow(
+        label=f"{selection}, afresh",
+        text=f"{estimate(fresh.mean, vars(fresh), fresh.n)}, n = {fresh.n}",
+        series=search.series,
+        mean=fresh.mean,
+        low=fresh.ci95_low,
+        high=fresh.ci95_high,
+        values=scores,
+        is_few=fresh.n < FEWEST,
+    )
+
+
+def _is_default(search: SearchView, configuration: Configuration) -> bool:
+    return configuration.cell.name == search.state.default.name
+
+
+def _default_mean(search: SearchView) -> float | None:
+    """Of the default's fresh trials; before there are any, of those in the search."""
+    if search.state.winner:
+        return summarize(search.fresh_scores(Selection.DEFAULT)).mean
+    tried = (each.mean for each in search.state.configurations if _is_default(search, each))
+    return next(tried, None)
+
+
+def _default_to_come(search: SearchView) -> ChartRow:
+    values = search.state.default.columns()
+    drawn = " · ".join(drawn_value(values[name]) for name in search.columns)
+    text = "not run yet: it is trained beside the winner"
+    return ChartRow(f"default: {drawn}", text, series=None, mean=None)
+
+
+def _search_row(search: SearchView, configuration: Configuration) -> ChartRow:
+    is_winner = configuration is search.state.winner
+    stage = "winner" if is_winner else _STAGES[configuration.stage]
+    facts = []
+    if configuration.mean is not None:
+        facts = [number(configuration.mean), f"n = {len(configuration.scores)}"]
+    role = "default" if _is_default(search, configuration) else ""
+    can_win = configuration.stage in (Stage.COMPLETE, Stage.RUNNING)
+    return ChartRow(
+        label=search.describe(configuration),
+        text=", ".join(filter(None, [*facts, stage, role])),
+        series=search.series if can_win else None,
+        mean=configuration.mean,
+        values=configuration.scores,
+        titles=_titles(search, configuration),
+        is_few=len(configuration.scores) < FEWEST,
+    )
+
+
+def _titles(search: SearchView, configuration: Configuration) -> list[str]:
+    trials = zip(configuration.trials, configuration.scores, strict=False)
+    found = [(search.results.record_of(trial, Status.FINISHED), score) for trial, score in trials]
+    known = [trial_title(record, score) for record, score in found if record]
+    return known if len(known) == len(configuration.scores) else []
+
+
+_STAGES = {
+    Stage.COMPLETE: "",
+    Stage.RUNNING: "not complete yet",
+    Stage.RACED_OUT: "raced out",
+    Stage.CUT_SHORT: "cut short",
+    Stage.FAILED: "failed",
+}
