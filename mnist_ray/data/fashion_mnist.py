@@ -99,5 +99,5 @@ def _ways_out(folder: Path, state: str, failure: str) -> str:
         f"dataset fashion_mnist: {state}, and fetching {failure}. Ways out:\n"
         "  - give your copy, an .npz with Keras' keys or a folder of IDX files, with --data PATH;\n"
         f"  - put Keras' own files at {folder}: {', '.join(_FILES.values())};\n"
-        "  - take the digits that need no network: python -m mnist_ray.sweep digits"
+        "  - take the digits that need no network: mnist-ray sweep digits"
     )

@@ -24,38 +24,45 @@ _LINE_INCHES = 0.2
 
 
 def tabulate_guesses(guesses: Sequence[Guess], *, title: str) -> "Table":
-    """A row for the truth and one for each model; what is wrong is marked."""
+    """A row for the truth and one for each model; what is wrong is marked.
+
+    Classes that have names get a column for each image, so that long names break within it.
+    """
     from rich.markup import escape
     from rich.table import Table
 
+    first, is_named = guesses[0], guesses[0].test_set.class_names is not None
     table = Table(title=title, title_justify="left")
-    table.add_column("")
-    table.add_column(phrases.images(guesses[0].results.dataset))
+    unheaded = [""] * (len(first.truth) - 1 if is_named else 0)
+    for heading in ("", phrases.images(first.results.dataset), *unheaded):
+        table.add_column(heading)
     for heading in ("mistakes", "probability of none"):
         table.add_column(heading, justify="right")
-    truth = guesses[0].true_names
-    columns = zip(truth, *(guess.predicted_names for guess in guesses), strict=True)
-    widths = [max(map(len, names)) for names in columns]
-    table.add_row("truth", _classes(truth, np.zeros(len(truth), bool), widths), end_section=True)
+
+    def cells(names: Sequence[str], wrong: NDArray[np.bool_]) -> list[str]:
+        marked = _marked(names, wrong)
+        return marked if is_named else [" ".join(marked)]
+
+    truth = cells(first.true_names, np.zeros(len(first.truth), bool))
+    table.add_row("truth", *truth, end_section=True)
     for guess in guesses:
         table.add_row(
             escape(label(guess.parts)),
-            _classes(guess.predicted_names, guess.wrong, widths),
+            *cells(guess.predicted_names, guess.wrong),
             str(guess.mistakes),
             f"{guess.probability_of_none:.3f}",
         )
     return table
 
 
-def _classes(names: Sequence[str], wrong: NDArray[np.bool_], widths: Sequence[int]) -> str:
-    """The names of classes, each of its width in every row, as rich's markup."""
+def _marked(names: Sequence[str], wrong: NDArray[np.bool_]) -> list[str]:
+    """Names of classes, as wide with a mark as without, as rich's markup."""
     from rich.markup import escape
 
-    padding = [" " * (width - len(name)) for name, width in zip(names, widths, strict=True)]
-    return " ".join(
-        f"[bold red]{escape(name)}✗[/]{pad}" if is_wrong else f"{escape(name)} {pad}"
-        for name, is_wrong, pad in zip(names, wrong, padding, strict=True)
-    )
+    return [
+        f"[bold red]{escape(name)}✗[/]" if is_wrong else f"{escape(name)} "
+        for name, is_wrong in zip(names, wrong, strict=True)
+    ]
 
 
 def save_picture(guesses: Sequence[Guess], path: Path) -> None:
