@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from mnist_ray.errors import InputError
@@ -18,6 +18,7 @@ from mnist_ray.errors import InputError
 # What is heavy is imported where it is used, so that `--help` stays quick.
 if TYPE_CHECKING:
     from mnist_ray.data.dataset import Dataset
+    from mnist_ray.space.custom_code import Code
     from mnist_ray.space.space import Space
 
 _DIGITS_NOTICE = (
@@ -35,6 +36,8 @@ class SweepInputs:
 
     space: "Space"
     dataset: "Dataset"
+    code: "Code" = field(default_factory=dict)
+    """The modules of the user's own architectures and transforms."""
     notices: tuple[str, ...] = ()
 
 
@@ -59,13 +62,18 @@ def find_inputs(
         InputError: the space or the images cannot be used, together or by themselves.
     """
     found = _find(name, data)
+    from mnist_ray.space.custom_code import user_code
+    from mnist_ray.train.transform_check import checked_image_shapes
+
     space = found.space.override(trials=trials, seed=seed)
+    code = user_code(space)
+    space = space.with_image_shapes(checked_image_shapes(space, found.dataset, code))
     space.check_images(found.dataset.image_shape, found.dataset.classes)
     if space.search and space.search.algorithm == "optuna":
         from mnist_ray.plan.sampler import check_optuna
 
         check_optuna()
-    return replace(found, space=space)
+    return replace(found, space=space, code=code)
 
 
 def _find(name: str | None, data: str | None) -> SweepInputs:
@@ -81,7 +89,7 @@ def _find(name: str | None, data: str | None) -> SweepInputs:
         reason = str(error.__cause__ or error).splitlines()[0]
     digits = load_space("digits")
     notice = _DIGITS_NOTICE.format(reason=reason)
-    return SweepInputs(digits, _load(digits, None), (notice,))
+    return SweepInputs(digits, _load(digits, None), notices=(notice,))
 
 
 def _load(space: "Space", data: str | None) -> "Dataset":

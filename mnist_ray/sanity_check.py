@@ -68,10 +68,11 @@ def check_models(folder: ResultsFolder, *, images: int, seed: int) -> SanityChec
     guesses = []
     for cell in cells:
         if (file := files[cell.key]) is not None:
+            own = results.test_set_of(cell) or _lacks_transformed(cell, uri=folder.uri)
             model = _load_model(folder, file, cell.cell)
-            predictions = _predict(model, as_graded(cell, indices, test_set))
+            predictions = _predict(model, as_graded(cell, indices, own))
             name = parts[cell.key]
-            guesses.append(Guess(cell, name, test_set, indices=indices, predictions=predictions))
+            guesses.append(Guess(cell, name, own, indices=indices, predictions=predictions))
     without_model = [label(parts[cell.key]) for cell in cells if files[cell.key] is None]
     return SanityCheck(test_set.dataset, guesses, without_model)
 
@@ -91,6 +92,13 @@ def _test_set(results: "SweepResults", *, at_least: int, uri: str) -> "TestSet":
             f"--{images} {at_least}: {uri} has {size} test {images}; ask for 1 to {size} of them."
         )
     return results.test_set
+
+
+def _lacks_transformed(cell: "CellResults", *, uri: str) -> "TestSet":
+    raise InputError(
+        f"results: {uri} does not hold the transformed test images of variant "
+        f"{cell.cell.variant!r}; give the command that made it again, which puts them there."
+    )
 
 
 def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | None:

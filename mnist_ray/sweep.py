@@ -221,17 +221,16 @@ def _prepare(options: Options, inputs: SweepInputs) -> "_Sweep":
     from mnist_ray.plan.trial_queue import TrialQueue
     from mnist_ray.run.cluster import find_address
     from mnist_ray.run.setup import SweepSetup
-    from mnist_ray.space.custom_code import source_digests, user_code
+    from mnist_ray.space.custom_code import source_digests
     from mnist_ray.view.terminal import Terminal
 
     space, installed = inputs.space, Versions.installed()
-    code = user_code(space)
     folder = ResultsFolder.open(options.results, space.name)
     setup = SweepSetup(
         space=space,
-        code=code,
+        code=inputs.code,
         dataset=inputs.dataset,
-        dataset_info=DatasetInfo.of(inputs.dataset, sources=source_digests(code)),
+        dataset_info=DatasetInfo.of(inputs.dataset, sources=source_digests(inputs.code)),
         folder=folder,
         ledger=Ledger(folder),
         limits=Limits(options.cpus_per_trial, options.gpus_per_trial),
@@ -326,8 +325,14 @@ class _Sweep:
         setup, info = self.setup, self.setup.dataset_info
         setup.ledger.set_aside_damaged()
         setup.ledger.write_test_set(test_set_of(setup.dataset))
-        command = command_again(self.options, Options())
-        setup.ledger.write_manifest(SweepManifest(info.fingerprint, dict(info.sources), command))
+        setup.ledger.write_manifest(
+            SweepManifest(
+                info.fingerprint,
+                dict(info.sources),
+                command_again(self.options, Options()),
+                {key: list(shape) for key, shape in setup.space.image_shapes.items()},
+            )
+        )
         setup.folder.write(setup.folder.space, setup.space.to_yaml().encode())
 
     def run_missing(self, trackers: "Sequence[Tracker]") -> bool:
@@ -367,10 +372,12 @@ class _Sweep:
         from mnist_ray.analysis.findings import findings
         from mnist_ray.analysis.loading import to_frame
         from mnist_ray.ledger.record import Status
+        from mnist_ray.run.kept_images import keep_transformed_images
         from mnist_ray.view.report import rebuild
         from mnist_ray.view.terminal import SweepResult
 
         setup, plan = self.setup, self.queue.plan
+        keep_transformed_images(self.queue, setup)
         tables = rebuild(
             setup.folder,
             space=setup.space,

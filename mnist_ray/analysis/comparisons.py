@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from mnist_ray.analysis.settings import canonical, varying_by_family
+from mnist_ray.analysis.settings import canonical, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.plan.stopping import look, recorded_accuracies
-from mnist_ray.space.space import Space, StoppingRule
+from mnist_ray.space.space import Cell, Space, StoppingRule
 from mnist_ray.stats.comparison import Comparison, compare, differences, holm
 from mnist_ray.stats.sequential import precision
 
@@ -99,7 +99,7 @@ def _presentation_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]
     """Cells that differ only in how the images are presented."""
     for a, b in _alike(cells_results, lambda each: [*_architecture(each), _settings(each)]):
         kind = _difference_in_presentation(a, b)
-        if kind == DROP and a.cell.shift:
+        if kind == DROP and (a.cell.shift or a.cell.transform):
             yield kind, b, a
         elif kind:
             yield kind, a, b
@@ -108,8 +108,12 @@ def _presentation_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]
 def _difference_in_presentation(a: CellResults, b: CellResults) -> str | None:
     """The one thing in which two presentations differ.
 
-    A canvas that grows with its shift does not count beside the shift.
+    A canvas that grows with its shift does not count beside the shift. Images as they are and
+    transformed ones differ in the transform, whatever the size that it gives them; two transforms
+    of different functions are not compared.
     """
+    if a.cell.transform != b.cell.transform:
+        return _difference_of_transforms(a.cell, b.cell) if a.cell.shift == b.cell.shift else None
     shifts, canvases = (a.cell.shift, b.cell.shift), (a.cell.canvas, b.cell.canvas)
     if shifts[0] == shifts[1]:
         return "canvas" if canvases[0] != canvases[1] else None
@@ -117,6 +121,16 @@ def _difference_in_presentation(a: CellResults, b: CellResults) -> str | None:
         return DROP
     alone = canvases[0] == canvases[1] or canvases[0] - shifts[0] == canvases[1] - shifts[1]
     return "shift" if alone else None
+
+
+def _difference_of_transforms(a: Cell, b: Cell) -> str | None:
+    if a.transform is None or b.transform is None:
+        return DROP
+    if a.transform.function != b.transform.function or a.canvas != b.canvas:
+        return None
+    own, other = a.transform.parameters, b.transform.parameters
+    names = varying([own, other])
+    return names[0] if len(names) == 1 else None
 
 
 def _architecture_pairs(cells_results: Sequence[CellResults]) -> Iterator[_Pair]:
@@ -194,7 +208,7 @@ def _architecture(cell_results: CellResults) -> list[object]:
 
 
 def _presentation(cell_results: CellResults) -> list[object]:
-    return [cell_results.cell.variant, cell_results.cell.shift, cell_results.cell.canvas]
+    return [cell_results.cell.variant, cell_results.cell.presentation.columns()]
 
 
 def _settings(cell_results: CellResults) -> Mapping[str, object]:
@@ -202,8 +216,9 @@ def _settings(cell_results: CellResults) -> Mapping[str, object]:
 
 
 def _same_test_images(a: CellResults, b: CellResults) -> bool:
-    """Whether no shifted test images of theirs were placed by different seeds."""
-    seeds = {each.finished[0].identity["seed"] for each in (a, b) if each.cell.shift}
+    """Whether no test images of theirs were placed or transformed by different seeds."""
+    random = [each for each in (a, b) if each.cell.is_placed_at_random]
+    seeds = {each.finished[0].identity["seed"] for each in random}
     return len(seeds) < 2
 
 

@@ -24,7 +24,6 @@ _MOST_PAIRS_ACROSS = 6
 """Of cells of different sweeps; more are read in the table and the figure."""
 _MOST_SKEWED = 4
 _MOST_OF_SEVERAL_SIZES = 4
-_PRESENTATION = ("shift", "canvas")
 
 
 def findings(tables: Tables) -> list[str]:
@@ -75,6 +74,8 @@ class _Subject:
     """What tells its configuration from the architecture's others; empty where it has only one."""
     configurations: int
     """How many it was chosen from."""
+    presentation: Sequence[str]
+    """The columns that say how images are presented."""
 
     @property
     def name(self) -> str:
@@ -98,7 +99,7 @@ def _subjects(tables: Tables, cells: Sequence[Row]) -> list[_Subject]:
     """One for each architecture, sweep and device; after a search one for winner and default."""
     names = tables.report.column_names
     columns = names[names.index("variant") + 1 : names.index("trials")]
-    settings = [name for name in columns if name not in _PRESENTATION]
+    settings = [name for name in columns if name not in tables.presentation]
     finished = [cell for cell in cells if cell["trials"]]
     # Over all sweeps, so that a setting in which they differ is named.
     names = varying_by_family(
@@ -110,7 +111,11 @@ def _subjects(tables: Tables, cells: Sequence[Row]) -> list[_Subject]:
         place = [cell.get(SWEEP.name), cell["architecture"], _role(cell), cell["device"]]
         families.setdefault(canonical(place), []).append(cell)
     return [
-        _choose(family, names[family[0]["architecture"], _role(family[0])])
+        _choose(
+            family,
+            names[family[0]["architecture"], _role(family[0])],
+            tables.presentation,
+        )
         for family in families.values()
     ]
 
@@ -121,7 +126,7 @@ def _role(cell: Row) -> str | None:
     return Selection.DEFAULT.value if selection == Selection.BOTH else selection
 
 
-def _choose(family: Sequence[Row], names: Sequence[str]) -> _Subject:
+def _choose(family: Sequence[Row], names: Sequence[str], presentation: Sequence[str]) -> _Subject:
     """By validation accuracy, of those with trials on the most presentations.
 
     `names` are the settings that tell configurations apart. A search has a winner of its own for
@@ -134,7 +139,7 @@ def _choose(family: Sequence[Row], names: Sequence[str]) -> _Subject:
         configurations.setdefault(canonical(values), []).append(cell)
     best = max(configurations.values(), key=lambda chosen: (len(chosen), _score(chosen)))
     settings = ", ".join(f"{name}={shown_value(best[0][name])}" for name in names)
-    return _Subject(best, settings, len(configurations))
+    return _Subject(best, settings, len(configurations), presentation)
 
 
 def _score(cells: Sequence[Row]) -> float:
@@ -188,7 +193,7 @@ def _images(cell: Row, subject: _Subject) -> str:
 def _presentation(cell: Row, subject: _Subject) -> str:
     """The variant; with shift and canvas where it has several."""
     same = [each for each in subject.cells if each["variant"] == cell["variant"]]
-    names = varying({name: each[name] for name in _PRESENTATION} for each in same)
+    names = varying({name: each[name] for name in subject.presentation} for each in same)
     differing = ", ".join(f"{name} {cell[name]}" for name in names)
     return f"{cell['variant']}{f' ({differing})' if differing else ''}"
 
@@ -214,7 +219,7 @@ def _of_two(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
     """How they differ, on one presentation after the other."""
     places: dict[str, list[str]] = {}
     for (a, cell), (b, other), row in _pairs(subjects, compared):
-        if _are_alike(cell, other):
+        if _are_alike(cell, other, a.presentation):
             sweep = phrases.sweep(cell)
             images = f"{_images(cell, a)}{phrases.device(cell)}"
             place = f"{sweep}{'on' if sweep else 'On'} {images}"
@@ -243,16 +248,14 @@ def _in_sweep(subject: _Subject, cell: Row) -> str:
     return f"{subject.name} on {_images(cell, subject)}{device} in {cell[SWEEP.name]}"
 
 
-_OF_A_PLACE = (SWEEP.name, "variant", *_PRESENTATION, "device")
-
-
-def _are_alike(a: Row, b: Row) -> bool:
+def _are_alike(a: Row, b: Row, presentation: Sequence[str]) -> bool:
     """Whether two cells are of different architectures, and should be compared.
 
     A winner is not compared with the default of another architecture.
     """
     roles = {_role(a), _role(b)} - {None}
-    same = all(a.get(name) == b.get(name) for name in _OF_A_PLACE)
+    of_a_place = (SWEEP.name, "variant", *presentation, "device")
+    same = all(a.get(name) == b.get(name) for name in of_a_place)
     return same and len(roles) < 2 and a["architecture"] != b["architecture"]
 
 

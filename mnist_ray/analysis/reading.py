@@ -64,10 +64,15 @@ def read_results(
     if test_set and space and space.classes:
         test_set = _renamed(test_set, space.classes)
     dataset_info = dataset_info or _dataset_info(latest, test_set)
+    if space and latest and not space.image_shapes:
+        shapes = {key: tuple(shape) for key, shape in latest.image_shapes.items()}
+        space = space.with_image_shapes(shapes)
     if space is None or dataset_info is None:
-        return results_of_records(name or folder.path.rpartition("/")[2], records, test_set)
+        name = name or folder.path.rpartition("/")[2]
+        return replace(results_of_records(name, records, test_set), folder=folder)
     command = latest.command if latest else ""
-    return results_of_space(space, dataset_info, records, test_set, name=name, command=command)
+    results = results_of_space(space, dataset_info, records, test_set, name=name, command=command)
+    return replace(results, folder=folder)
 
 
 def _read_space(folder: ResultsFolder) -> Space | None:
@@ -100,6 +105,8 @@ def _latest(ledger: Ledger, records: Mapping[str, Record]) -> SweepManifest | No
         return latest
     identities = [record.identity for record in records.values()]
     sources = {i["builder"]: i["source"] for i in identities if i["source"] is not None}
+    transforms = [i["transform"] for i in identities if "transform" in i]
+    sources |= {transform["function"]: transform["source"] for transform in transforms}
     return SweepManifest(last.identity["data"], sources)
 
 

@@ -7,16 +7,20 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property, partial
 
-from mnist_ray.ledger.identity import PROTOCOL
+from mnist_ray.ledger import transformed_images
+from mnist_ray.ledger.identity import PROTOCOL, digest
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
+from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.search import SearchState
+from mnist_ray.plan.test_sets import TestSets, VariantTest
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.sources import Source
 from mnist_ray.space.space import Cell, Space
 from mnist_ray.space.training import Training
+from mnist_ray.space.variants import Transform
 
 
 class Selection(StrEnum):
@@ -93,8 +97,8 @@ class SweepResults:
     """None where the folder does not hold it: then all that is recorded is shown."""
     cells: tuple[CellResults, ...]
     """In the order of the space's cells."""
-    shifts: tuple[int, ...]
-    """The test shifts asked for beside each variant's own, in pixels."""
+    tests: TestSets
+    """The test sets asked for beside each variant's own."""
     test_set: TestSet | None
     left_out: int
     """Records in the ledger that the space does not ask for (any more)."""
@@ -113,10 +117,24 @@ class SweepResults:
     """The command that runs what is missing; empty where that is not known."""
     spreads: tuple[CellSpread, ...] = ()
     """Of each cell, where the space asks for sources of the spread."""
+    folder: ResultsFolder | None = None
+    """Where transformed test images are kept."""
 
     @property
     def dataset(self) -> str:
         return _dataset_name(self.space, self.records, self.test_set)
+
+    def test_set_of(self, cell: CellResults) -> TestSet | None:
+        """The test set of a cell with records, its images transformed but not shifted.
+
+        None where that is not kept.
+        """
+        if self.test_set is None or cell.cell.transform is None:
+            return self.test_set
+        if self.folder is None:
+            return None
+        images = transformed_images.read(self.folder, cell.records[0].identity)
+        return None if images is None else replace(self.test_set, images=images)
 
     def record_of(self, trial: Trial, status: Status) -> Record | None:
         """The record of a trial, if it ended like that."""
@@ -153,7 +171,7 @@ def results_of_space(
             )
             for each in measured
         ),
-        shifts=planned.shifts,
+        tests=planned.tests,
         test_set=test_set,
         left_out=len(planned.unrequested(records)),
         searches=planned.searches,
@@ -178,7 +196,6 @@ def results_of_records(
     last = latest_record(records)
     alike = [record for record in records.values() if last and _comparable(record, last)]
     alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
-    shifts = sorted({evaluation.shift for record in alike for evaluation in record.robustness})
     of = partial(_cell_results, name, _dataset_name(None, records, test_set), records)
     trials = [_trial_of(record) for record in alike]
     varied = [trial for trial in trials if trial.source]
@@ -186,11 +203,31 @@ def results_of_records(
         name=name,
         space=None,
         cells=of([trial for trial in trials if not trial.source]),
-        shifts=tuple(shifts),
+        tests=_recorded_tests(alike),
         test_set=test_set,
         left_out=len(records) - len(alike),
         spreads=_spreads(of(trials), varied),
     )
+
+
+def _recorded_tests(records: Sequence[Record]) -> TestSets:
+    """The test sets beside their own that trials were graded on.
+
+    Those of other variants have the names of the variants that have records of their own.
+    """
+    graded = [evaluation for record in records for evaluation in record.robustness]
+    shifts = sorted({each.shift for each in graded if each.presentation is None})
+    digests = {each.presentation for each in graded}
+    variants = {
+        digest(test.identity): test for record in records for test in [_test_of(_trial_of(record))]
+    }
+    asked = digests & variants.keys()
+    tests = [test for key, test in variants.items() if key in asked]
+    return TestSets(tuple(shifts), tuple(tests))
+
+
+def _test_of(trial: Trial) -> VariantTest:
+    return VariantTest(trial.cell.variant, trial.cell.presentation, trial.transform_digest)
 
 
 def latest_record(records: Mapping[str, Record]) -> Record | None:
@@ -286,6 +323,7 @@ def _comparable(record: Record, other: Record) -> bool:
 
 def _trial_of(record: Record) -> Trial:
     identity = record.identity
+    made = identity.get("transform")
     cell = Cell(
         architecture=record.architecture,
         builder=identity["builder"],
@@ -294,6 +332,14 @@ def _trial_of(record: Record) -> Trial:
         shift=identity["shift"],
         canvas=identity["canvas"],
         training=Training.model_validate(identity["training"]),
+        transform=Transform(made["function"], made["parameters"]) if made else None,
     )
-    source = Source(record.source) if record.source else None
-    return Trial(cell, record.trial, identity["seed"], identity["data"], identity["source"], source)
+    return Trial(
+        cell,
+        record.trial,
+        identity["seed"],
+        identity["data"],
+        identity["source"],
+        source=Source(record.source) if record.source else None,
+        transform_digest=made and made["source"],
+    )

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from mnist_ray.space.columns import SWEEP, TABLES, ColumnType, Hyperparameters, Only
 from mnist_ray.space.hyperparameters import kind_of
 from mnist_ray.space.space import Cell
+from mnist_ray.stats.summary import summarize
 
 DROP, ARCHITECTURE, WINNER_TO_DEFAULT = "drop", "architecture", "search"
 """Kinds of comparisons; the other kinds are names of hyperparameters."""
@@ -33,6 +34,8 @@ class Tables:
     spread: pa.Table
     references: Mapping[str, Sequence[Mapping[str, str]]]
     """For each row of each table, what it is of: see `rows`."""
+    presentation: Sequence[str] = ("shift", "canvas")
+    """The columns that say how images are presented."""
 
     def by_name(self) -> dict[str, pa.Table]:
         """The tables by the names of their files."""
@@ -106,3 +109,17 @@ def as_type(value: JsonValue, type_: pa.DataType) -> JsonValue:
     if value is None or not pa.types.is_string(type_) or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def summary_columns(accuracies: Sequence[float]) -> dict[str, Any]:
+    """The columns that a mean test accuracy has in every table."""
+    summary = summarize(accuracies)
+    return {
+        "mean_test_accuracy": summary.mean,
+        "std_test_accuracy": summary.std,
+        "sem_test_accuracy": summary.sem,
+        "ci95_low": summary.ci95_low,
+        "ci95_high": summary.ci95_high,
+        "min_test_accuracy": summary.minimum,
+        "max_test_accuracy": summary.maximum,
+    }

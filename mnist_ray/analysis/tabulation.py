@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from mnist_ray.analysis.agreement import predictions_of, variance_of_predictions
 from mnist_ray.analysis.comparisons import Compared, compare_across, compare_cells
+from mnist_ray.analysis.robustness import robustness_rows
 from mnist_ray.analysis.spread import source_rows
 from mnist_ray.analysis.sweep_results import SweepResults, search_key
 from mnist_ray.analysis.tables import (
@@ -22,6 +23,7 @@ from mnist_ray.analysis.tables import (
     as_type,
     hyperparameter_types,
     schema,
+    summary_columns,
 )
 from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, RunEnvironment, Status
@@ -71,10 +73,11 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         trials=table("trials", _trial_rows),
         epochs=table("epochs", _epoch_rows),
         comparisons=table("comparisons", _comparison_rows_of_sweep, more=across),
-        robustness=table("robustness", _robustness_rows),
+        robustness=table("robustness", robustness_rows),
         search=table("search", _search_rows),
         spread=table("spread", _spread_rows),
         references=references,
+        presentation=_presentation_columns(sweeps),
     )
 
 
@@ -86,6 +89,12 @@ def _cells(results: SweepResults) -> Iterator[Cell]:
     yield from (each.cell for each in (*results.cells, *results.searched))
     yield from (search.default for search in results.searches)
     yield from (spread.ordinary.cell for spread in results.spreads)
+
+
+def _presentation_columns(sweeps: Sequence[SweepResults]) -> list[str]:
+    cells = (cell for results in sweeps for cell in _cells(results))
+    names = dict.fromkeys(name for cell in cells for name in cell.presentation.columns())
+    return list(names) or ["shift", "canvas"]
 
 
 def _given(sweeps: Sequence[SweepResults]) -> Iterator[Only]:
@@ -116,7 +125,7 @@ def _report_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
             CELL: each.key,
             "dataset": each.dataset,
             **identity(each.cell),
-            **_summary_columns(accuracies),
+            **summary_columns(accuracies),
             **_precision_columns(accuracies, _goal(results.space)),
             "trials": len(finished),
             "failed": len(failed),
@@ -203,16 +212,6 @@ def _comparison_rows(comparisons: Iterable[Compared], identity: _Identity) -> It
             "probability_of_superiority": figures.probability_of_superiority,
             "device": a.device,
         }
-
-
-def _robustness_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
-    for each in results.cells:
-        cell = {CELL: each.key, "dataset": each.dataset, **identity(each.cell)}
-        for shift in results.shifts:
-            evaluations = [record.evaluation(shift) for record in each.finished]
-            accuracies = [evaluation.accuracy for evaluation in evaluations if evaluation]
-            place = {**cell, "test_shift": shift, "device": each.device}
-            yield {**place, "trials": len(accuracies), **_summary_columns(accuracies)}
 
 
 def _spread_rows(results: SweepResults, identity: _Identity) -> Iterator[Row]:
@@ -310,24 +309,11 @@ def _confirmation_columns(
     if any(other != device for other in _search_devices(results, configuration)):
         score = None  # What another device adds is not the search's optimism.
     return {
-        **_summary_columns([record.test.accuracy for record in found if record.test]),
+        **summary_columns([record.test.accuracy for record in found if record.test]),
         "failed": sum(results.record_of(t, Status.FAILED) is not None for t in tried),
         "confirm_trials": len(found),
         "confirm_validation_accuracy": validation,
         "optimism": None if score is None or validation is None else score - validation,
-    }
-
-
-def _summary_columns(accuracies: Sequence[float]) -> Row:
-    summary = summarize(accuracies)
-    return {
-        "mean_test_accuracy": summary.mean,
-        "std_test_accuracy": summary.std,
-        "sem_test_accuracy": summary.sem,
-        "ci95_low": summary.ci95_low,
-        "ci95_high": summary.ci95_high,
-        "min_test_accuracy": summary.minimum,
-        "max_test_accuracy": summary.maximum,
     }
 
 

@@ -9,7 +9,7 @@ import json
 import logging
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.record_file import to_parquet
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 
-_NPZ_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+NPZ_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,10 +66,12 @@ class SweepManifest:
 
     fingerprint: str
     sources: dict[str, str]
-    """For each custom architecture, the digest of its source."""
+    """For each architecture and transform of the user's own, the digest of its source."""
     command: str = ""
     """The command that runs what is missing, in the folder where it was given; empty where that is
     not known."""
+    image_shapes: dict[str, list[int]] = field(default_factory=dict)
+    """The shape of the images that each transform gives, by `Space.with_image_shapes`' keys."""
 
 
 class Ledger:
@@ -175,7 +177,7 @@ class Ledger:
             return None
         try:
             return _to_test_set(content)
-        except _NPZ_DAMAGE as error:
+        except NPZ_DAMAGE as error:
             self._warn(name, first_line(error))
             return None
         except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:

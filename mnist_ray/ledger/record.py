@@ -62,14 +62,25 @@ class Evaluation:
     size: int
     """Number of test images, N."""
     packed_predictions: bytes
+    presentation: str | None = None
+    """The digest of how the images are presented, where that is another variant's; None for those
+    of the trial's own variant, whatever their shift."""
 
     @classmethod
-    def of(cls, shift: int, *, predictions: Classes, truth: Classes, loss: float) -> "Evaluation":
+    def of(
+        cls,
+        shift: int,
+        *,
+        predictions: Classes,
+        truth: Classes,
+        loss: float,
+        presentation: str | None = None,
+    ) -> "Evaluation":
         """`predictions` compared with `truth`, both integers [N]; `loss` in nats."""
         accuracy = int(np.count_nonzero(predictions == truth)) / len(truth)
         # uint16 also holds the classes of data sets with more than 256 of them.
         packed = _CODEC.compress(predictions.astype("<u2").tobytes(), asbytes=True)
-        return cls(shift, accuracy, loss, len(truth), packed)
+        return cls(shift, accuracy, loss, len(truth), packed, presentation)
 
     @property
     def predictions(self) -> NDArray[np.uint16]:
@@ -162,7 +173,7 @@ class Record:
 
     `identity` is what the key is the hash of (see `mnist_ray.plan.trial.Trial`). `dataset`,
     `architecture` and `variant` are the names that the space had for it when it ran. `test` is its
-    evaluation on the variant's own test set, `robustness` those on test sets of other shifts.
+    evaluation on the variant's own test set, `robustness` those on other test sets.
     """
 
     key: str
@@ -195,7 +206,9 @@ class Record:
             return later
         if self.setting and later.setting and later.has_other_versions(self.setting.versions):
             return later if later.setting.started_at > self.setting.started_at else self
-        added = [each for each in later.robustness if self.evaluation(each.shift) is None]
+        own = (self.test, *self.robustness)
+        known = {(each.presentation, each.shift) for each in own if each}
+        added = [e for e in later.robustness if (e.presentation, e.shift) not in known]
         return replace(self, robustness=(*self.robustness, *added)) if added else self
 
     def has_other_versions(self, versions: Versions) -> bool:
@@ -227,9 +240,15 @@ class Record:
         return {
             **identity["hyperparameters"],
             **_flat(identity["training"]),
+            **self._transform_columns,
             "shift": identity["shift"],
             "canvas": identity["canvas"],
         }
+
+    @property
+    def _transform_columns(self) -> JSON:
+        transform = self.identity.get("transform")
+        return {"transform": transform["function"], **transform["parameters"]} if transform else {}
 
     @property
     def train_accuracy(self) -> float | None:
@@ -242,9 +261,26 @@ class Record:
         return self.epochs[-1].validation_accuracy if self.epochs else None
 
     def evaluation(self, shift: int) -> Evaluation | None:
-        """The evaluation on test digits shifted by up to `shift` pixels, if there is one."""
+        """The evaluation on its variant's test images shifted by up to `shift` pixels, if any."""
+        return self._evaluation(None, shift)
+
+    def evaluation_on(self, presentation: JSON) -> Evaluation | None:
+        """The evaluation on test images that are presented like that, if there is one.
+
+        `presentation` is what `mnist_ray.space.variants.Presentation.identity` gives.
+        """
+        shift = presentation["shift"]
+        is_own = self.is_own_presentation(presentation)
+        return self._evaluation(None if is_own else digest(presentation), shift)
+
+    def is_own_presentation(self, presentation: JSON) -> bool:
+        """Whether images of its own variant are presented like that, but for their shift."""
+        return all(presentation.get(n) == self.identity.get(n) for n in ("canvas", "transform"))
+
+    def _evaluation(self, presentation: str | None, shift: int) -> Evaluation | None:
+        wanted = (presentation, shift)
         evaluations = (*self.robustness, self.test)
-        return next((each for each in evaluations if each and each.shift == shift), None)
+        return next((e for e in evaluations if e and (e.presentation, e.shift) == wanted), None)
 
 
 def _flat(training: JSON) -> JSON:

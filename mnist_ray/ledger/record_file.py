@@ -36,6 +36,7 @@ _EVALUATION = _struct(
     shift=pa.int32(),
     size=pa.int64(),
     packed_predictions=pa.binary(),
+    presentation=pa.string(),
 )
 _ENVIRONMENT = _struct(
     RunEnvironment,

@@ -135,6 +135,10 @@ class ResultsFolder:
         """The test images that the records' predictions belong to."""
         return f"ledger/test-{fingerprint[:16]}.npz"
 
+    def transformed_test_set(self, fingerprint: str, digest: str) -> str:
+        """The test images as a transform gives them; `digest` is of all that they depend on."""
+        return f"ledger/test-{fingerprint[:16]}-{digest[:16]}.npz"
+
     @property
     def latest(self) -> str:
         """Which data and sources the last sweep asked for."""

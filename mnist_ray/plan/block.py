@@ -6,8 +6,8 @@ what it does grows with the seconds of work, not with the number of trials.
 
 import math
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Self
 
@@ -33,6 +33,7 @@ class Block:
             be stopped after it.
         resumes: whether the trial, which is then alone, was started before and lost its process, so
             that there may be a checkpoint to go on from.
+        test_code: the digests of the transforms of other test sets, which the trials run too.
         models_below: a trial with a lower index hands over its model. It may be changed until a
             worker starts with the block.
     """
@@ -41,6 +42,7 @@ class Block:
     request: Request
     reports_epochs: bool = False
     resumes: bool = False
+    test_code: Mapping[str, str | None] = field(default_factory=dict)
     models_below: int = 0
 
     @property

@@ -19,7 +19,7 @@ class DatasetInfo:
     """Number of training images, validation included."""
     test_images: int
     sources: Mapping[str, str]
-    """For each custom architecture, the digest of its source."""
+    """For each architecture and transform of the user's own, the digest of its source."""
 
     @classmethod
     def of(cls, dataset: Dataset, *, sources: Mapping[str, str]) -> "DatasetInfo":

@@ -143,7 +143,8 @@ class _Mean:
 
 def _work_key(identity: JSON) -> str:
     """A hash of all that the duration of a trial depends on."""
-    names = ("data", "builder", "source", "hyperparameters", "canvas")
+    names = ["data", "builder", "source", "hyperparameters", "canvas"]
+    names += ["transform"] if "transform" in identity else []
     training = {key: value for key, value in identity["training"].items() if key != "learning_rate"}
     if isinstance(training["optimizer"], dict):
         # Which arguments an optimizer has matters, their values hardly do.

@@ -16,6 +16,7 @@ from mnist_ray.plan.estimates import Timings
 from mnist_ray.plan.plain_cells import CellPlan, PlainCells
 from mnist_ray.plan.search import Searcher, SearchState
 from mnist_ray.plan.spread import source_trials
+from mnist_ray.plan.test_sets import NO_OTHERS, TestSets, asked_test_sets
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import Cell, Space, StoppingRule
 
@@ -28,7 +29,7 @@ class Plan:
         cells: those whose means are reported, in the space's order.
         searches: the state of each search.
         missing: what is to run, as far as it is known.
-        shifts: test shifts that a measured trial must be evaluated on.
+        tests: test sets that a measured trial must be evaluated on, beside its own.
         is_open: whether more may be wanted once what is missing is recorded.
         speculative: by the key of each cell whose trials may be started before it is known that
             they count, how many of its trials may count in the end.
@@ -39,7 +40,7 @@ class Plan:
     cells: tuple[CellPlan, ...]
     searches: tuple[SearchState, ...]
     missing: tuple[Trial, ...]
-    shifts: tuple[int, ...] = ()
+    tests: TestSets = NO_OTHERS
     is_open: bool = False
     speculative: Mapping[str, int] = field(default_factory=dict)
     varied: tuple[Trial, ...] = ()
@@ -75,8 +76,8 @@ class Plan:
     def is_done(self, trial: Trial, record: Record) -> bool:
         """Whether a record is all that the plan wants of a trial."""
         if trial.key in self.only_searched:
-            return is_done(trial, {trial.key: record}, (), cut_short=True)
-        return is_done(trial, {trial.key: record}, self.shifts)
+            return is_done(trial, {trial.key: record}, NO_OTHERS, cut_short=True)
+        return is_done(trial, {trial.key: record}, self.tests)
 
     @property
     def settled(self) -> int:
@@ -110,6 +111,7 @@ class Planner:
         self._space = space
         self._plain = PlainCells(space, dataset_info)
         self._varied = source_trials(space, self._plain.cells, dataset_info)
+        self._tests = asked_test_sets(space, dataset_info)
         self._timings = Timings(dataset_info)
         self._searcher = Searcher(space, space.search, dataset_info) if space.search else None
 
@@ -128,20 +130,19 @@ class Planner:
             for trials in _by_cell(search.confirmation)
         ]
         cells = [*plain, *confirmed]
-        shifts = asked_shifts(self._space)
         is_open = any(c.is_open for c in plain) or any(not s.is_ended for s in searches)
         missing = _missing(
             [trial for search in searches for trial in search.trials],
             [*(trial for cell in cells for trial in cell.started), *self._varied],
             records,
-            shifts,
+            self._tests,
             cut_short=self._space.early_stopping is not None,
         )
         return Plan(
             cells=tuple(cells),
             searches=tuple(searches),
             missing=tuple(self._in_order(missing, cells, records, is_open=is_open)),
-            shifts=shifts,
+            tests=self._tests,
             is_open=is_open,
             speculative=self._speculative(plain, searches),
             budget=budget,
@@ -178,15 +179,10 @@ class Planner:
         return most
 
 
-def asked_shifts(space: Space) -> tuple[int, ...]:
-    """The test shifts that the space asks to evaluate every model on, beside its own."""
-    return tuple(space.evaluate.shifts) if space.evaluate else ()
-
-
 def is_done(
-    trial: Trial, records: Mapping[str, Record], shifts: Sequence[int], *, cut_short: bool = False
+    trial: Trial, records: Mapping[str, Record], tests: TestSets, *, cut_short: bool = False
 ) -> bool:
-    """Whether a trial is recorded as asked, with an evaluation on each of the test shifts.
+    """Whether a trial is recorded as asked, with an evaluation on each of `tests`.
 
     With `cut_short` a trial that was stopped early counts too: in a search it does. A trial that
     varies one source alone is evaluated on its own test set only.
@@ -196,7 +192,7 @@ def is_done(
         return False
     if record.status is Status.CUT_SHORT:
         return cut_short
-    return trial.source is not None or all(record.evaluation(shift) for shift in shifts)
+    return trial.source is not None or tests.are_all_in(record)
 
 
 def _by_cell(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:
@@ -210,13 +206,13 @@ def _missing(
     searched: Iterable[Trial],
     measured: Iterable[Trial],
     records: Mapping[str, Record],
-    shifts: Sequence[int],
+    tests: TestSets,
     *,
     cut_short: bool,
 ) -> list[Trial]:
     """What is not recorded as asked. `cut_short`: whether a search takes trials cut short."""
-    of_searches = [t for t in searched if not is_done(t, records, (), cut_short=cut_short)]
-    of_cells = [t for t in measured if not is_done(t, records, shifts)]
+    of_searches = [t for t in searched if not is_done(t, records, NO_OTHERS, cut_short=cut_short)]
+    of_cells = [t for t in measured if not is_done(t, records, tests)]
     return list({trial.key: trial for trial in [*of_searches, *of_cells]}.values())
 
 

@@ -68,3 +68,22 @@ def evaluation_generator(seed: int) -> Generator:
     architectures are evaluated on the very same test images.
     """
     return np.random.default_rng(SeedSequence(seed))
+
+
+_OF_TRANSFORM = 2**32 - 1
+"""The child of a sequence that transforms draw from; no trial has such an index."""
+
+
+def transform_generator(placement: SeedSequence) -> Generator:
+    """The generator of a transform, from the sequence that places the same images.
+
+    It is a child of that sequence, so that what a transform draws moves no image: images lie where
+    those of a variant without a transform lie.
+    """
+    child = SeedSequence(placement.entropy, spawn_key=(*placement.spawn_key, _OF_TRANSFORM))
+    return np.random.default_rng(child)
+
+
+def evaluation_transform_generator(seed: int) -> Generator:
+    """The generator of a transform of the test images; it depends on the sweep's seed alone."""
+    return transform_generator(SeedSequence(seed))

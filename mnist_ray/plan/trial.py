@@ -27,6 +27,8 @@ class Trial:
     source: Source | None = None
     """What it draws from its own stream, and all else from that of trial 0; None for an ordinary
     trial, which draws all from its own."""
+    transform_digest: str | None = None
+    """Of the source of the variant's transform; None where it has none."""
 
     @cached_property
     def cell_identity(self) -> JSON:
@@ -40,8 +42,7 @@ class Trial:
             "builder": self.cell.builder,
             "source": self.source_digest,
             "hyperparameters": self.cell.hyperparameters,
-            "shift": self.cell.shift,
-            "canvas": self.cell.canvas,
+            **self.cell.presentation.identity(self.transform_digest),
             "training": self.cell.training_identity,
             "seed": self.seed,
         }
@@ -65,7 +66,13 @@ class Trial:
     def with_index(self, index: int) -> "Trial":
         """Another trial of the same cell, for which what they share is not worked out again."""
         other = Trial(
-            self.cell, index, self.seed, self.fingerprint, self.source_digest, self.source
+            self.cell,
+            index,
+            self.seed,
+            self.fingerprint,
+            self.source_digest,
+            self.source,
+            self.transform_digest,
         )
         shared = ("cell_identity", "cell_key", "_around_index")
         vars(other).update({name: getattr(self, name) for name in shared})
@@ -104,6 +111,8 @@ def trials_of(
     source: Source | None = None,
 ) -> tuple[Trial, ...]:
     """`count` trials of a cell, from index `first` on; those that vary `source` if one is given."""
-    code = dataset_info.sources.get(cell.builder)
-    trial = Trial(cell, first, space.seed, dataset_info.fingerprint, code, source)
+    sources = dataset_info.sources
+    code = sources.get(cell.builder)
+    transform = sources.get(cell.transform.function) if cell.transform else None
+    trial = Trial(cell, first, space.seed, dataset_info.fingerprint, code, source, transform)
     return tuple(trial.with_index(index) for index in range(first, first + count))

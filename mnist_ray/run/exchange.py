@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mnist_ray.data.dataset import Dataset
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.test_sets import TestSets
 from mnist_ray.space.custom_code import Code
 
 
@@ -18,8 +19,8 @@ class SharedInputs:
 
     Attributes:
         dataset: the images.
-        code: the modules of the user's own architectures.
-        shifts: test sets that every model is evaluated on, beside its variant's own.
+        code: the modules of the user's own architectures and transforms.
+        tests: test sets that every model is evaluated on, beside its variant's own.
         checkpoint_seconds: time between the checkpoints of a long trial; None for no checkpoints.
         checkpoints: where checkpoints go; every node that runs trials reaches it. On object storage
             models go there too, from where the driver moves them.
@@ -28,7 +29,7 @@ class SharedInputs:
 
     dataset: Dataset
     code: Code
-    shifts: tuple[int, ...]
+    tests: TestSets
     checkpoint_seconds: float | None
     checkpoints: ResultsFolder | None
     git_commit: str | None

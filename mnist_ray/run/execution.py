@@ -15,8 +15,8 @@ from mnist_ray.ledger.writer import LedgerWriter
 from mnist_ray.plan.allocation import ResourceAllocator, check_fit
 from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
 from mnist_ray.plan.estimates import estimated_seconds
-from mnist_ray.plan.planner import asked_shifts
 from mnist_ray.plan.resources import Limits, Node, Request, concurrency
+from mnist_ray.plan.test_sets import asked_test_sets
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection, runner
 from mnist_ray.run.early_stopping import StopEarly
@@ -96,7 +96,7 @@ def _shared_inputs(
     return SharedInputs(
         dataset=setup.dataset,
         code=setup.code,
-        shifts=asked_shifts(setup.space),
+        tests=asked_test_sets(setup.space, setup.dataset_info),
         checkpoint_seconds=checkpoint_seconds,
         checkpoints=checkpoints,
         git_commit=git_commit(),

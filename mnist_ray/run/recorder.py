@@ -117,6 +117,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             self._allocator.request(first),
             reports_epochs=self._queue.may_stop(first),
             resumes=self._queue.was_lost(first),
+            test_code=self._queue.plan.tests.code,
         )
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:

@@ -17,7 +17,7 @@ class SweepSetup:
 
     Attributes:
         space: which cells, and how many trials.
-        code: the modules of the user's own architectures.
+        code: the modules of the user's own architectures and transforms.
         dataset: the images.
         dataset_info: what plans depend on.
         folder: where the results go.

@@ -29,6 +29,7 @@ class TrainingProcess:
     Attributes:
         train: the package `mnist_ray.train`, imported.
         compiled_models: of earlier trials; a `mnist_ray.train.compiled_model.CompiledModelCache`.
+        test_images: transformed; a `mnist_ray.train.transforms.TestImageCache`.
         inputs: what all trials share.
         threads: of CPUs, that a trial has.
         versions: of what is installed here; to look takes milliseconds.
@@ -37,6 +38,7 @@ class TrainingProcess:
 
     train: ModuleType
     compiled_models: Any
+    test_images: Any
     inputs: SharedInputs
     threads: int
     versions: Versions = field(default_factory=Versions.installed)
@@ -81,6 +83,7 @@ class TrialExecution:
             self.trial,
             self._process.inputs.dataset,
             compiled_models=self._process.compiled_models,
+            test_images=self._process.test_images,
             code=self._process.inputs.code,
         )
         return run
@@ -88,12 +91,11 @@ class TrialExecution:
     def finish(self, *, with_model: bool) -> EndedTrial:
         """Grade the trained model, and hand it over too if asked to."""
         run, inputs = self._begun(), self._process.inputs
-        own = self.trial.cell.shift
-        shifts = () if self.trial.source else inputs.shifts
-        others = [shift for shift in shifts if shift != own]
-        evaluations = {shift: run.evaluate(shift) for shift in [own, *others]}
-        test = evaluations.pop(own)
-        record = self._record(Status.FINISHED, test=test, robustness=tuple(evaluations.values()))
+        record = self._record(
+            Status.FINISHED,
+            test=run.evaluate(self.trial.cell.shift),
+            robustness=run.evaluate_others(inputs.tests),
+        )
         model = _handed_over(run, inputs.checkpoints) if with_model else None
         self._checkpoint.drop()
         return EndedTrial(record, model)

@@ -16,7 +16,7 @@ from typing import Any
 from ray import tune
 from ray.tune.result import DONE
 
-from mnist_ray.ledger.identity import digest
+from mnist_ray.ledger.identity import JSON, digest
 from mnist_ray.ledger.record import Record
 from mnist_ray.plan.block import Block
 from mnist_ray.plan.resources import Request
@@ -49,14 +49,13 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """What the block asks Ray for.
 
-        Ray Tune reuses a worker for blocks with an equal request. A custom architecture may change
-        Keras itself in its worker, so its trials ask for less memory, by up to 1 MiB: an amount
-        that follows from its code, so that other trials get other workers.
+        Ray Tune reuses a worker for blocks with an equal request. Code of the user's own may change
+        Keras itself in its worker, so trials that run some ask for less memory, by up to 1 MiB: an
+        amount that follows from that code, so that other trials get other workers.
         """
         block: Block = config["block"]
         bundle = block.request.to_ray()
-        if block.first.source_digest:
-            bundle["memory"] -= _bytes_less(block.first)
+        bundle["memory"] -= _bytes_less(block)
         return tune.PlacementGroupFactory([bundle])
 
     def setup(self, config: dict[str, Any], context: SharedInputs) -> None:
@@ -69,6 +68,7 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
         self._process = TrainingProcess(
             train,
             train.compiled_model.CompiledModelCache(),
+            train.transforms.TestImageCache(),
             context,
             threads=request.cpus,
             gpu_versions=_gpu_versions(train) if request.gpus else {},
@@ -183,10 +183,17 @@ def _gpu_versions(train: ModuleType) -> dict[str, str | None]:
     }
 
 
-def _bytes_less(trial: Trial) -> int:
-    """Between 1 byte and 1 MiB."""
-    code = digest({"builder": trial.cell.builder, "source": trial.source_digest})
-    return 1 + int(code, 16) % (1 << 20)
+def _bytes_less(block: Block) -> int:
+    """Between 1 byte and 1 MiB, by all of the user's code that the trials run; 0 for none."""
+    trial, transforms = block.first, dict(block.test_code)
+    if trial.cell.transform:
+        transforms[trial.cell.transform.function] = trial.transform_digest
+    if trial.source_digest is None and not transforms:
+        return 0
+    code: JSON = {"builder": trial.cell.builder, "source": trial.source_digest}
+    if transforms:
+        code = {"builder": trial.source_digest and code, "transforms": transforms}
+    return 1 + int(digest(code), 16) % (1 << 20)
 
 
 def import_training() -> ModuleType:
@@ -201,7 +208,7 @@ def import_training() -> ModuleType:
     needless = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(needless))  # type: ignore[arg-type]
     try:
-        for module in ("device", "compiled_model", "trial_run"):
+        for module in ("device", "compiled_model", "transforms", "trial_run"):
             importlib.import_module(f"mnist_ray.train.{module}")
         return importlib.import_module("mnist_ray.train")
     finally:

@@ -156,9 +156,9 @@ validation_loss double: after the epoch, in nats; null without validation
 validation_accuracy double: after the epoch; null without validation
 # comparisons
 dataset string: name of the data set
-kind string: the one thing in which the cells differ: drop (a: images in the centre, b: shifted),
-  architecture, or the name of a hyperparameter; search: a is the winner of a search and b the
-  default, both measured afresh
+kind string: the one thing in which the cells differ: drop (a: images in the centre, b: shifted;
+  or a: as they are, b: transformed), architecture, or the name of a hyperparameter; search: a is
+  the winner of a search and b the default, both measured afresh
 {_cell_of_two("a", "first")}
 {_cell_of_two("b", "second")}
 trials_a int64: number of finished trials of a that the comparison uses: all, except for the
@@ -186,9 +186,14 @@ probability_of_superiority double: that a trial of a is more accurate than one o
 device string: that both cells ran on; different devices are not compared
 # robustness
 {_CELL}
+test_variant string: the variant whose test images they are, with what tells them from others of it;
+  the cell's own where only the shift is another
 test_shift int64: how far the test images are shifted at most, in pixels
-trials int64: number of finished trials graded on that shift
-{_means("at that shift")}
+trials int64: number of finished trials graded on that test set
+{_means("on that test set")}
+mean_drop double: mean over these trials of the accuracy on the cell's own test set minus that here
+drop_ci95_low double: lower end of its 95 % interval (Student's t, of the trials' differences)
+drop_ci95_high double: its upper end
 {_DEVICE}
 # search
 {_CELL}

@@ -1,9 +1,10 @@
-"""The user's own code: which modules an architecture brings, found and hashed without running them.
+"""The user's own code: which modules it consists of, found and hashed without running them.
 
-An architecture brings its builder's module and everything that this imports in turn, also inside
-functions, as far as it is the user's: modules beside the search space or elsewhere on `sys.path`.
-Python's own modules, installed packages and this project are not the user's, except that the
-builder's own package counts wherever it lies. Of a regular package every module counts.
+An architecture brings its builder's module, a transform that of its function, and both everything
+that this imports in turn, also inside functions, as far as it is the user's: modules beside the
+search space or elsewhere on `sys.path`. Python's own modules, installed packages and this project
+are not the user's, except that the function's own package counts wherever it lies. Of a regular
+package every module counts.
 
 Not seen, and so in no hash: modules imported by a name that is made at run time, and data files.
 """
@@ -25,7 +26,7 @@ from mnist_ray.space.hyperparameters import BUILT_IN
 from mnist_ray.space.space import Space
 
 Code = Mapping[str, Mapping[str, "UserModule"]]
-"""For each of the user's own builders, the modules that it brings, by their dotted names."""
+"""For each of the user's own functions, the modules that it brings, by their dotted names."""
 
 _INSTALLED = {"site-packages", "dist-packages"}
 """Folders that hold installed packages, whichever environment they belong to."""
@@ -60,23 +61,28 @@ class UserModule:
 
 
 def user_code(space: Space) -> Code:
-    """The modules of all the user's own builders, which are named "module:function".
+    """The modules of all the user's own builders and transforms, each named "module:function".
 
     A package without an `__init__.py` is not among them, only the modules in it that are imported.
 
     Raises:
-        InputError: a builder's module is not found.
+        InputError: the module of a builder or transform is not found.
     """
     builders = dict.fromkeys(a.builder for a in space.architectures.values())
-    return {b: modules_of(b, space.code_folder) for b in builders if b not in BUILT_IN}
+    code = {b: modules_of(b, space.code_folder) for b in builders if b not in BUILT_IN}
+    for name, variant in space.variants.items():
+        if variant.transform and variant.transform not in code:
+            place = f"variants: {name}: transform"
+            code[variant.transform] = modules_of(variant.transform, space.code_folder, key=place)
+    return code
 
 
 def source_digests(code: Code) -> dict[str, str]:
-    """For each of the user's own builders, the digest of all modules that it brings.
+    """For each of the user's own functions, the digest of all modules that it brings.
 
     It is the SHA-256 of their names and meanings; where they lie makes no difference.
     """
-    return {builder: _digest(modules) for builder, modules in code.items()}
+    return {function: _digest(modules) for function, modules in code.items()}
 
 
 def _digest(modules: Mapping[str, UserModule]) -> str:
@@ -94,26 +100,26 @@ def modules_to_ship(code: Code) -> list[Path]:
     return list(places)
 
 
-def module_file(builder: str, folder: Path | None) -> Path:
-    """The source file of a builder's module; an `InputError` where there is none."""
-    module = builder.partition(":")[0]
+def module_file(function: str, folder: Path | None, *, key: str = "build") -> Path:
+    """The source file of a function's module; an `InputError` about `key` where there is none."""
+    module = function.partition(":")[0]
     file = _file(module, folder)
     if file is None:
         raise InputError(
-            f"build: {builder}: there is no module {module!r}. It is looked up in "
+            f"{key}: {function}: there is no module {module!r}. It is looked up in "
             f"{folder or Path.cwd()}, beside the search space, then on sys.path."
         )
     return file
 
 
-def modules_of(builder: str, folder: Path | None) -> dict[str, UserModule]:
-    """The modules that a builder brings, by their dotted names, looked up in `folder` first.
+def modules_of(function: str, folder: Path | None, *, key: str = "build") -> dict[str, UserModule]:
+    """The modules that a "module:function" brings, by dotted names, looked up in `folder` first.
 
     Raises:
-        InputError: the builder's module is not found.
+        InputError: the function's own module is not found; the message says that `key` names it.
     """
-    module_file(builder, folder)
-    module = builder.partition(":")[0]
+    module_file(function, folder, key=key)
+    module = function.partition(":")[0]
     own_top = module.partition(".")[0]
     found: dict[str, UserModule] = {}
     wanted, seen = [module], set[str]()

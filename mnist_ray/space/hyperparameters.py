@@ -1,4 +1,4 @@
-"""The hyperparameters of architectures and variants: types, ranges and defaults.
+"""The hyperparameters of architectures: types, ranges and defaults.
 
 A field's `description` is what a message says is allowed there.
 """
@@ -263,15 +263,6 @@ class Cnn(Settings):
         return None
 
 
-class Variant(Settings):
-    """How images are presented: on one of the (shift + 1)² central placements on a canvas."""
-
-    shift: Searchable[NotNegative] = Field(0, description=AT_LEAST_0)
-    canvas: Searchable[Positive | None] = Field(
-        None, description=f"{AT_LEAST_1}, or null for the image's size + shift"
-    )
-
-
 def _free_name(key: str) -> str:
     if not key.isidentifier() or keyword.iskeyword(key):
         raise explained(refusal(key, "the name of an argument of your function"))
@@ -288,6 +279,13 @@ def _free_value(value: Any) -> JsonValue:
         allowed = "a number, text, true, false or null, or a list of such of one kind"
         raise PydanticCustomError("free_value", allowed)
     return value  # type: ignore[no-any-return]
+
+
+def names_a_function(given: str) -> bool:
+    """Whether a text is of the form `module:function`."""
+    module, _, function = given.partition(":")
+    names = [*module.split("."), function]
+    return all(name.isidentifier() and not keyword.iskeyword(name) for name in names)
 
 
 FreeName = Annotated[str, AfterValidator(_free_name)]

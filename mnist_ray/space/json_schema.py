@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from mnist_ray.space.hyperparameters import BUILT_IN, Custom
-from mnist_ray.space.space import shipped_folder
+from mnist_ray.space.shipped import shipped_folder
 from mnist_ray.space.space_file import SpaceFile
 
 Schema = dict[str, Any]
@@ -50,6 +50,7 @@ difference: Two architectures whose paired difference is meant
 ci95: Half-width of its 95 % interval at which it is precise enough
 # Evaluate
 shifts: Largest shifts in pixels of the test sets
+variants: Variants whose test images every model is graded on; they must be of one size
 # Spread
 sources: What varies alone, each in trials of its own
 trials: Trials of each source
@@ -64,6 +65,7 @@ pool_stride: Step between pooling windows in pixels
 dense_units: Units of the dense layer
 dropout: Share of the dense layer's units that a training step leaves out
 # Variant
+transform: A function of your own from images to images, which the other keys are arguments of
 shift: How far images are moved at most, over and down, in pixels
 canvas: Side of the square canvas in pixels
 # Training
@@ -97,6 +99,9 @@ def space_schema() -> Schema:
         if definition["type"] == "object" and "required" not in definition:
             definition["type"] = ["object", "null"]  # as in `centered:`
     definitions["Named"] = _named(definitions)
+    variant = definitions["Variant"]
+    of_its_own = {"propertyNames": {"enum": [*variant["properties"]]}}
+    variant |= {"if": {"required": ["transform"]}, "then": {}, "else": of_its_own}
     for read in ("Architecture", "Optimizer", "Schedule"):
         definitions.pop(read, None)  # the model of what was read, not of what is written
     space = definitions.pop("SpaceFile")

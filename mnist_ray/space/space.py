@@ -5,97 +5,26 @@ A space is checked once, where it is read; it is typed data afterwards.
 
 import itertools
 import json
-import math
-import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import JsonValue, PrivateAttr
 
 from mnist_ray.errors import InputError
+from mnist_ray.space.cell import Cell
 from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import ErrorCollector, Place, nearest, refusal, shown
-from mnist_ray.space.hyperparameters import BUILT_IN, Cnn
-from mnist_ray.space.sources import Source
+from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
+from mnist_ray.space.hyperparameters import Cnn
+from mnist_ray.space.shipped import find_file, shipped_spaces
 from mnist_ray.space.space_file import Search, SpaceFile, StoppingRule, check_rules, read_file
 from mnist_ray.space.training import Training
+from mnist_ray.space.variants import ImageShape, Presentation, Transform
 from mnist_ray.space.yaml_text import LARGEST, read_yaml, write_yaml
 
 __all__ = ["Cell", "Search", "Space", "StoppingRule", "Training", "load_space", "shipped_spaces"]
 
 _DEFAULT_CONFIRM = 10
-_SHIPPED = (
-    Path(__file__).parent.parent / "search_spaces",  # installed
-    Path(__file__).parent.parent.parent / "search_spaces",  # a checkout
-)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One architecture on one variant with all its hyperparameters.
-
-    It is what a mean and a standard deviation are taken over.
-    """
-
-    architecture: str
-    """Its name in the space."""
-    builder: str
-    """`feed_forward`, `cnn` or `module:function`."""
-    hyperparameters: dict[str, JsonValue]
-    """The architecture's own, with the defaults filled in."""
-    variant: str
-    """Its name in the space."""
-    shift: int
-    canvas: int
-    """Side of the square canvas in pixels."""
-    training: Training
-    channels: int = 1
-    """1 for grey images, 3 for colour. No part of the identity: it follows from the data."""
-
-    @cached_property
-    def name(self) -> str:
-        """A text that two cells of a space share if and only if they are the same."""
-        return json.dumps([self.architecture, self.variant, self.columns()], sort_keys=True)
-
-    @cached_property
-    def training_identity(self) -> dict[str, JsonValue]:
-        """`training.identity()`, made once: it is part of the key of each of the cell's trials."""
-        return self.training.identity()
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of what the model sees."""
-        return self.canvas, self.canvas, self.channels
-
-    @property
-    def canvas_shape(self) -> tuple[int, ...]:
-        """The shape of an array that holds an image on its canvas: a grey one has two axes."""
-        return self.input_shape if self.channels > 1 else (self.canvas, self.canvas)
-
-    @property
-    def is_placed_at_random(self) -> bool:
-        """Whether what is drawn for each image changes how it is presented."""
-        return self.shift > 0
-
-    def has(self, source: Source) -> bool:
-        """Whether its trials draw from that source.
-
-        An architecture of one's own may have dropout: nothing but a run can show that it has none.
-        """
-        if source is Source.PLACEMENT:
-            return self.is_placed_at_random
-        if source is Source.DROPOUT and self.builder in BUILT_IN:
-            # In a feed-forward network it follows the hidden layers, of which there may be none.
-            no_layers = self.hyperparameters.get("hidden_units") == []
-            return bool(self.hyperparameters["dropout"]) and not no_layers
-        return True
-
-    def columns(self) -> dict[str, JsonValue]:
-        """All hyperparameters by the names of their columns, in the tables' order."""
-        presentation: dict[str, JsonValue] = {"shift": self.shift, "canvas": self.canvas}
-        return self.hyperparameters | self.training.columns() | presentation
 
 
 class Space(SpaceFile):
@@ -107,6 +36,7 @@ class Space(SpaceFile):
 
     _source: Path | None = PrivateAttr(None)
     _lines: Mapping[Place, int] = PrivateAttr(default_factory=dict)
+    _image_shapes: Mapping[str, ImageShape] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def read(
@@ -133,6 +63,10 @@ class Space(SpaceFile):
             )
         space._source, space._lines = source, errors.lines
         return space
+
+    @property
+    def lines(self) -> Mapping[Place, int]:
+        return self._lines
 
     @property
     def source(self) -> Path | None:
@@ -170,12 +104,7 @@ class Space(SpaceFile):
             self._cell(architecture, variant, values, image_shape)
             for architecture, variant in self.pairs()
             if (architecture, variant) not in searched
-            for values in _combinations(
-                {
-                    column: grid.candidates().values()
-                    for column, grid in self._distributions(architecture, variant).items()
-                }
-            )
+            for values in _grid(self._distributions(architecture, variant))
         ]
         return list({cell.name: cell for cell in cells}.values())
 
@@ -219,17 +148,71 @@ class Space(SpaceFile):
         image_shape: tuple[int, ...],
     ) -> Cell:
         built = self.architectures[architecture]
-        presentation = self.variants[variant].bound(drawn)
+        presentation = self._presentation(variant, drawn, image_shape)
         return Cell(
             architecture=architecture,
             builder=built.builder,
             hyperparameters=built.hyperparameters.bound(drawn).to_data(),
             variant=variant,
             shift=presentation.shift,
-            canvas=presentation.canvas or max(image_shape[:2]) + presentation.shift,
+            canvas=presentation.canvas,
             training=self.training.bound(drawn),
-            channels=math.prod(image_shape[2:]),
+            transform=presentation.transform,
+            channels=presentation.channels,
         )
+
+    def presentations(self, variant: str, image_shape: tuple[int, ...]) -> list[Presentation]:
+        """All that a variant's grids give; what is searched has its default."""
+        return list(
+            {
+                repr(presentation): presentation
+                for values in _grid(self.variants[variant].varied())
+                if (presentation := self._presentation(variant, values, image_shape))
+            }.values()
+        )
+
+    def _presentation(
+        self, variant: str, drawn: Mapping[str, JsonValue], image_shape: tuple[int, ...]
+    ) -> Presentation:
+        shape = self._image_shapes.get(self._shape_key(variant, drawn), image_shape)
+        return self.variants[variant].bound(drawn).to_presentation(shape)
+
+    def transforms(self) -> dict[str, list[Transform]]:
+        """The transforms of all variants, where each list must give images of one shape.
+
+        The keys are those of `with_image_shapes`. A grid has a list for each of its values. What is
+        searched has one list, with every option and both ends of every range.
+        """
+        found: dict[str, list[Transform]] = {}
+        for name, variant in self.variants.items():
+            for values in variant.values_of_transform():
+                transform = self._presentation(name, values, (0, 0)).transform
+                if transform is not None:
+                    unknown = replace(transform, image_shape=None)
+                    found.setdefault(self._shape_key(name, values), []).append(unknown)
+        return found
+
+    def _shape_key(self, variant: str, drawn: Mapping[str, JsonValue]) -> str:
+        varied = self.variants[variant].varied_parameters()
+        values = {name: drawn.get(name) for name, each in varied.items() if not each.sampled}
+        return json.dumps([variant, values])
+
+    def variant_of(self, key: str) -> str:
+        """The variant that a key of `transforms` is of."""
+        return str(json.loads(key)[0])
+
+    def with_image_shapes(self, image_shapes: Mapping[str, ImageShape]) -> "Space":
+        """The space that knows what its transforms give, by the keys of `transforms`.
+
+        Where that is not known, an image is taken to keep its shape.
+        """
+        space = self.model_copy()
+        space._image_shapes = image_shapes
+        return space
+
+    @property
+    def image_shapes(self) -> Mapping[str, ImageShape]:
+        return self._image_shapes
 
     def default_configuration(
         self, architecture: str, variant: str, image_shape: tuple[int, ...]
@@ -273,10 +256,14 @@ class Space(SpaceFile):
         if self.classes and len(self.classes) != classes:
             given = f"got {len(self.classes)} names; allowed: one for each of the {classes} classes"
             errors.add(("classes",), f"{given} of the data, whose labels are 0 to {classes - 1}")
+        inputs: dict[tuple[int, ...], str] = {}
         for architecture, variant in self.pairs():
             for cell in self._extremes(architecture, variant, image_shape):
-                if self._check_canvas(cell, max(image_shape[:2]), errors):
+                inputs.setdefault(cell.input_shape, variant)
+                shape = cell.transform.image_shape if cell.transform else None
+                if self._check_canvas(cell, max((shape or image_shape)[:2]), errors):
                     _check_layers(cell, errors)
+        self._check_evaluated_variants(inputs, image_shape, errors)
         height, width = image_shape[:2]
         errors.raise_any(f"the search space {self.name}, on images of {height}x{width} pixels,")
 
@@ -297,6 +284,29 @@ class Space(SpaceFile):
                 errors.add(("evaluate", "shifts", index), refusal(shift, allowed))
         return True
 
+    def _check_evaluated_variants(
+        self,
+        trained: Mapping[tuple[int, ...], str],
+        image_shape: tuple[int, ...],
+        errors: ErrorCollector,
+    ) -> None:
+        """Every model must take the images of the variants to evaluate on.
+
+        `trained` has a variant for each shape of what models take.
+        """
+        names = self.evaluate.names_of(self.variants) if self.evaluate else ()
+        for index, name in enumerate(names):
+            for presentation in self.presentations(name, image_shape):
+                own = presentation.input_shape
+                for shape, variant in trained.items():
+                    if own != shape:
+                        errors.add(
+                            ("evaluate", "variants", index),
+                            f"images of variant {shown(name)} have the shape {own}, and models of "
+                            f"variant {shown(variant)} take {shape}; allowed: images of one "
+                            f"shape, such as with canvas: {max(own[0], shape[0])} for both",
+                        )
+
     def _distributions(self, architecture: str, variant: str) -> dict[str, Distribution]:
         """By column, those of the grids and the searches of one pair."""
         hyperparameters = self.architectures[architecture].hyperparameters.varied()
@@ -306,11 +316,14 @@ class Space(SpaceFile):
         self, architecture: str, variant: str, image_shape: tuple[int, ...]
     ) -> Iterator[Cell]:
         """The cells at the ends of every range that the geometry depends on."""
-        columns = {
+        columns: dict[str, Collection[JsonValue]] = {
             column: _ends(distribution)
             for column, distribution in self._distributions(architecture, variant).items()
             if column in _GEOMETRY
         }
+        if len(set(self._image_shapes.values())) > 1:
+            grids = self.variants[variant].varied_parameters()
+            columns |= {k: grid.candidates().values() for k, grid in grids.items()}
         for values in _combinations(columns):
             yield self.bind(architecture, variant, values, image_shape)
 
@@ -328,6 +341,13 @@ def _combinations(
 ) -> Iterator[dict[str, JsonValue]]:
     for values in itertools.product(*columns.values()):
         yield dict(zip(columns, values, strict=True))
+
+
+def _grid(columns: Mapping[str, Distribution]) -> Iterator[dict[str, JsonValue]]:
+    """The combinations of what grids and options hold."""
+    return _combinations(
+        {name: grid.candidates().values() for name, grid in columns.items() if not grid.sampled}
+    )
 
 
 _GEOMETRY = {"shift", "canvas", *Cnn.model_fields} - {"dense_units", "dropout"}
@@ -367,7 +387,7 @@ def load_space(name_or_path: str) -> Space:
     Raises:
         InputError: there is none, or it cannot be used; all its errors are reported at once.
     """
-    path = _find(name_or_path)
+    path = find_file(name_or_path)
     heading = f"the search space {path}"
     try:
         with path.open("rb") as file:
@@ -378,33 +398,3 @@ def load_space(name_or_path: str) -> Space:
     space = Space.read(document.data, document.errors, source=path.absolute(), rules=True)
     document.errors.raise_any(heading)
     return space
-
-
-def shipped_folder() -> Path:
-    """Where the search spaces lie that come with the project, and their JSON Schema."""
-    return next((folder for folder in _SHIPPED if folder.is_dir()), _SHIPPED[0])
-
-
-def shipped_spaces() -> dict[str, Path]:
-    """The search spaces that come with the project: their files by name."""
-    return {path.stem: path for path in sorted(shipped_folder().glob("*.yaml"))}
-
-
-def _find(name_or_path: str) -> Path:
-    shipped = shipped_spaces()
-    if name_or_path in shipped:
-        return shipped[name_or_path]
-    path = Path(name_or_path).expanduser()
-    if os.path.isfile(path):  # unlike Path.is_file, false for a name that is too long
-        return path
-    if name_or_path.removesuffix(".yaml") in shipped:
-        return shipped[name_or_path.removesuffix(".yaml")]
-    if os.path.exists(path):
-        what = "a folder" if os.path.isdir(path) else "no file"
-        raise InputError(f"{shown(name_or_path)} is {what}; give the YAML file of a search space")
-    beside = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-    hint = nearest(name_or_path, [*shipped, *beside])
-    raise InputError(
-        f"there is no search space {shown(name_or_path)}{hint}; "
-        f"give the path of a YAML file, or one of the shipped: {', '.join(shipped)}"
-    )

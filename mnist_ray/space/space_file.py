@@ -1,12 +1,10 @@
 """What the file of a search space may say: its keys, their types, and the rules between them."""
 
 import copy
-import keyword
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,27 +23,23 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from mnist_ray.space.architecture import Architecture, read_architecture
+from mnist_ray.space.column_rules import candidates, check_columns
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import (
     ErrorCollector,
     Place,
     place_of,
     refusal,
-    shown,
     unknown,
 )
 from mnist_ray.space.hyperparameters import (
-    BUILT_IN,
-    ArchitectureSettings,
-    Custom,
     Settings,
-    Variant,
     explained,
-    explained_at,
-    kind_of,
 )
-from mnist_ray.space.sources import Source
+from mnist_ray.space.sources import Spread
 from mnist_ray.space.training import Training, check_argument_columns
+from mnist_ray.space.variants import Evaluate, Variant, check_evaluated_variants
 
 _MOST_CELLS = 100_000
 _MOST_TRIALS = 1_000_000
@@ -56,7 +50,6 @@ _FROM_1 = f"an integer from 1 to {_MOST_TRIALS}"
 _FROM_2 = f"an integer from 2 to {_MOST_TRIALS}"
 _HALF_WIDTH = "a half-width in accuracy, above 0 and below 1, such as 0.002"
 _NAMED = "a mapping of at least one name to its hyperparameters"
-_BUILDERS = f'{", ".join(BUILT_IN)} or "module:function" of your own'
 
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _TIME_PATTERN = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|min|h)"
@@ -132,79 +125,6 @@ class Until(Settings):
     ci95: HalfWidth = Field(description=_HALF_WIDTH)
 
 
-class Evaluate(Settings):
-    """Further test sets that every trained model is graded on, on its own canvas."""
-
-    shifts: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=_MOST_TRIALS)], ...],
-        Field(strict=False, min_length=1),
-    ] = Field(description="a list of at least one integer of at least 0, each once")
-
-    @field_validator("shifts")
-    @classmethod
-    def _each_once(cls, shifts: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(shifts)) < len(shifts):
-            raise PydanticCustomError("twice", "a shift is given twice")
-        return shifts
-
-
-class Spread(Settings):
-    """Further trials of each cell, in each of which one source of randomness varies alone."""
-
-    sources: Annotated[
-        tuple[Annotated[Source, Field(strict=False)], ...], Field(strict=False, min_length=1)
-    ] = Field(
-        tuple(Source), description=f"a list of at least one of {', '.join(Source)}, each once"
-    )
-    trials: Annotated[int, Field(ge=3, le=_MOST_TRIALS)] = Field(
-        20, description=f"an integer from 3 to {_MOST_TRIALS}: fewer show no spread"
-    )
-    """Of each source; the cell has at least as many ordinary trials."""
-
-    @field_validator("sources")
-    @classmethod
-    def _each_once(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        if len(set(sources)) < len(sources):
-            raise PydanticCustomError("twice", "a source is given twice")
-        return sources
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A named builder with its hyperparameters."""
-
-    builder: str
-    """`feed_forward`, `cnn` or `module:function`."""
-    hyperparameters: ArchitectureSettings
-
-    def to_data(self) -> dict[str, JsonValue]:
-        return {"build": self.builder, **self.hyperparameters.to_data()}
-
-
-def _read_architecture(given: tuple[str, Any]) -> Architecture:
-    """An architecture by its name and the mapping under that name."""
-    name, body = given
-    if not isinstance(body, dict | None):
-        raise explained(refusal(body, "a mapping such as {key: value}"))
-    own = dict(body or {})
-    is_named = "build" in own
-    builder = own.pop("build", name)
-    if isinstance(builder, str) and builder in BUILT_IN:
-        return Architecture(builder, BUILT_IN[builder].model_validate(own))
-    if not is_named:
-        allowed = f"{', '.join(BUILT_IN)}, or any name with build: {_BUILDERS}"
-        raise explained(refusal(builder, allowed, BUILT_IN))
-    if not isinstance(builder, str) or not _names_a_function(builder):
-        raise explained_at((("build",), refusal(builder, _BUILDERS, BUILT_IN)))
-    return Architecture(builder, Custom.model_validate(own))
-
-
-def _names_a_function(builder: str) -> bool:
-    module, _, function = builder.partition(":")
-    names = [*module.split("."), function]
-    return all(name.isidentifier() and not keyword.iskeyword(name) for name in names)
-
-
 def _beside_their_names(bodies: Any) -> Any:
     return {k: (k, body) for k, body in bodies.items()} if isinstance(bodies, dict) else bodies
 
@@ -233,7 +153,7 @@ class SpaceFile(Settings):
     )
     """Names of the classes, in place of those that the data have; no result depends on them."""
     architectures: Annotated[
-        dict[Name, Annotated[Architecture, PlainValidator(_read_architecture)]],
+        dict[Name, Annotated[Architecture, PlainValidator(read_architecture)]],
         BeforeValidator(_beside_their_names),
         Field(min_length=1),
     ] = Field(description=_NAMED)
@@ -353,8 +273,8 @@ def _remove(data: dict[str, JsonValue], place: Place) -> None:
 
 def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
     """Notes what is wrong between the sections, unless it follows from errors within them."""
-    _one_kind_a_column(file, errors)
-    owners = {k: name for name, each in file.architectures.items() for k, _ in each.hyperparameters}
+    settings = {name: each.hyperparameters for name, each in file.architectures.items()}
+    owners = check_columns(settings, file.variants, errors)
     check_argument_columns(file.training, owners, errors)
     _not_too_many_cells(file, errors)
     _search_and_distributions_belong_together(file, errors)
@@ -368,30 +288,7 @@ def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
         errors.add(("spread",), "can't stand beside a search; give it a space of its own")
     _precision_has_its_terms(file, errors)
     _difference_is_of_two_architectures(file, errors)
-
-
-def _one_kind_a_column(file: SpaceFile, errors: ErrorCollector) -> None:
-    first: dict[str, tuple[str, str]] = {}
-    for name, key, value, kind in _values_of_architectures(file):
-        known, owner = first.setdefault(key, (kind, name))
-        if not (kind.startswith(known) or known.startswith(kind)):  # [] goes with any list
-            errors.add(
-                ("architectures", name, key),
-                f"{shown(value)} is of another kind ({kind}) than {key} of {shown(owner)} "
-                f"({known}), and they share a column; rename one, or use one kind",
-            )
-
-
-def _values_of_architectures(file: SpaceFile) -> Iterable[tuple[str, str, object, str]]:
-    for name, architecture in file.architectures.items():
-        for key, given in architecture.hyperparameters:
-            for value in _candidates(given):
-                if kind := kind_of(value):
-                    yield name, key, value, kind
-
-
-def _candidates(given: object) -> list[object]:
-    return list(given.candidates().values()) if isinstance(given, Distribution) else [given]
+    check_evaluated_variants(file.evaluate, file.variants, errors)
 
 
 def _not_too_many_cells(file: SpaceFile, errors: ErrorCollector) -> None:
@@ -437,7 +334,7 @@ def _options_of_a_search_fit(file: SpaceFile, search: Search, errors: ErrorColle
     is_one_epoch = file.training.epochs == 1 and not errors.within(("training", "epochs"))
     if file.early_stopping and is_one_epoch:
         errors.add(("early_stopping",), "needs training.epochs above 1: it stops between epochs")
-    if 0.0 in _candidates(file.training.validation_split):
+    if 0.0 in candidates(file.training.validation_split):
         allowed = (
             "a number above 0 where there is a search, since it chooses by validation accuracy"
         )

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mnist_ray.space.distributions import FORMS, Distribution, json_schema
-from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown, unknown
+from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, unknown
 from mnist_ray.space.hyperparameters import (
     AT_LEAST_1,
     SHARE,
@@ -306,9 +306,9 @@ class Training(Settings):
 def check_argument_columns(
     training: Training, hyperparameters: Mapping[str, str], errors: ErrorCollector
 ) -> None:
-    """Notes arguments of the optimizer or schedule that an architecture has a column for.
+    """Notes arguments of the optimizer or schedule that another part of a cell has a column for.
 
-    `hyperparameters` has the architectures' names by those of their hyperparameters.
+    `hyperparameters` says by its name whose each of them is: `architecture "mine"`.
     """
     for key in ("optimizer", "learning_rate"):
         for given in _candidates(getattr(training, key)):
@@ -318,6 +318,6 @@ def check_argument_columns(
             ):
                 errors.add(
                     ("training", key, argument),
-                    f"is also a hyperparameter of architecture {shown(hyperparameters[argument])}, "
-                    "and each has a column of its own; rename that one, in its function too",
+                    f"is also a hyperparameter of {hyperparameters[argument]}, and each has "
+                    "a column of its own; rename that one, in its function too",
                 )

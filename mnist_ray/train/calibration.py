@@ -143,6 +143,7 @@ def _time(
     evaluation = ((costs.evaluate_seconds or 0.0) - validated) / len(dataset.test_images)
     return Timing(
         trial_seconds=setup_seconds[-1]
+        + another.transform_seconds * (dataset_info.train_images / len(dataset.train_images) - 1)
         + _whole(cell, dataset_info, train=train_seconds / trained, evaluate=evaluation),
         steps_per_second=math.ceil(trained / training.batch_size) / train_seconds,
         compile_seconds=max(0.0, setup_seconds[0] - setup_seconds[-1]),

@@ -1,6 +1,5 @@
-"""Checks that need Keras, made in a child process before a sweep starts."""
+"""Checks that run the user's own code or need Keras, made in a child process."""
 
-import json
 import pickle
 import subprocess
 import sys
@@ -11,15 +10,26 @@ from mnist_ray.errors import InputError
 
 
 def check_in_child(module: str, request: tuple[Any, ...], *, what: str) -> None:
-    """Have a child process run `module`, which answers by `answer_parent`.
-
-    Args:
-        module: by its full name.
-        request: the arguments of the check.
-        what: is checked, in case that the child dies of it.
+    """Have a child process run `module`, which answers with the first fault, if any.
 
     Raises:
         InputError: the child found a fault, or died.
+    """
+    fault = ask_child(module, request, what=what)
+    if fault:
+        raise InputError(fault)
+
+
+def ask_child(module: str, request: tuple[Any, ...], *, what: str) -> Any:
+    """What a child process answers that runs `module`, which answers by `answer_parent`.
+
+    Args:
+        module: by its full name.
+        request: what it is asked.
+        what: is checked, in case that the child dies of it.
+
+    Raises:
+        InputError: the child died.
     """
     done = subprocess.run(
         [sys.executable, "-m", module],
@@ -34,13 +44,13 @@ def check_in_child(module: str, request: tuple[Any, ...], *, what: str) -> None:
             f"{what}: the process that checked it ended with code {done.returncode}: "
             f"{last_words[0]}"
         )
-    fault = json.loads(done.stdout)
-    if fault:
-        raise InputError(fault)
+    return pickle.loads(done.stdout)  # noqa: S301 (of our own child)
 
 
-def answer_parent(first_fault: Callable[..., str | None]) -> None:
-    """Read the request, and answer with the first fault that is found, if any."""
+def answer_parent(answer: Callable[..., object]) -> None:
+    """Read the request, and answer with what `answer` returns for it."""
     # Nothing that the user's modules print, even at exit, may get into the answer.
-    answer, sys.stdout = sys.stdout, sys.stderr
-    json.dump(first_fault(*pickle.load(sys.stdin.buffer)), answer)  # noqa: S301 (of our own parent)
+    stream, sys.stdout = sys.stdout.buffer, sys.stderr
+    request = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
+    pickle.dump(answer(*request), stream)
+    stream.flush()

@@ -6,7 +6,8 @@ import importlib.util
 import linecache
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -32,6 +33,19 @@ def execute(name: str, modules: Mapping[str, UserModule]) -> ModuleType:
     """
     _FINDER.begin(modules)
     return importlib.import_module(name)
+
+
+@contextmanager
+def executed(name: str, modules: Mapping[str, UserModule]) -> Iterator[ModuleType]:
+    """The module `name`, executed as by `execute`, for as long as the block lasts.
+
+    Afterwards the modules of before are found and imported as if nothing had been executed.
+
+    Raises:
+        Exception: whatever the modules raise.
+    """
+    with _FINDER.modules_kept():
+        yield execute(name, modules)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -68,11 +82,27 @@ class _Finder(importlib.abc.MetaPathFinder):
                 sys.path.insert(0, folder)
         importlib.invalidate_caches()
 
+    @contextmanager
+    def modules_kept(self) -> Iterator[None]:
+        specs, folders, modules = self._specs, self._folders, self._own_modules()
+        try:
+            yield
+        finally:
+            self._forget()
+            self._specs, self._folders = specs, folders
+            sys.modules.update(modules)
+
+    def _own_modules(self) -> dict[str, ModuleType]:
+        return {
+            name: module
+            for name, module in list(sys.modules.items())
+            if name in self._specs or self._is_from_folders(name, module)
+        }
+
     def _forget(self) -> None:
         """Take out of `sys.modules` what a trial may have changed."""
-        for name, module in list(sys.modules.items()):
-            if name in self._specs or self._is_from_folders(name, module):
-                del sys.modules[name]
+        for name in self._own_modules():
+            del sys.modules[name]
 
     def _is_from_folders(self, name: str, module: ModuleType) -> bool:
         if self._imported_before is None or name in self._imported_before:

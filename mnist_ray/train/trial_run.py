@@ -5,7 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from mnist_ray.data.dataset import Dataset
 from mnist_ray.data.placement import draw_offsets
 from mnist_ray.errors import InputError
+from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.record import Costs, Epoch, Evaluation
-from mnist_ray.plan.seeds import evaluation_generator
+from mnist_ray.plan.seeds import evaluation_generator, transform_generator
+from mnist_ray.plan.test_sets import TestSets, VariantTest
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.custom_code import Code
+from mnist_ray.space.variants import Presentation
 from mnist_ray.train.compiled_model import CompiledModelCache
 from mnist_ray.train.memory import give_back_memory, peak_memory, reset_peak_memory
 from mnist_ray.train.placed_images import PlacedImages
+from mnist_ray.train.transforms import TestImageCache, transformed
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -45,6 +49,7 @@ class TrialRun:
         trial: what is run.
         epochs: the figures of the epochs that are done.
         costs: seconds so far and peak memory.
+        transform_seconds: that transforming the training images took, as part of the setup.
     """
 
     def __init__(
@@ -53,25 +58,33 @@ class TrialRun:
         dataset: Dataset,
         *,
         compiled_models: CompiledModelCache,
+        test_images: TestImageCache | None = None,
         code: Code | None = None,
     ) -> None:
-        """Draw placements and weights; `code` has the modules of custom architectures."""
+        """Transform and place the training images, and draw weights.
+
+        Args:
+            trial: what is run.
+            dataset: the images.
+            compiled_models: those of the process.
+            test_images: those of the process, for the same data set and code; otherwise its own.
+            code: the modules of the user's own architectures and transforms.
+
+        Raises:
+            InputError: a custom architecture or transform does not do what it must.
+        """
         reset_peak_memory()
         begin = time.perf_counter()
         self.trial = trial
         self.epochs: list[Epoch] = []
         self._seeds = trial.seeds
         self._dataset = dataset
+        self._test_images = test_images or TestImageCache()
+        self._code = code or {}
         # Keras' own rule: validation is the last part, whatever the order of training.
         share = 1.0 - trial.cell.training.validation_split
         self._trained = math.floor(len(dataset.train_images) * share)
-        sampled = self._sampled()
-        self._placed_images = self._placed(
-            dataset.train_images[sampled],
-            dataset.train_labels[sampled],
-            shift=trial.cell.shift,
-            generator=np.random.default_rng(self._seeds.placement),
-        )
+        self._placed_images = self._placed_training_images()
         self._compiled_model = compiled_models.start(
             trial.cell,
             self._placed_images,
@@ -79,7 +92,7 @@ class TrialRun:
             classes=dataset.classes,
             seed=self._seeds.weights,
             dropout_seed=self._seeds.dropout,
-            code=code or {},
+            code=self._code,
         )
         self._train_seconds = self._evaluate_seconds = 0.0
         self._setup_seconds = time.perf_counter() - begin
@@ -176,24 +189,66 @@ class TrialRun:
         return loss, float(correct / len(validation))
 
     def evaluate(self, shift: int) -> Evaluation:
-        """Evaluate the model on the test images, shifted by up to `shift` pixels on its canvas.
+        """Evaluate the model on its variant's test images, shifted by up to `shift` pixels.
 
         Raises:
             TrainingDivergedError: the loss is not finite.
         """
+        return self._evaluate(replace(self.trial.cell.presentation, shift=shift))
+
+    def evaluate_others(self, tests: TestSets) -> tuple[Evaluation, ...]:
+        """Evaluate the model on each of `tests` but its variant's own; each test set once.
+
+        None for a trial that varies one source alone.
+
+        Raises:
+            InputError: a transform does not give images that the model takes.
+            TrainingDivergedError: a loss is not finite.
+        """
+        own = self.trial.cell.presentation
+        shifts = [] if self.trial.source else [own.shift, *tests.shifts]
+        wanted: dict[str | None, dict[int, Presentation]] = {
+            None: {shift: replace(own, shift=shift) for shift in shifts}
+        }
+        for test in () if self.trial.source else tests.variants:
+            name = self._name_of(test)
+            wanted.setdefault(name, {}).setdefault(test.presentation.shift, test.presentation)
+        wanted[None].pop(own.shift, None)
+        return tuple(
+            self._evaluate(presentation, name=name)
+            for name, presentations in wanted.items()
+            for presentation in presentations.values()
+        )
+
+    def _name_of(self, test: VariantTest) -> str | None:
+        """As `Evaluation.presentation` has it."""
+        own = self.trial.cell.presentation.identity(self.trial.transform_digest)
+        is_own = {**test.identity, "shift": 0} == {**own, "shift": 0}
+        return None if is_own else digest(test.identity)
+
+    def _evaluate(self, presentation: Presentation, *, name: str | None = None) -> Evaluation:
         begin = time.perf_counter()
-        placed_images = self._placed(
-            self._dataset.test_images,
+        seed = self.trial.seed
+        placed_images = _placed(
+            self._test_images.images(
+                self._dataset, presentation.transform, seed=seed, code=self._code
+            ),
             self._dataset.test_labels,
-            shift=shift,
-            generator=evaluation_generator(self.trial.seed),
+            presentation,
+            generator=evaluation_generator(seed),
         )
         loss, predictions = self._compiled_model.evaluate(
             placed_images, np.arange(len(placed_images.images))
         )
         _check_finite({"test": loss}, epoch=len(self.epochs))
         self._evaluate_seconds += time.perf_counter() - begin
-        return Evaluation.of(shift, predictions=predictions, truth=placed_images.labels, loss=loss)
+        return Evaluation.of(
+            presentation.shift,
+            predictions=predictions,
+            truth=placed_images.labels,
+            loss=loss,
+            presentation=name,
+        )
 
     def model_files(self) -> ModelFiles:
         """The model as it is now."""
@@ -229,19 +284,41 @@ class TrialRun:
         self.epochs = [Epoch(**epoch) for epoch in progress["epochs"]]
         self._setup_seconds, self._train_seconds, self._evaluate_seconds = progress["seconds"]
 
-    def _placed(
-        self,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.integer[Any]],
-        *,
-        shift: int,
-        generator: np.random.Generator,
-    ) -> PlacedImages:
-        canvas = self.trial.cell.canvas
-        offsets = draw_offsets(
-            self._dataset.image_shape, len(images), shift=shift, canvas=canvas, generator=generator
+    def _placed_training_images(self) -> PlacedImages:
+        placement, presentation = self._seeds.placement, self.trial.cell.presentation
+        sampled = self._sampled()
+        begin = time.perf_counter()
+        images = transformed(
+            self._dataset.train_images[sampled],
+            presentation.transform,
+            transform_generator(placement),
+            code=self._code,
         )
-        return PlacedImages(images, labels, offsets, canvas)
+        self.transform_seconds = time.perf_counter() - begin
+        return _placed(
+            images,
+            self._dataset.train_labels[sampled],
+            presentation,
+            generator=np.random.default_rng(placement),
+        )
+
+
+def _placed(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer[Any]],
+    presentation: Presentation,
+    *,
+    generator: np.random.Generator,
+) -> PlacedImages:
+    canvas = presentation.canvas
+    offsets = draw_offsets(
+        images.shape[1:],
+        len(images),
+        shift=presentation.shift,
+        canvas=canvas,
+        generator=generator,
+    )
+    return PlacedImages(images, labels, offsets, canvas)
 
 
 def _check_finite(losses: Mapping[str, float | None], *, epoch: int) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import JsonValue
@@ -10,7 +11,7 @@ from pydantic import JsonValue
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.agreement import Predictions, predictions_of
 from mnist_ray.analysis.search_findings import search_findings
-from mnist_ray.analysis.settings import shown_value, varying_by_family
+from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults, search_key
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Tables
 from mnist_ray.ledger.ledger import TestSet
@@ -43,6 +44,8 @@ class CellView:
     series: int
     """The number of its architecture's colour."""
     test_set: TestSet | None
+    graded_on: Callable[[], TestSet | None]
+    """Gives the test set with its images transformed; None where they are not kept."""
 
     @property
     def cell(self) -> Cell:
@@ -54,13 +57,13 @@ class CellView:
         return label(self.parts)
 
     @property
-    def presentation(self) -> tuple[str, str, int, int]:
+    def presentation(self) -> tuple[str, str, str]:
         """Equal where the test images are the same, in several sweeps, too."""
         first = next(iter(self.results.records), None)
         images = (
             f"{first.identity['data']} {first.identity['seed']}" if first else self.results.sweep
         )
-        return images, self.cell.variant, self.cell.shift, self.cell.canvas
+        return images, self.cell.variant, canonical(self.cell.presentation.columns())
 
     @property
     def images(self) -> str:
@@ -162,6 +165,7 @@ def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Cell
             parts=parts[cell.key],
             series=series[cell.cell.architecture],
             test_set=results.test_set,
+            graded_on=partial(results.test_set_of, cell),
         )
         for results in sweeps
         for cell in results.cells
@@ -226,15 +230,24 @@ def by_presentation(views: Sequence[CellView]) -> list[list[CellView]]:
 
 def describe_presentation(view: CellView, views: Sequence[CellView]) -> str:
     """The presentation of `view` in words that distinguish it from those of `views`."""
-    _, variant, shift, canvas = view.presentation
-    alike = {each.presentation for each in views if each.cell.variant == variant}
+    variant = view.cell.variant
+    alike = [each for each in views if each.cell.variant == variant]
     words = f"{variant} {view.images}"
-    if len({(shift, canvas) for _, _, shift, canvas in alike}) > 1:
-        words += f" (shift {shift}, canvas {canvas})"
-    if len({images for images, *_ in alike}) > 1:
+    words += distinction(view.cell, [each.cell for each in alike])
+    if len({each.presentation[0] for each in alike}) > 1:
         same = [each.results.sweep for each in views if each.presentation == view.presentation]
         words += f", {' and '.join(dict.fromkeys(same))}"
     return words
+
+
+def distinction(cell: Cell, cells: Iterable[Cell]) -> str:
+    """What tells the presentation of `cell` from those of `cells`: ` (shift 4, canvas 32)`."""
+    own = cell.presentation.columns()
+    names = varying(each.presentation.columns() for each in cells)
+    if {"shift", "canvas"} & set(names):  # The one is not understood without the other.
+        names = [*(name for name in names if name not in ("shift", "canvas")), "shift", "canvas"]
+    shown = ", ".join(f"{name} {shown_value(own.get(name))}" for name in names)
+    return f" ({shown})" if shown else ""
 
 
 def label_comparisons(tables: Tables, views: Sequence[CellView]) -> list[tuple[str, Row]]:

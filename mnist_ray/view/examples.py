@@ -99,7 +99,7 @@ def hardest_images(view: CellView, *, count: int) -> list[HardImage] | None:
 
     None without recorded predictions.
     """
-    test_set, predictions = view.test_set, view.predictions()
+    test_set, predictions = view.graded_on(), view.predictions()
     if test_set is None or predictions is None:
         return None
     found = hardest(test_set.labels, predictions, count, classes=test_set.classes)
@@ -123,7 +123,7 @@ def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:
     """
     guesses = []
     for view in views:
-        test_set, predictions = view.test_set, view.predictions()
+        test_set, predictions = view.graded_on(), view.predictions()
         if test_set is None or predictions is None:
             continue
         labels, count = test_set.labels, min(EXAMPLES, len(test_set.labels))

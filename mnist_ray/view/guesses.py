@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ray.analysis import phrases
-from mnist_ray.view.cell_views import grouped, label
+from mnist_ray.analysis.settings import canonical
+from mnist_ray.view.cell_views import distinction, grouped, label
 from mnist_ray.view.examples import Guess
 
 # Matplotlib takes half a second to import, which only the image file needs.
@@ -95,16 +96,17 @@ def save_picture(guesses: Sequence[Guess], path: Path) -> None:
 def _by_presentation(guesses: Sequence[Guess]) -> Mapping[str, Sequence[Guess]]:
     """The guesses on each way that the images are presented, by the variant's name."""
     groups = grouped(guesses, _presentation)
-    several = len({variant for variant, _, _ in groups}) < len(groups)
+    several = len({variant for variant, _ in groups}) < len(groups)
+    cells = [guess.results.cell for guess in guesses]
     return {
-        f"{variant} (shift {shift}, canvas {canvas})" if several else variant: group
-        for (variant, shift, canvas), group in groups.items()
+        variant + (distinction(group[0].results.cell, cells) if several else ""): group
+        for (variant, _), group in groups.items()
     }
 
 
-def _presentation(guess: Guess) -> tuple[str, int, int]:
+def _presentation(guess: Guess) -> tuple[str, str]:
     cell = guess.results.cell
-    return cell.variant, cell.shift, cell.canvas
+    return cell.variant, canonical(cell.presentation.columns())
 
 
 def _draw_image(axes: "Axes", number: int, guesses: Sequence[Guess]) -> None:

@@ -16,6 +16,7 @@ from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.block import Block
 from mnist_ray.plan.resources import Request
+from mnist_ray.plan.test_sets import TestSets
 from mnist_ray.plan.trial import Trial
 from mnist_ray.run import worker as workers
 from mnist_ray.run.exchange import EndedTrial, SharedInputs
@@ -56,7 +57,7 @@ def context(dataset: Dataset) -> SharedInputs:
     return SharedInputs(
         dataset=dataset,
         code={},
-        shifts=(),
+        tests=TestSets(),
         checkpoint_seconds=None,
         checkpoints=None,
         git_commit=None,

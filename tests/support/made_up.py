@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mnist_ray.analysis.sweep_results import SweepResults, results_of_space
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
+from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
 from mnist_ray.ledger.record import (
     Costs,
@@ -23,7 +24,8 @@ from mnist_ray.ledger.record import (
 )
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.planner import asked_shifts, plan
+from mnist_ray.plan.planner import plan
+from mnist_ray.plan.test_sets import TestSets, asked_test_sets
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.error_collector import ErrorCollector
 from mnist_ray.space.space import Space
@@ -135,8 +137,8 @@ def made_up_sweep(
                 float(rng.normal(given, 0.004)) if isinstance(given, float) else given[trial.index]
             )
             record = made_up_record(trial, accuracy, test_set=test_set, rng=rng, epochs=epochs)
-            shifts = asked_shifts(space)
-            robustness = [_grading(s, accuracy - 0.01 * s, test_set, rng) for s in shifts]
+            tests = asked_test_sets(space, dataset_info)
+            robustness = _robustness(record, accuracy, tests, test_set=test_set, rng=rng)
             records[trial.key] = replace(record, robustness=tuple(robustness))
     return MadeUp(space, dataset_info, test_set, records)
 
@@ -268,6 +270,27 @@ def _epochs(accuracy: float, count: int, rng: np.random.Generator) -> tuple[Epoc
         reached = accuracy - 0.2 / number**2 + float(rng.normal(0, 0.002))
         figures.append(Epoch(2 * (1 - reached), reached - 0.02, 1.8 * (1 - reached), reached))
     return tuple(figures)
+
+
+def _robustness(
+    record: Record,
+    accuracy: float,
+    tests: TestSets,
+    *,
+    test_set: TestSet,
+    rng: np.random.Generator,
+) -> list[Evaluation]:
+    """A loss of a point for each pixel, and of ten on the images of another variant."""
+    shifts = [_grading(s, accuracy - 0.01 * s, test_set, rng) for s in tests.shifts]
+    others = [
+        replace(
+            _grading(test.presentation.shift, accuracy - 0.1, test_set, rng),
+            presentation=digest(test.identity),
+        )
+        for test in tests.variants
+        if record.evaluation_on(test.identity) is None
+    ]
+    return [*shifts, *others]
 
 
 def _grading(

@@ -1,0 +1,55 @@
+"""How the models of each cell do on other test sets than their own."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mnist_ray.analysis.sweep_results import SweepResults
+from mnist_ray.analysis.tables import CELL, summary_columns
+from mnist_ray.ledger.identity import JSON
+from mnist_ray.ledger.record import Evaluation, Record
+from mnist_ray.plan.test_sets import TestSets
+from mnist_ray.space.space import Cell
+from mnist_ray.stats.summary import summarize
+
+
+def robustness_rows(
+    results: SweepResults, identity: Callable[[Cell], dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The rows of robustness.parquet: each cell on each test set beside its own."""
+    for each in results.cells:
+        cell = {CELL: each.key, "dataset": each.dataset, **identity(each.cell)}
+        for name, shift, presentation in _test_sets(each.cell, results.tests):
+            pairs = [
+                (record.test.accuracy, evaluation.accuracy)
+                for record in each.finished
+                if record.test and (evaluation := _evaluation(record, shift, presentation))
+            ]
+            accuracies = [accuracy for _, accuracy in pairs]
+            drop = summarize([own - accuracy for own, accuracy in pairs])
+            yield {
+                **cell,
+                "test_variant": name,
+                "test_shift": shift,
+                "trials": len(accuracies),
+                **summary_columns(accuracies),
+                "mean_drop": drop.mean,
+                "drop_ci95_low": drop.ci95_low,
+                "drop_ci95_high": drop.ci95_high,
+                "device": each.device,
+            }
+
+
+def _test_sets(cell: Cell, tests: TestSets) -> Iterator[tuple[str, int, JSON | None]]:
+    """Variant, shift and presentation of each test set; no presentation where it is the cell's."""
+    for shift in tests.shifts:
+        yield cell.variant, shift, None
+    for test in tests.variants:
+        shift = test.presentation.shift
+        if test.name != cell.variant or shift not in tests.shifts:
+            yield test.name, shift, test.identity
+
+
+def _evaluation(record: Record, shift: int, presentation: JSON | None) -> Evaluation | None:
+    if presentation is None:
+        return record.evaluation(shift)
+    return record.evaluation_on(presentation)
