@@ -132,9 +132,7 @@ def test_all_models_are_graded_on_the_very_same_images(tmp_path: Path) -> None:
     (trial,) = trials(space)
     code, transform = user_code(space), trial.cell.transform
     assert transform is not None
-    kept, again = (
-        transformed_test_images([transform], IMAGES, code, seed=0)[0] for _ in range(2)
-    )
+    kept, again = (transformed_test_images([transform], IMAGES, code, seed=0)[0] for _ in range(2))
     assert np.array_equal(kept, again)
     graded = started(space, trial)._test_images.images(IMAGES, transform, seed=0, code=code)
     assert np.array_equal(kept, graded)
