@@ -1,6 +1,6 @@
 """How fast a sweep is, beside a plain Keras loop on the same work and beside the machine's limits.
 
-    make bench                        # the notebook's cells on 12,000 images, then 8 small trials
+    make bench                        # the notebook's cells, 8 small trials, costs of the driver
     python benchmarks/bench.py --help
 
 Both run as whole processes, in turn, as often as `--repeat` says; medians are told. They have the
@@ -57,7 +57,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="runs of each (default: 3)")
     parser.add_argument("--work", choices=[work.name for work in WORKS], help="only this one")
     parser.add_argument(
-        "--many", type=int, default=1000, help="trials of a tiny model (default: 1000; 0: none)"
+        "--many",
+        type=int,
+        default=1000,
+        help="trials of a tiny model (default: 1000; 0: nothing of what trials cost the driver)",
     )
     options = parser.parse_args()
     dataset = load_dataset("mnist", data=os.environ.get("MNIST_RAY_DATA") or None)
@@ -69,7 +72,7 @@ def main() -> None:
         if options.work in (None, work.name):
             compare(work, dataset, limits, repeat=options.repeat)
     if options.many:
-        many_trials(options.many)
+        driver_costs(options.many)
 
 
 def compare(work: Work, dataset: Dataset, limits: "Limits", *, repeat: int) -> None:
@@ -147,21 +150,10 @@ def pairs(work: Work) -> list[tuple[str, int]]:
     return [(cell.split(":")[0], int(cell.split(":")[1])) for cell in work.cells]
 
 
-def many_trials(count: int) -> None:
-    """Time so many trials of a model that trains in a millisecond."""
-    with tempfile.TemporaryDirectory() as folder:
-        data, space = Path(folder) / "tiny.npz", Path(folder) / "tiny.yaml"
-        images = np.zeros((64, 4, 4), np.uint8)
-        labels = np.arange(64) % 2
-        np.savez(data, x_train=images, y_train=labels, x_test=images, y_test=labels)
-        space.write_text(
-            f"name: tiny\ndataset: {data}\narchitectures: {{feed_forward: {{hidden_units: []}}}}\n"
-            "variants: {centered: {}}\n"
-        )
-        command = [sys.executable, "-m", "mnist_ray.sweep", str(space), "--quiet", "--results"]
-        short = timed([*command, f"{folder}/short", "--trials", "10"])
-        long = timed([*command, f"{folder}/long", "--trials", str(10 + count)])
-    print(f"\n{count} further trials of a tiny model: {(long - short) / count * 1e3:.1f} ms each")
+def driver_costs(count: int) -> None:
+    """Measure what so many tiny trials cost the driver, and what it takes in from workers."""
+    command = [sys.executable, str(HERE / "driver_costs.py"), "--many", str(count)]
+    subprocess.run(command, check=True)
 
 
 # --- The machine's limits ---------------------------------------------------------------------

@@ -47,11 +47,7 @@ def execute(
     """
     nodes = _nodes_for_trials(setup.limits, listener)
     allocator = ResourceAllocator(setup.space, setup.dataset_info, nodes, setup.limits)
-    check_fit(allocator.requests(), nodes, is_cluster=setup.is_cluster)
-    devices = devices_for(allocator.requests(), nodes)
-    check_one_kind(queue.plan, queue.records, devices)
-    if changed := change_of_device(queue.plan, queue.records, devices):
-        _LOG.warning("%s", changed)
+    devices = _devices(queue, allocator, nodes, is_cluster=setup.is_cluster)
     with contextlib.ExitStack() as at_end:
         for tracker in trackers:
             at_end.callback(tracker.close)
@@ -71,15 +67,22 @@ def execute(
         )
         at_end.callback(recorder.report_written)
         at_end.enter_context(writer)
-        runner.run(
-            queue,
-            recorder,
-            trainable=tune.with_parameters(BlockWorker, context=inputs),
-            max_pending=_max_pending(
-                nodes, is_open=queue.plan.is_open, is_cluster=setup.is_cluster
-            ),
-            scheduler=_scheduler(setup.space),
-        )
+        pending = _max_pending(nodes, is_open=queue.plan.is_open, is_cluster=setup.is_cluster)
+        trainable = tune.with_parameters(BlockWorker, context=inputs)
+        scheduler = _scheduler(setup.space)
+        runner.run(queue, recorder, trainable=trainable, max_pending=pending, scheduler=scheduler)
+
+
+def _devices(
+    queue: TrialQueue, allocator: ResourceAllocator, nodes: Sequence[Node], *, is_cluster: bool
+) -> set[str]:
+    """Where trials would run, once it is sure that they can."""
+    check_fit(allocator.requests(), nodes, is_cluster=is_cluster)
+    devices = devices_for(allocator.requests(), nodes)
+    check_one_kind(queue.plan, queue.records, devices)
+    if changed := change_of_device(queue.plan, queue.records, devices):
+        _LOG.warning("%s", changed)
+    return devices
 
 
 def _workers(

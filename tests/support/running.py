@@ -22,6 +22,8 @@ from pandas.testing import assert_frame_equal
 
 import mnist_ray
 from mnist_ray.data.dataset import load_dataset
+from mnist_ray.ledger.ledger import Ledger
+from mnist_ray.ledger.results_folder import ResultsFolder
 
 PROJECT = Path(__file__).parent.parent.parent
 _MARK = "MNIST_RAY_TEST_MARK"
@@ -187,12 +189,10 @@ def write_space(path: Path, space: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(space))
 
 
-def records(folder: Path) -> dict[str, bytes]:
-    """The files of a sweep's ledger that hold one record each, by name."""
-    # A pack, the test images and a file under its temporary name are none.
-    names = re.compile(r"[0-9a-f]{32}\.parquet")
-    found = (folder / "ledger").glob("*.parquet")
-    return {path.name: path.read_bytes() for path in found if names.fullmatch(path.name)}
+def records(folder: Path) -> dict[str, str]:
+    """All that a sweep's ledger holds of each trial, as text, by the trial's key."""
+    found = Ledger(ResultsFolder.open(folder)).read()
+    return {key: repr(record) for key, record in found.items()}
 
 
 def assert_same_figures(folder: str | Path, other: str | Path) -> None:
