@@ -249,9 +249,9 @@ def test_failed_trials_stop_no_other_and_run_again_the_next_time(failing: Place)
     assert dict(report.trials) == {"feed_forward": 1, "fragile": 0, "diverging": 0}
     assert report.mean_test_accuracy.isna().to_list() == [False, True, True]
 
-    command = re.search(r"python -m (mnist_ray\.report) (.*)", ended.output)
+    command = re.search(r"mnist-ray (report .*)", ended.output)
     assert command, ended.output
-    shown = failing.run(*command[2].split(), module=command[1])
+    shown = failing.run(*command[1].split(), module="mnist_ray")
     assert shown.code == 0, shown
     assert "Traceback (most recent call last)" in shown.output
     assert "Error: " in shown.output
