@@ -219,12 +219,13 @@ def _missing(
 def _longest_first(trials: Sequence[Trial], seconds: Mapping[str, float]) -> list[Trial]:
     """`trials`, those that take long before those that do not, so that no core idles at the end.
 
-    Trials of one cell stay together and in their order: a worker that goes on in the same cell
-    keeps its compiled graph.
+    Trials of one cell stay together and in their order, the ordinary ones first: a worker that goes
+    on in the same cell keeps its compiled graph.
     """
     first_seen = {key: number for number, key in enumerate(seconds)}
 
-    def order(trial: Trial) -> tuple[float, int, int]:
-        return -seconds[trial.cell_key], first_seen[trial.cell_key], trial.index
+    def order(trial: Trial) -> tuple[float, int, str, int]:
+        place = first_seen[trial.cell_key]
+        return -seconds[trial.cell_key], place, trial.source or "", trial.index
 
     return sorted(trials, key=order)
