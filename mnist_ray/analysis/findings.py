@@ -7,6 +7,7 @@ from typing import Any
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.devices import device_sentences
+from mnist_ray.analysis.loss_findings import largest_loss
 from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
 from mnist_ray.analysis.spread import spread_findings
@@ -45,6 +46,7 @@ def findings(tables: Tables) -> list[str]:
         *searches,
         *(sentence for subject in subjects for sentence in _of_one(subject, compared)),
         *_of_two(subjects, compared),
+        *_losses(subjects, tables.rows("robustness")),
         *_across_sweeps(subjects, compared),
         *_single_trials(cells),
         *spread_findings(tables),
@@ -272,6 +274,11 @@ def _architectures(row: Row | None, a: str, b: str) -> str:
     if row["ci95_low"] is None:
         return f"{higher} minus {lower}: {phrases.observed(row, sign=sign)}"
     return f"the mean of {higher} is above that of {lower} by {size}"
+
+
+def _losses(subjects: Sequence[_Subject], robustness: Sequence[Row]) -> Iterator[str]:
+    for subject in subjects:
+        yield from largest_loss(subject.start, {c[CELL] for c in subject.cells}, robustness)
 
 
 # Sentences on trials

@@ -40,6 +40,8 @@ class CellView:
     """Of report.parquet."""
     robustness: Sequence[Row]
     """Of robustness.parquet, one a test shift."""
+    on_variants: Mapping[str, Row]
+    """Of robustness.parquet, by the test set of a variant."""
     parts: Parts
     series: int
     """The number of its architecture's colour."""
@@ -161,7 +163,8 @@ def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Cell
         CellView(
             results=cell,
             row=rows[cell.key],
-            robustness=robustness.get(cell.key, []),
+            robustness=[row for row in robustness.get(cell.key, []) if _is_of_shifts(row, results)],
+            on_variants=_on_variants(robustness.get(cell.key, []), results),
             parts=parts[cell.key],
             series=series[cell.cell.architecture],
             test_set=results.test_set,
@@ -170,6 +173,19 @@ def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Cell
         for results in sweeps
         for cell in results.cells
     ]
+
+
+def _is_of_shifts(row: Row, results: SweepResults) -> bool:
+    return row["test_variant"] == row["variant"] and row["test_shift"] in results.tests.shifts
+
+
+def _on_variants(rows: Sequence[Row], results: SweepResults) -> dict[str, Row]:
+    asked = {(test.name, test.presentation.shift) for test in results.tests.variants}
+    return {
+        row["test_variant"]: row
+        for row in rows
+        if (row["test_variant"], row["test_shift"]) in asked
+    }
 
 
 def make_search_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[SearchView]:

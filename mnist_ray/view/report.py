@@ -47,6 +47,7 @@ from mnist_ray.view.examples import (
     recorded_guesses,
 )
 from mnist_ray.view.formats import DASH, FEWEST, counted, first_letter, interval, number
+from mnist_ray.view.matrix import test_matrices
 from mnist_ray.view.notices import notices
 from mnist_ray.view.panel_charts import confusion_charts, learning_charts, robustness_chart
 from mnist_ray.view.provenance import differences, facts
@@ -120,7 +121,7 @@ def render(
         "unrequested": [(results.name, results.left_out) for results in sweeps if results.left_out],
         "sweeps": [results.name for results in sweeps],
         "between_sweeps": differences(sweeps),
-        **_cells(views, tables),
+        **_cells(sweeps, views, tables),
         **_searches(searches),
         **_comparisons(views, tables, series),
         **_chosen_cells(views, tables),
@@ -146,7 +147,7 @@ _SECTIONS = {
     "spread": "spread",
     "differences": "differences",
     "learning": "learning",
-    "robustness": "robustness",
+    "robustness": "other_tests",
     "confusion": "confusion",
     "hardest": "hardest",
     "sanity": "checks",
@@ -170,8 +171,8 @@ _WHY_NOT = {
     "learning": ("learning curves", "no epochs are recorded"),
     "robustness": (
         "robustness",
-        "the search space does not ask for test sets of other shifts "
-        "(evaluate: {shifts: [0, 5, 10]})",
+        "the search space does not ask for other test sets "
+        "(evaluate: {shifts: [0, 5, 10]}, or {variants: all})",
     ),
     "confusion": ("confusion matrices", _NO_PREDICTIONS),
     "hardest": ("the hardest images", _NO_PREDICTIONS),
@@ -211,7 +212,10 @@ def _png(image: NDArray[np.uint8], view: CellView | Guess) -> str:
 # What the sections show
 
 
-def _cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
+def _cells(
+    sweeps: Sequence[SweepResults], views: Sequence[CellView], tables: Tables
+) -> dict[str, Any]:
+    chart, matrices = robustness_chart(views), list(test_matrices(sweeps, views))
     return {
         "cells": cell_table(views) if views else None,
         "skewed": any(view.row["left_skewed"] for view in views),
@@ -221,7 +225,9 @@ def _cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
         "few": any(0 < view.row["trials"] < FEWEST for view in views),
         "several_devices": len({view.results.device for view in views}) > 1,
         "trials": list(trial_charts(in_order(views))),
-        "robustness": robustness_chart(views),
+        "robustness": chart,
+        "matrices": matrices,
+        "other_tests": chart or matrices,
     }
 
 

@@ -367,3 +367,22 @@ def test_more_comparisons_between_sweeps_than_are_shown_are_counted() -> None:
 
 def test_equal_sweeps_name_no_settings() -> None:
     assert not [sentence for sentence in side_by_side({}, {}) if "=" in sentence.split(":")[0]]
+
+
+def test_the_largest_loss_on_the_images_of_another_variant_is_named() -> None:
+    noisy = {"transform": "own:noise", "sigma": 9}
+    changes = {
+        "architectures": {"cnn": {}},
+        "variants": {"clean": {}, "noisy": noisy},
+        "evaluate": {"variants": "all"},
+        "trials": 5,
+    }
+    test_set = made_up_test_set(5000)
+    sweep = made_up_sweep(changes, accuracies=0.95, test_set=test_set)
+    (sentence,) = [each for each in findings(sweep.tables()) if "loses most" in each]
+    assert (
+        "trained on clean and tested on noisy" in sentence
+        or "on noisy and tested on clean" in sentence
+    )
+    assert "a loss of 0.1" in sentence
+    assert "n = 5" in sentence

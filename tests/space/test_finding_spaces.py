@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_shipped_spaces_are_found_by_name_with_or_without_a_suffix() -> None:
     assert set(shipped_spaces()) == {
+        "corruptions",
         "digits",
         "notebook",
         "number_formats",
@@ -77,8 +78,8 @@ def test_a_space_that_does_not_exist_is_reported_with_those_that_do() -> None:
     message = str(caught.value)
     assert 'no search space "notbook" (did you mean "notebook"?)' in message
     assert (
-        "digits, notebook, number_formats, pooling, precision, robustness, sources, tuning"
-        in message
+        "corruptions, digits, notebook, number_formats, pooling, precision, robustness, sources, "
+        "tuning" in message
     )
 
 
