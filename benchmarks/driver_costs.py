@@ -6,6 +6,7 @@
 """
 
 import argparse
+import logging
 import os
 import pickle
 import subprocess
@@ -32,6 +33,14 @@ architectures: {{cnn: {{}}}}
 variants: {{shifted: {{shift: 20}}}}
 trials: 12
 """
+_OF_A_SWEEP = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+}
+"""Variables that a sweep sets for Ray, and `intake` for itself."""
 # The driver's own processor time, without that of Ray's processes.
 SWEEP = """
 import resource, sys
@@ -171,8 +180,10 @@ def models(folder: str) -> None:
 
 def intake(count: str) -> None:
     """Time how many trials a second the driver takes in from eight workers that answer at once."""
+    os.environ.update(_OF_A_SWEEP)
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)
     ray.init("local", num_cpus=8, include_dashboard=False, log_to_driver=False)
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -19,8 +19,6 @@ from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run.recorder import Recorder
 
 _LOG = logging.getLogger(__name__)
-_NEVER = 10**9
-"""Seconds; Ray Tune's own state of the experiment is not needed."""
 
 
 def run(
@@ -45,7 +43,6 @@ def run(
         StorageError: results can't be written any more.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max_pending)
-    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(_NEVER)
     with tempfile.TemporaryDirectory(prefix="mnist_ray-", ignore_cleanup_errors=True) as folder:
         while queue.left:  # Once, unless a result is lost on its way.
             _fit(_tuner(trainable, recorder, scheduler, folder), queue, recorder)
