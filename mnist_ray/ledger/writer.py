@@ -6,7 +6,7 @@ the folder: that is how two sweeps into one folder see each other's records.
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
 from mnist_ray.ledger.batches import MOST_SMALL_FILES, PACK_BYTES, FileOfRecords
@@ -17,6 +17,9 @@ _MOST_WAITING = 5000
 """How many records may wait to be written: some seconds of the fastest sweeps."""
 _WRITE_SECONDS = 0.5
 _LOOK_SECONDS = 5.0
+
+_Waiting = tuple[Record, Callable[[], None] | None]
+"""A record, and what is to be done before it is written."""
 
 
 class LedgerWriter:
@@ -38,7 +41,7 @@ class LedgerWriter:
         self._seen = set(ledger.names)
         self._unpacked: list[FileOfRecords] = []
         self._changed = threading.Condition()
-        self._waiting: list[Record] = []
+        self._waiting: list[_Waiting] = []
         self._written: list[Record] = []
         self._of_others: list[Record] = []
         self._error: BaseException | None = None
@@ -60,8 +63,13 @@ class LedgerWriter:
         if error is None:
             self._raise_error()
 
-    def put(self, record: Record) -> None:
+    def put(self, record: Record, *, before: Callable[[], None] | None = None) -> None:
         """Have a record written soon. Waits while too many are waiting.
+
+        Args:
+            record: as it came in.
+            before: is called in the thread before the record is written, such as to write what
+                must be there first.
 
         Raises:
             InputError, StorageError: as `written`.
@@ -69,7 +77,7 @@ class LedgerWriter:
         with self._changed:
             self._changed.wait_for(lambda: len(self._waiting) < _MOST_WAITING or self._error)
             self._raise_error()
-            self._waiting.append(record)
+            self._waiting.append((record, before))
             self._changed.notify_all()
 
     def written(self) -> list[Record]:
@@ -127,16 +135,16 @@ class LedgerWriter:
     def _work(self) -> None:
         next_write, next_look, is_last = 0.0, time.monotonic() + _LOOK_SECONDS, False
         while not is_last:
-            records, is_last = self._take(next_write, next_look)
-            if records:
+            waiting, is_last = self._take(next_write, next_look)
+            if waiting:
                 next_write = time.monotonic() + _WRITE_SECONDS
-                self._write(records)
+                self._write(waiting)
                 self._pack()
             if not is_last and time.monotonic() >= next_look:
                 self._look()
                 next_look = time.monotonic() + _LOOK_SECONDS
 
-    def _take(self, next_write: float, next_look: float) -> tuple[list[Record], bool]:
+    def _take(self, next_write: float, next_look: float) -> tuple[list[_Waiting], bool]:
         """What waits, when it is time to write or to look; and whether nothing more will come."""
         with self._changed:
             while not self._is_closing:
@@ -144,14 +152,16 @@ class LedgerWriter:
                 if (seconds := due - time.monotonic()) <= 0:
                     break
                 self._changed.wait(seconds)
-            records, self._waiting = self._waiting, []
+            waiting, self._waiting = self._waiting, []
             self._changed.notify_all()
-            return records, self._is_closing
+            return waiting, self._is_closing
 
-    def _write(self, records: Iterable[Record]) -> None:
+    def _write(self, waiting: Iterable[_Waiting]) -> None:
         batch: dict[str, Record] = {}
         safe = []
-        for record in records:
+        for record, before in waiting:
+            if before:
+                before()
             joined = self._join(record)
             safe.append(joined or self._known[record.key])
             if joined:

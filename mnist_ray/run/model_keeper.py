@@ -1,7 +1,8 @@
 """Of each cell the model of its lowest finished trial, and which trials hand theirs over."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
@@ -56,17 +57,21 @@ class ModelKeeper:
         if block in asked:
             asked.remove(block)
 
-    def keep(self, ended: EndedTrial, cell_key: str) -> None:
-        """Keep the model of a finished trial if no lower trial of its cell has one."""
+    def keep(self, ended: EndedTrial, cell_key: str) -> Callable[[], None] | None:
+        """Keep the model of a finished trial if no lower trial of its cell has one.
+
+        What is returned writes it; None where there is nothing to write. It is to be called before
+        the trial's record is written, and in the order of the calls of this.
+        """
         record, model = ended.record, ended.model
         if model is None:
-            return
-        is_lowest = record.trial < self._kept.get(cell_key, _NONE)
-        if is_lowest:
+            return None
+        if record.trial < self._kept.get(cell_key, _NONE):
             self._kept[cell_key] = record.trial
-            self._write(record, model, cell_key)
-        elif model.archive is None and self._arriving:
-            self._arriving.delete(self._arriving.arriving_model(record.key))
+            return partial(self._write, record, model, cell_key)
+        if model.archive is None and self._arriving:
+            return partial(self._arriving.delete, self._arriving.arriving_model(record.key))
+        return None
 
     def _write(self, record: Record, model: TrainedModel, cell_key: str) -> None:
         folder, label = self._folder, f"{record.architecture}-{record.variant}"

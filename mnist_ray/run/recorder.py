@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ray import tune
@@ -159,10 +159,11 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     def _take_in(self, block: Block, ended: Sequence[EndedTrial]) -> None:
         for each in ended:
             self._check_device(each.record)
-            self._models.keep(each, block.first.cell_key)
+            write_model = self._models.keep(each, block.first.cell_key)
+            self._put(each.record, before=write_model)
         records = [each.record for each in ended]
         self._sizes.learn(records)
-        self._settle(*records)
+        self._queue.complete(*records)
 
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
@@ -247,11 +248,13 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         )
         self._settle(failed)
 
-    def _settle(self, *records: Record) -> None:
-        for record in records:
-            self._writer.put(record)
-        self._unwritten += len(records)
-        self._queue.complete(*records)
+    def _settle(self, record: Record) -> None:
+        self._put(record)
+        self._queue.complete(record)
+
+    def _put(self, record: Record, *, before: Callable[[], None] | None = None) -> None:
+        self._writer.put(record, before=before)
+        self._unwritten += 1
 
     def report_written(self) -> None:
         """Report the records that are safe since this was last called."""

@@ -75,6 +75,27 @@ def test_records_that_come_in_together_share_a_file_and_are_safe_once_written_sa
     assert len(files_in(folder)) <= 2
 
 
+def test_what_must_be_there_before_a_record_is_written_before_it(folder: ResultsFolder) -> None:
+    found: list[int] = []
+    with opened(folder) as writer:
+        writer.put(RECORD, before=lambda: found.append(len(files_in(folder))))
+        awaited(writer.written, 1)
+    assert found == [0]
+
+
+def test_a_record_is_not_written_if_what_must_be_there_before_it_cannot_be(
+    folder: ResultsFolder,
+) -> None:
+    def fails() -> None:
+        raise StorageError("no space left on the device")
+
+    writer = opened(folder)
+    writer.put(RECORD, before=fails)
+    with pytest.raises(StorageError, match="no space left"):
+        writer.close()
+    assert stored(folder) == {}
+
+
 def test_what_waits_is_written_when_the_writer_is_closed(folder: ResultsFolder) -> None:
     writer = opened(folder)
     for record in RECORDS:

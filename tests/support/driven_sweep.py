@@ -148,7 +148,8 @@ class Sweep:
         return blocks
 
     def model(self, trial: Trial) -> bytes:
-        """The saved model of the trial's cell."""
+        """The saved model of the trial's cell, once all that came in is reported."""
+        self.reported()
         label = f"{trial.cell.architecture}-{trial.cell.variant}"
         return self.folder.read(self.folder.model(label, trial.cell_key))
 
