@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--trials", type=integer(least=1), metavar="N", help="trials a cell")
+    group.add_argument("--trials", type=integer(least=1), metavar="N", help="trials a cell/source")
     group.add_argument("--seed", type=integer(least=0), metavar="N", help="the sweep's seed")
     group.add_argument(
         "--data",

@@ -133,11 +133,11 @@ def _sizes(row: Row, together: Row) -> str:
 def _not_adding_up(place: str, together: Row, sources: Sequence[Row]) -> str:
     low, high = together["remainder_ci95_low"], together["remainder_ci95_high"]
     large = [IN_WORDS[row["source"]] for row in sources if _adds(row) and _exceeds(row, _MOST)]
-    alone = f"; more than half of it has each of: {', '.join(large)}" if len(large) > 1 else ""
+    each = f"; each of {', '.join(large)} alone has more than half of it" if large[1:] else ""
     return (
         f"The sources of the spread of {place} do not add up: varied alone, they have together "
         f"{percent(1 - together['remainder'])} of the variance (95 % CI {percent(1 - high)} to "
-        f"{percent(1 - low)}){alone}."
+        f"{percent(1 - low)}){each}."
     )
 
 
