@@ -219,6 +219,8 @@ def _names(folders: Sequence[ResultsFolder]) -> list[str | None]:
 
 
 def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
+    from mnist_ray.view.cell_views import grouped
+
     if results.left_out:
         print(
             f"{folder.uri}: {results.left_out} records are of trials that its space does not ask "
@@ -228,9 +230,9 @@ def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
     groups += [spread.failed for spread in results.spreads]
     # By key: cells of equal settings share their trials.
     failed = {record.key: record for group in groups for record in group}
-    for record in failed.values():
-        print(f"Failed: {record.error}")
-        print(f"  mnist-ray report {folder.uri} --traceback {record.key[:8]}")
+    for error, alike in grouped(failed.values(), lambda record: record.error).items():
+        print(f"Failed{f' ({len(alike)} trials)' if len(alike) > 1 else ''}: {error}")
+        print(f"  mnist-ray report {folder.uri} --traceback {alike[0].key[:8]}")
 
 
 def _open(folder: ResultsFolder) -> None:

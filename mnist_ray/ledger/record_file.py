@@ -124,7 +124,7 @@ def to_records(table: pa.Table) -> list[Record]:
     """The records of a table.
 
     Raises:
-        DamagedFileError: a key is not the hash of its identity.
+        DamagedFileError: a key is not the hash of its identity, or an accuracy not from 0 to 1.
         ForeignVersionError: a record is whole, but not understood.
     """
     if not {"key", "identity"} <= set(table.column_names):
@@ -189,10 +189,22 @@ def _to_record(row: JSON, identity: JSON) -> Record:
             "setting": environment,
             "costs": _made(Costs, row["costs"]),
         }
-        return _made(Record, {**row, **changed})
+        record = _made(Record, {**row, **changed})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ForeignVersionError(f"it holds a record that is not understood ({reason})") from error
+    _check_accuracies(record)
+    return record
+
+
+def _check_accuracies(record: Record) -> None:
+    """Refuse what no trial can have had: means and tests would stumble over it."""
+    found = [epoch.train_accuracy for epoch in record.epochs]
+    found += [e.validation_accuracy for e in record.epochs if e.validation_accuracy is not None]
+    found += [each.accuracy for each in (record.test, *record.robustness) if each]
+    for accuracy in found:
+        if not 0 <= accuracy <= 1:  # Nor does NaN pass.
+            raise DamagedFileError(f"an accuracy of {record.key} is {accuracy}, not from 0 to 1")
 
 
 def _made(kind: type[T], values: JSON) -> T:

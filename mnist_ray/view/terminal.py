@@ -19,7 +19,8 @@ from mnist_ray.plan.spread import left_out_sentences
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
-from mnist_ray.view.formats import DASH, duration, has_no_spread, number
+from mnist_ray.view.cell_views import grouped
+from mnist_ray.view.formats import DASH, counted, duration, has_no_spread, number
 from mnist_ray.view.progress_bar import bar_for, ignore_missing_widgets
 
 if TYPE_CHECKING:
@@ -117,9 +118,10 @@ class Terminal:
         self.print_lines(sentences)
 
     def failures(self, records: Sequence[Record], *, folder: str) -> None:
-        """Every failed trial with its message, and how to see more; printed even when quiet."""
-        for record in records:
-            self._console.print(escape(_line(record)), style="red", soft_wrap=True)
+        """Each error with a trial that it ended, and how to see more; printed even when quiet."""
+        for first, *others in grouped(records, lambda record: record.error).values():
+            more = f" ({counted(len(others), 'more trial')} with this error)" if others else ""
+            self._console.print(escape(f"{_line(first)}{more}"), style="red", soft_wrap=True)
         if records:
             command = f"mnist-ray report {shlex.quote(folder)}"
             traceback = f"{command} --traceback {records[0].key[:8]}"

@@ -272,7 +272,7 @@ def test_failed_trials_of_a_search_are_told(
     assert main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "has no winner" in out
-    assert out.count("Failed: ValueError: no such luck") == 3
+    assert out.count("Failed (3 trials): ValueError: no such luck") == 1
 
 
 def test_a_failed_trial_of_cells_of_equal_settings_is_told_once(

@@ -81,6 +81,7 @@ def by_key(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
 
 NUMBERS = st.floats(allow_nan=False)
 MAYBE = st.none() | NUMBERS
+SHARES = st.floats(0, 1)
 TEXT = st.text(max_size=20)
 GRADINGS = st.builds(
     lambda shift, predictions, loss: Evaluation.of(
@@ -102,7 +103,9 @@ ANY_RECORD = st.builds(
     error=st.none() | TEXT,
     traceback=st.none() | TEXT,
     parameters=st.none() | st.integers(0, 2**40),
-    epochs=st.lists(st.builds(Epoch, NUMBERS, NUMBERS, MAYBE, MAYBE), max_size=3).map(tuple),
+    epochs=st.lists(st.builds(Epoch, NUMBERS, SHARES, MAYBE, st.none() | SHARES), max_size=3).map(
+        tuple
+    ),
     test=st.none() | GRADINGS,
     robustness=st.lists(GRADINGS, max_size=3).map(tuple),
     setting=st.none()
@@ -260,6 +263,21 @@ def snapshot(folder: ResultsFolder) -> dict[str, tuple[bytes, int]]:
         path.name: (path.read_bytes(), path.stat().st_mtime_ns)
         for path in Path(folder.path, "ledger").iterdir()
     }
+
+
+@pytest.mark.parametrize("accuracy", [float("nan"), 1.5, -0.1])
+@pytest.mark.parametrize("place", ["test", "epochs"])
+def test_a_record_with_an_impossible_accuracy_is_damaged(
+    folder: ResultsFolder, caplog: pytest.LogCaptureFixture, accuracy: float, place: str
+) -> None:
+    assert RECORD.test is not None
+    epoch = replace(RECORD.epochs[0], validation_accuracy=accuracy)
+    test = replace(RECORD.test, accuracy=accuracy)
+    changed = {"test": replace(RECORD, test=test), "epochs": replace(RECORD, epochs=(epoch,))}
+    Ledger(folder).write(changed[place])
+    Ledger(folder).write(RECORDS[1])
+    assert list(Ledger(folder).read()) == [RECORDS[1].key]
+    assert f"an accuracy of {RECORD.key} is {accuracy}, not from 0 to 1" in caplog.text
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -4,7 +4,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from made_up import ACCURACIES, MadeUp, Scores, made_up_search, made_up_sweep
+from made_up import ACCURACIES, MadeUp, Scores, as_failed, made_up_search, made_up_sweep
 from rich.console import Console
 
 from mnist_ray.analysis.findings import findings
@@ -38,6 +38,17 @@ def test_winner_and_default_of_a_search_are_told_apart() -> None:
         "feed_forward winner 0.8500, no spread seen in n = 2",
         "feed_forward default 0.8000, no spread seen in n = 2",
     ]
+
+
+def test_equal_errors_are_told_once_with_their_number(capsys: pytest.CaptureFixture[str]) -> None:
+    records = list(made_up_sweep().records.values())[:4]
+    failed = [as_failed(record, "ValueError: bad luck") for record in records[:3]]
+    failed.append(as_failed(records[3], "TypeError: worse luck"))
+    Terminal(quiet=True).failures(failed, folder="results/made-up")
+    first, other, traceback = capsys.readouterr().out.splitlines()
+    assert first.endswith("failed: ValueError: bad luck (2 more trials with this error)")
+    assert other.endswith("failed: TypeError: worse luck")
+    assert failed[0].key[:8] in traceback
 
 
 def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
