@@ -4,16 +4,20 @@ import base64
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from made_up import ACCURACIES, MadeUp, made_up_sweep, made_up_test_set
+import pytest
+from made_up import ACCURACIES, MadeUp, folder_at, made_up_sweep, made_up_test_set
 from pages import page_of, section
 from PIL import Image
 from rich.console import Console
 
+from mnist_ray.errors import InputError
 from mnist_ray.view.cell_views import make_cell_views
 from mnist_ray.view.examples import recorded_guesses
 from mnist_ray.view.guesses import tabulate_guesses
+from mnist_ray.view.report import rebuild
 
 NAMES = ("T-shirt/top", "<Trouser>", *(f"class {number}" for number in range(2, 10)))
 
@@ -49,6 +53,27 @@ def test_images_are_shown_in_colour() -> None:
     images = [Image.open(io.BytesIO(base64.b64decode(content))) for content in shown]
     assert {image.mode for image in images} == {"RGB"}
     assert {image.size for image in images} == {(8, 8), (12, 12)}
+
+
+def test_the_space_renames_classes_and_changes_no_key(tmp_path: Path) -> None:
+    folder, names = folder_at(tmp_path), [f"number {label}" for label in range(10)]
+    sweep, renamed = in_colour(), made_up_sweep({"dataset": "clothes.npz", "classes": names})
+    assert set(sweep.records) == set(renamed.records)
+    sweep.write(folder)
+    folder.write(folder.space, renamed.space.to_yaml().encode())
+    rebuild(folder)
+    page = folder.read(folder.page).decode()
+    assert "number 5" in section(page, "confusion")
+    assert "class 5" not in section(page, "confusion")
+
+
+def test_a_space_whose_names_do_not_fit_the_test_images_is_refused(tmp_path: Path) -> None:
+    folder = folder_at(tmp_path)
+    in_colour().write(folder)
+    changed = made_up_sweep({"classes": ["cat", "dog"]}).space
+    folder.write(folder.space, changed.to_yaml().encode())
+    with pytest.raises(InputError, match="classes: got 2 names; allowed: one for each of the 10"):
+        rebuild(folder)
 
 
 def test_each_image_has_a_column_in_the_terminal_where_classes_have_names() -> None:
