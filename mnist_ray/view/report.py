@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.findings import findings
+from mnist_ray.analysis.grids import grids
 from mnist_ray.analysis.reading import read_results
 from mnist_ray.analysis.spread import percent
 from mnist_ray.analysis.sweep_results import SweepResults
@@ -39,6 +40,7 @@ from mnist_ray.view.cell_views import (
     make_cell_views,
     make_search_views,
 )
+from mnist_ray.view.confusion_charts import confusion_charts
 from mnist_ray.view.examples import (
     EXAMPLES,
     Guess,
@@ -47,9 +49,10 @@ from mnist_ray.view.examples import (
     recorded_guesses,
 )
 from mnist_ray.view.formats import DASH, FEWEST, counted, first_letter, interval, number
+from mnist_ray.view.grid_charts import grid_view
 from mnist_ray.view.matrix import test_matrices
 from mnist_ray.view.notices import notices
-from mnist_ray.view.panel_charts import confusion_charts, learning_charts, robustness_chart
+from mnist_ray.view.panel_charts import learning_charts, robustness_chart
 from mnist_ray.view.provenance import differences, facts
 from mnist_ray.view.row_charts import difference_charts, trial_charts
 from mnist_ray.view.search_charts import search_chart
@@ -62,6 +65,8 @@ _MOST_CELLS = 12
 _MOST_FAILURES = 50
 """Errors, and trials that have the same one."""
 _HARDEST = 6
+_MOST_GRIDS = 8
+"""Grids, each of one architecture on one variant, that have figures of their own."""
 
 
 def rebuild(
@@ -121,6 +126,7 @@ def render(
         "unrequested": [(results.name, results.left_out) for results in sweeps if results.left_out],
         "sweeps": [results.name for results in sweeps],
         "between_sweeps": differences(sweeps),
+        **_grids(sweeps, views),
         **_cells(sweeps, views, tables),
         **_searches(searches),
         **_comparisons(views, tables, series),
@@ -141,6 +147,7 @@ def render(
 
 _SECTIONS = {
     "findings": None,
+    "grid": "grids",
     "table": "cells",
     "search": "searches",
     "trials": "trials",
@@ -210,6 +217,18 @@ def _png(image: NDArray[np.uint8], view: CellView | Guess) -> str:
 
 
 # What the sections show
+
+
+def _grids(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> dict[str, Any]:
+    found = [grid for results in sweeps for grid in grids(results)]
+    by_key = {view.results.key: view for view in views}
+    return {
+        "grids": [
+            grid_view(grid, by_key[grid.cells[0].key], position=position)
+            for position, grid in enumerate(found[:_MOST_GRIDS])
+        ],
+        "grids_left_out": max(0, len(found) - _MOST_GRIDS),
+    }
 
 
 def _cells(

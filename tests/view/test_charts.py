@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_ray.view import panel_charts, row_charts, svg
+from mnist_ray.view import confusion_charts, panel_charts, row_charts, svg
 from mnist_ray.view.examples import image_png
 from mnist_ray.view.panel_charts import Curve, Line
 from mnist_ray.view.row_charts import ChartRow
@@ -32,7 +32,7 @@ def dots(rows: list[ChartRow] = ROWS, name: str = "dots") -> str:
 
 
 def confusion(names: Sequence[str] = "012", *, numbers: bool = True) -> str:
-    return panel_charts.confusion(
+    return confusion_charts.confusion(
         MATRIX, names, series=2, full_scale=0.2, numbers=numbers, name="c", alternative="Taken for"
     ).svg()
 
