@@ -255,7 +255,7 @@ class SweepProgress:
         """
         self._console, self._quiet = console, quiet
         self._done, self._failed, self._total = 0, 0, trials
-        self._weights = weights
+        self._weights, self._whole = weights, sum(weights.values())
         self._without_xla: set[str] = set()
         self._bar = None if quiet else bar_for(console)
 
@@ -276,7 +276,7 @@ class SweepProgress:
         if self._bar:
             self._bar.step(
                 self._weights.get(record.key, 0.0),
-                total=sum(self._weights.values()),
+                total=self._whole,
                 text=self._count(),
             )
         elif not self._quiet:

@@ -25,7 +25,7 @@ def on_gpus(tmp_path: Path) -> Sweep:
 def fail_gpu(sweep: Sweep, trial: Any, error: str) -> None:
     """As a worker reports it, which then ends."""
     sweep.result(trial, gpu_error=error)
-    sweep.lose(trial, "ray::TrialWorker.train() ResourceExhaustedError")
+    sweep.lose(trial, "ray::BlockWorker.train() ResourceExhaustedError")
 
 
 def test_a_trial_for_which_a_card_has_no_memory_runs_again_with_a_larger_share(
