@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def test_a_file_of_the_users_is_taken_before_a_shipped_one_of_that_file_name() -
     Path("digits.yaml").write_text(BASE)
     assert load_space("digits.yaml").name == "test"
     assert load_space("digits").name == "digits"
+
+
+def test_every_package_is_part_of_an_installation_and_so_is_a_shipped_spaces_code() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for file in (ROOT / "mnist_ray").rglob("__init__.py")
+    }
+    assert set(settings["packages"]) == packages | {"mnist_ray.search_spaces"}
+    shipped = settings["package-data"]["mnist_ray.search_spaces"]
+    files = {file.name for pattern in shipped for file in (ROOT / "search_spaces").glob(pattern)}
+    assert {"corruptions.yaml", "corruptions.py", "schema.json"} <= files
 
 
 def test_shipped_spaces_are_found_in_an_installed_package(tmp_path: Path) -> None:
