@@ -131,6 +131,20 @@ def shared_memory(machines: Sequence[Machine]) -> str:
     return found
 
 
+def bfloat16(machines: Sequence[Machine]) -> str:
+    """Whether every CPU has instructions for bfloat16, which make `mixed_bfloat16` worthwhile."""
+    for one in machines:
+        if one.bfloat16 is None:
+            raise NotApplicable(f"the CPU{_of(one, machines)} does not say")
+        if not one.bfloat16:
+            raise NotApplicable(
+                f"the CPU{_of(one, machines)} has no instructions for it (such as AVX512-BF16), so "
+                "precision: mixed_bfloat16 need not be faster than float32"
+            )
+    names = ", ".join(dict.fromkeys(name for one in machines for name in one.bfloat16 or ()))
+    return f"{names}; precision: mixed_bfloat16 can train faster here than float32"
+
+
 def tensorflow(machines: Sequence[Machine]) -> str:
     """Whether TensorFlow starts, and sees every GPU that is there."""
     for one in machines:
@@ -166,6 +180,7 @@ def cuda(machines: Sequence[Machine]) -> str:
 MACHINE_CHECKS: dict[str, Callable[[Sequence[Machine]], str]] = {
     "memory": memory,
     "/dev/shm": shared_memory,  # noqa: S108 - no file of ours
+    "bfloat16": bfloat16,
     "TensorFlow": tensorflow,
     "CUDA": cuda,
 }

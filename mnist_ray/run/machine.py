@@ -52,6 +52,8 @@ class Machine:
     """How many GPUs TensorFlow sees; None where it does not start."""
     tensorflow_error: str
     """Why it does not start."""
+    bfloat16: tuple[str, ...] | None = None
+    """The instructions of its CPU for bfloat16, by Linux' names; None where it does not say."""
     cuda: dict[str, str] = field(default_factory=dict)
     """Versions, as far as they are known: `driver`, the newest CUDA that it supports
     (`driver_cuda`), the lowest compute capability of the GPUs (`capability`), the CUDA and cuDNN
@@ -74,6 +76,7 @@ def describe_machine() -> dict[str, Any]:
         "gpus": gpu_names(),
         "tensorflow_gpus": tensorflow.get("gpus"),
         "tensorflow_error": error,
+        "bfloat16": _bfloat16_instructions(),
         "cuda": _cuda(tensorflow.get("build", {})),
     }
 
@@ -90,6 +93,17 @@ def _memory() -> int:
 
 def _free_shared_memory() -> int | None:
     return shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None  # noqa: S108
+
+
+def _bfloat16_instructions(file: str = "/proc/cpuinfo") -> tuple[str, ...] | None:
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return None
+    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), None)
+    if flags is None:
+        return None
+    return tuple(name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in flags)
 
 
 def smallest_gpu_memory() -> int | None:

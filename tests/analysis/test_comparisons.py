@@ -160,6 +160,23 @@ def test_cells_of_a_grid_are_compared_where_they_differ_in_one_thing() -> None:
     ]
 
 
+def test_arguments_of_an_optimizer_and_whole_optimizers_and_schedules_are_compared() -> None:
+    cosine = {"schedule": "CosineDecay", "initial_learning_rate": 0.01, "decay_steps": "epoch"}
+    decayed = {"name": "adamw", "weight_decay": 0.1}
+    training = {
+        "optimizer": {"grid_search": ["adamw", decayed, {"name": "sgd", "momentum": 0.9}]},
+        "learning_rate": {"grid_search": [0.001, cosine, {**cosine, "decay_steps": "training"}]},
+    }
+    sections = {"architectures": {"feed_forward": {}}, "variants": {"centered": {}}}
+    rows = comparisons_of(made_up_sweep({**sections, "training": training}, accuracies=0.9))
+    assert rows["kind"].value_counts().to_dict() == {
+        "optimizer": 2 * 3,  # AdamW with either decay against SGD
+        "weight_decay": 3,
+        "learning_rate": 2 * 3,  # the number against either schedule
+        "decay_steps": 3,
+    }
+
+
 def test_architectures_are_compared_at_equal_values_of_what_a_grid_varies_in_both() -> None:
     grid = {"dropout": {"grid_search": [0.0, 0.5]}}
     rows = comparisons_of(

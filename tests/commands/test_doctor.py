@@ -99,6 +99,20 @@ def test_a_tensorflow_that_does_not_start_is_told_with_its_reason() -> None:
     assert check == replace(check, ok=False, found="does not start: ImportError: libcublas.so.12")
 
 
+def test_a_cpu_with_instructions_for_bfloat16_is_told_and_one_without_is_no_fault() -> None:
+    with_them, without = replace(FIT, bfloat16=("avx512_bf16",)), replace(FIT, bfloat16=())
+    found = checked(checks.bfloat16, [with_them])
+    assert found.ok
+    assert "avx512_bf16; precision: mixed_bfloat16" in found.found
+    assert checked(checks.bfloat16, [with_them, replace(without, name="old")]) == Check(
+        "it",
+        None,
+        "the CPU on old has no instructions for it (such as AVX512-BF16), so precision: "
+        "mixed_bfloat16 need not be faster than float32",
+    )
+    assert checked(checks.bfloat16, [FIT]).ok is None
+
+
 def test_no_shared_memory_folder_does_not_apply() -> None:
     assert checked(checks.shared_memory, [replace(FIT, shared_memory=None)]).ok is None
 

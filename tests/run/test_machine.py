@@ -46,6 +46,8 @@ def test_the_versions_of_driver_and_card_are_found_beside_what_tensorflow_was_bu
     found = describe_machine()
     cuda = found["cuda"]
     assert found["gpus"] == ["NVIDIA H100", "NVIDIA H100"]
+    if "avx512_bf16" in Path("/proc/cpuinfo").read_text():
+        assert "avx512_bf16" in found["bfloat16"]
     assert (cuda["driver"], cuda["driver_cuda"], cuda["capability"]) == ("550.54.15", "12.4", "9.0")
     if "built_cuda" in cuda:  # not in TensorFlow's builds for CPUs alone
         assert cuda["built_cuda"].startswith("12.")

@@ -135,6 +135,8 @@ def state(started: TrialRun) -> list[bytes]:
         (DENSE, {"optimizer": "adam"}),
         (WITH_DROPOUT, {"optimizer": "rmsprop", "precision": "mixed_float16"}),
         (DENSE, {"optimizer": "adagrad", "jit_compile": True}),
+        (DENSE, {"optimizer": "schedulefreeadamw"}),
+        (DENSE, {"optimizer": {"name": "nadam", "use_ema": True, "weight_decay": 0.1}}),
     ],
 )
 def test_later_trials_begin_as_the_first_in_a_process_and_build_no_model(
