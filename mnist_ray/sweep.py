@@ -324,6 +324,7 @@ class _Sweep:
 
         setup, info = self.setup, self.setup.dataset_info
         setup.ledger.set_aside_damaged()
+        setup.ledger.pack()
         setup.ledger.write_test_set(test_set_of(setup.dataset))
         setup.ledger.write_manifest(
             SweepManifest(

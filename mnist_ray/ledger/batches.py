@@ -72,7 +72,7 @@ class Batches:
         return {name: found[name] for name in names}
 
     def path(self, name: str) -> str:
-        return f"{self.folder.ledger}/{name}"
+        return self.folder.records(name)
 
     def read_all(self) -> list[FileOfRecords]:
         """All files, as of one moment: a sweep may pack records in the meantime.
@@ -106,8 +106,8 @@ class Batches:
         self.folder.write(self.path(name), content)
         return FileOfRecords(name, table, records, len(content))
 
-    def pack_small_files(self) -> None:
-        """Pack the small files in the folder, if there are too many.
+    def pack_small_files(self) -> set[str]:
+        """Pack the small files in the folder, if they are too many; the names of the packs.
 
         Raises:
             StorageError: a pack cannot be written.
@@ -115,11 +115,10 @@ class Batches:
         files = (FileOfRecords(name, size=size) for name, size in self.sizes().items())
         small = {file.name: file.size for file in files if file.is_small}
         if len(small) <= MOST_SMALL_FILES:
-            return
-        for names in _groups(small):
-            read = [file for file in self.read(names, with_table=True) if file.records]
-            if read:
-                self.pack(read)
+            return set()
+        groups = (self.read(names, with_table=True) for names in _groups(small))
+        whole = ([file for file in files if file.records] for files in groups)
+        return {self.pack(files) for files in whole if files}
 
     def pack(self, files: Sequence[FileOfRecords]) -> str:
         """Write what those files hold into one file, then remove them; the name of that file.

@@ -24,7 +24,6 @@ from mnist_ray.ledger.batches import (
 )
 from mnist_ray.ledger.identity import JSON
 from mnist_ray.ledger.record import Record
-from mnist_ray.ledger.record_file import to_parquet
 from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
 
 NPZ_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
@@ -81,7 +80,7 @@ class Ledger:
         self._folder = folder
         self.batches = Batches(folder)
         self.names: frozenset[str] = frozenset()
-        self._loose = 0
+        """Of the files of records that were read."""
         self._damaged: list[str] = []
 
     def read(self) -> dict[str, Record]:
@@ -98,29 +97,7 @@ class Ledger:
             if file.damage:
                 self.warn_of_damage(file)
         self.names = frozenset(file.name for file in files)
-        self._loose = len(files)
         return joined_by_key(record for file in files for record in file.records)
-
-    def find(self, key: str) -> Record | None:
-        """The record of one trial, if it has a file of its own; another sweep may have made it."""
-        records = self._find(key).records
-        return records[0] if records else None
-
-    def write(self, record: Record) -> None:
-        """Keep a record, together with what another sweep may have recorded of the trial.
-
-        Raises:
-            StorageError: it cannot be written.
-        """
-        file = self._find(record.key)
-        if file.damage:
-            self._set_aside(self.batches.path(file.name))
-        known = file.records[0] if file.records else None
-        joined = record if known is None else known.joined(record)
-        if joined is known:
-            return
-        self._folder.write(self._folder.record(record.key), to_parquet([joined]))
-        self._loose += 1
 
     def set_aside_damaged(self) -> None:
         """Rename the files that `read` found damaged, unless they have been replaced since then."""
@@ -130,20 +107,13 @@ class Ledger:
         self._damaged = []
 
     def pack(self) -> None:
-        """Put records into one file, if there are too many small files.
+        """Pack the small files that `read` found, if they are too many.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: a pack cannot be written.
         """
-        if self._loose > batches.MOST_SMALL_FILES:
-            self.batches.pack_small_files()
-            self._loose = 0
-
-    def _find(self, key: str) -> FileOfRecords:
-        if not self._folder.exists(self._folder.record(key)):
-            return FileOfRecords(f"{key}.parquet", is_gone=True)
-        (file,) = self.batches.read([f"{key}.parquet"])
-        return file
+        if len(self.names) > batches.MOST_SMALL_FILES:
+            self.names |= self.batches.pack_small_files()
 
     def write_test_set(self, test_set: TestSet) -> None:
         """Keep the test images, unless they are there already, with the same names of classes."""

@@ -125,11 +125,9 @@ class ResultsFolder:
         """The folder of records."""
         return "ledger"
 
-    def record(self, key: str) -> str:
-        return f"ledger/{key}.parquet"
-
-    def pack(self, name: str) -> str:
-        return f"ledger/pack-{name}.parquet"
+    def records(self, name: str) -> str:
+        """The file of records of that name."""
+        return f"{self.ledger}/{name}"
 
     def test_set(self, fingerprint: str) -> str:
         """The test images that the records' predictions belong to."""
@@ -246,7 +244,10 @@ class ResultsFolder:
     def _list(self, path: str, kind: fs.FileType) -> list[fs.FileInfo]:
         def find() -> list[fs.FileInfo]:
             selector = fs.FileSelector(path, allow_not_found=True)
-            found = self.filesystem.get_file_info(selector)
+            try:
+                found = self.filesystem.get_file_info(selector)
+            except FileNotFoundError:  # Another process has made the folder only just now.
+                return []
             return [i for i in found if i.type == kind and not i.base_name.startswith(".")]
 
         return self._persist("read", find)

@@ -13,6 +13,7 @@ from object_storage import ObjectStorage
 
 from mnist_ray.data.dataset import Dataset, load_dataset
 from mnist_ray.errors import InputError
+from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
 from mnist_ray.ledger.record import Status
 from mnist_ray.ledger.results_folder import ResultsFolder
@@ -81,7 +82,7 @@ def train(trial: Trial, dataset: Dataset, folder: ResultsFolder, *, code: Code) 
     record = trial.record(
         "digits", Status.FINISHED, epochs=run.epochs, test=run.evaluate(trial.cell.shift)
     )
-    Ledger(folder).write(record)
+    Batches(folder).write([record])
     name = folder.model(f"{record.architecture}-{record.variant}", record.cell_key)
     folder.write(name, run.model_files().archive)
 

@@ -4,7 +4,7 @@ import logging
 import shutil
 import threading
 import tracemalloc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from object_storage import ObjectStorage
 
 from mnist_ray.errors import InputError
 from mnist_ray.ledger import batches
+from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.ledger import Ledger, SweepManifest
 from mnist_ray.ledger.record import (
@@ -53,15 +54,22 @@ def few_small_files(monkeypatch: pytest.MonkeyPatch) -> int:
     return 5
 
 
+def write_batch(folder: ResultsFolder, records: Sequence[Record]) -> Path:
+    """The file that now holds them, as a sweep writes it."""
+    return Path(folder.path) / folder.records(Batches(folder).write(records).name)
+
+
 def write_all(folder: ResultsFolder, records: Sequence[Record]) -> Ledger:
-    ledger = Ledger(folder)
+    """Each in a file of its own, as earlier versions wrote them."""
     for record in records:
-        ledger.write(record)
+        folder.write(folder.records(f"{record.key}.parquet"), to_parquet([record]))
+    ledger = Ledger(folder)
+    ledger.read()
     return ledger
 
 
 def path_of(folder: ResultsFolder, record: Record) -> Path:
-    return Path(folder.path) / folder.record(record.key)
+    return Path(folder.path) / folder.records(f"{record.key}.parquet")
 
 
 def files_in(folder: ResultsFolder) -> list[str]:
@@ -150,21 +158,14 @@ def test_a_record_of_ten_thousand_test_images_takes_a_few_kilobytes(folder: Resu
 
 
 def test_all_records_are_read_by_their_keys(folder: ResultsFolder) -> None:
-    write_all(folder, RECORDS)
+    write_all(folder, RECORDS[:3])
+    write_batch(folder, RECORDS[3:7])
+    write_batch(folder, RECORDS[7:])
     assert plain(Ledger(folder).read()) == by_key(RECORDS)
 
 
 def test_an_empty_folder_has_no_records(folder: ResultsFolder) -> None:
     assert Ledger(folder).read() == {}
-    assert Ledger(folder).find(RECORD.key) is None
-
-
-def test_one_trial_is_found_by_its_key(folder: ResultsFolder) -> None:
-    write_all(folder, RECORDS[:2])
-    found = Ledger(folder).find(RECORD.key)
-    assert found is not None
-    assert asdict(found) == asdict(RECORD)
-    assert Ledger(folder).find(RECORDS[2].key) is None
 
 
 # What replaces what
@@ -175,24 +176,26 @@ def test_a_failed_record_never_replaces_one_that_came_further(
     folder: ResultsFolder, status: Status
 ) -> None:
     kept = replace(RECORD, status=status)
-    write_all(folder, [kept])
-    write_all(folder, [as_failed(RECORD)])
+    write_batch(folder, [kept])
+    write_batch(folder, [as_failed(RECORD)])
     assert plain(Ledger(folder).read()) == by_key([kept])
 
 
 def test_a_finished_record_replaces_a_failed_one(folder: ResultsFolder) -> None:
     write_all(folder, [as_failed(RECORD)])
-    write_all(folder, [RECORD])
+    write_batch(folder, [RECORD])
     assert plain(Ledger(folder).read()) == by_key([RECORD])
 
 
 def test_the_later_of_two_failures_is_kept(folder: ResultsFolder) -> None:
-    write_all(folder, [as_failed(RECORD, "first"), as_failed(RECORD, "again")])
+    write_batch(folder, [as_failed(RECORD, "first")])
+    write_batch(folder, [as_failed(RECORD, "again")])
     assert Ledger(folder).read()[RECORD.key].error == "again"
 
 
 def test_a_finished_record_is_not_replaced_by_another(folder: ResultsFolder) -> None:
-    write_all(folder, [RECORD, replace(RECORD, parameters=7)])
+    write_batch(folder, [RECORD])
+    write_batch(folder, [replace(RECORD, parameters=7)])
     assert plain(Ledger(folder).read()) == by_key([RECORD])
 
 
@@ -200,7 +203,8 @@ def test_gradings_on_other_test_sets_are_added(folder: ResultsFolder) -> None:
     sweep = made_up_sweep({"evaluate": {"shifts": [1, 2, 3]}})
     record = sweep.records[RECORD.key]
     one, two = (replace(record, robustness=record.robustness[part]) for part in PARTS)
-    write_all(folder, [one, two])
+    write_batch(folder, [one])
+    write_batch(folder, [two])
     assert plain(Ledger(folder).read()) == by_key([record])
 
 
@@ -274,8 +278,8 @@ def test_a_record_with_an_impossible_accuracy_is_damaged(
     epoch = replace(RECORD.epochs[0], validation_accuracy=accuracy)
     test = replace(RECORD.test, accuracy=accuracy)
     changed = {"test": replace(RECORD, test=test), "epochs": replace(RECORD, epochs=(epoch,))}
-    Ledger(folder).write(changed[place])
-    Ledger(folder).write(RECORDS[1])
+    write_batch(folder, [changed[place]])
+    write_batch(folder, [RECORDS[1]])
     assert list(Ledger(folder).read()) == [RECORDS[1].key]
     assert f"an accuracy of {RECORD.key} is {accuracy}, not from 0 to 1" in caplog.text
 
@@ -290,8 +294,7 @@ def test_reading_leaves_a_damaged_file_out_and_changes_nothing(
     ledger = Ledger(folder)
     left = {key: record for key, record in by_key(RECORDS).items() if key != RECORD.key}
     assert plain(ledger.read()) == left
-    assert f"{folder.record(RECORD.key)} is damaged" in caplog.text
-    assert ledger.find(RECORD.key) is None
+    assert f"{RECORD.key}.parquet is damaged" in caplog.text
     assert snapshot(folder) == before
 
 
@@ -306,13 +309,13 @@ def test_a_sweep_that_runs_sets_a_damaged_file_aside_and_uses_the_rest(
     ledger = Ledger(folder)
     assert plain(ledger.read()) == left
     ledger.set_aside_damaged()
-    assert f"{folder.record(RECORD.key)} is damaged" in caplog.text
+    assert f"{RECORD.key}.parquet is damaged" in caplog.text
     assert snapshot(folder)[f"{RECORD.key}.parquet.damaged"][0] == damaged
     caplog.clear()
     ledger = Ledger(folder)
     assert plain(ledger.read()) == left
     assert not caplog.text
-    ledger.write(RECORD)
+    write_batch(folder, [RECORD])
     assert plain(Ledger(folder).read()) == by_key(RECORDS)
 
 
@@ -333,28 +336,32 @@ def test_what_another_sweep_has_written_anew_meanwhile_is_not_set_aside(
 def test_any_flipped_bit_in_a_value_is_noticed(folder: ResultsFolder) -> None:
     content = to_parquet([RECORD])
     expected = asdict(RECORD)
+    write_all(folder, [RECORD])
     footer = int.from_bytes(content[-8:-4], "little") + 8
     noticed = 0
     for place in range(0, len(content) - footer, 37):
         damaged = bytearray(content)
         damaged[place] ^= 1 << (place % 8)
-        folder.write(folder.record(RECORD.key), bytes(damaged))
+        path_of(folder, RECORD).write_bytes(damaged)
         read = Ledger(folder).read()
         noticed += not read
         assert not read or asdict(read[RECORD.key]) == expected
     assert noticed > 10
 
 
-def test_a_damaged_record_is_kept_beside_the_one_that_takes_its_place(
-    folder: ResultsFolder,
+def test_a_batch_that_is_cut_in_half_is_set_aside_and_the_rest_is_unharmed(
+    folder: ResultsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_all(folder, [RECORD])
-    damage_by_truncation(path_of(folder, RECORD))
+    cut, *_ = [write_batch(folder, RECORDS[first : first + 4]) for first in (0, 4, 8)]
+    content = cut.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
     ledger = Ledger(folder)
-    assert ledger.find(RECORD.key) is None
-    ledger.write(RECORD)
-    assert files_in(folder) == [f"{RECORD.key}.parquet", f"{RECORD.key}.parquet.damaged"]
-    assert plain(ledger.read()) == by_key([RECORD])
+    assert plain(ledger.read()) == by_key(RECORDS[4:])
+    assert f"{cut.name} is damaged" in caplog.text
+    ledger.set_aside_damaged()
+    assert cut.with_name(f"{cut.name}.damaged").read_bytes() == content[: len(content) // 2]
+    write_batch(folder, RECORDS[:4])
+    assert plain(Ledger(folder).read()) == by_key(RECORDS)
 
 
 # What is whole, and yet not read
@@ -416,15 +423,9 @@ def test_what_another_version_wrote_is_an_error_that_says_so_and_stays(
     path.write_bytes(change(path.read_bytes()))
     before = snapshot(folder)
     ledger = Ledger(folder)
-    uses: list[Callable[[], object]] = [
-        ledger.read,
-        lambda: ledger.find(RECORD.key),
-        lambda: ledger.write(RECORD),
-    ]
-    for use in uses:
-        with pytest.raises(InputError, match=reason) as raised:
-            use()
-        assert folder.record(RECORD.key) in str(raised.value)
+    with pytest.raises(InputError, match=reason) as raised:
+        ledger.read()
+    assert f"{RECORD.key}.parquet" in str(raised.value)
     ledger.set_aside_damaged()
     assert snapshot(folder) == before
 
@@ -482,7 +483,7 @@ def test_a_ledger_of_a_newer_protocol_is_refused_and_left_as_it_is(
 
 def test_columns_that_a_later_version_adds_are_passed_over(folder: ResultsFolder) -> None:
     content = with_columns(to_parquet([RECORD]), energy_joules=12.5)
-    folder.write(folder.record(RECORD.key), content)
+    folder.write(folder.records(f"{RECORD.key}.parquet"), content)
     assert plain(Ledger(folder).read()) == by_key([RECORD])
 
 
@@ -538,7 +539,8 @@ def test_a_thousand_and_one_records_become_two_packs(folder: ResultsFolder) -> N
     assert len(ledger.read()) == 1000
     ledger.pack()
     assert not packs_in(folder)
-    ledger.write(records[1000])
+    write_batch(folder, records[1000:])
+    ledger.read()
     ledger.pack()
     assert files_in(folder) == packs_in(folder)
     assert len(packs_in(folder)) == 2
@@ -551,7 +553,7 @@ def test_packing_keeps_every_record_failed_ones_included(folder: ResultsFolder) 
     write_all(folder, records).pack()
     assert files_in(folder) == packs_in(folder)
     assert plain(Ledger(folder).read()) == by_key(records)
-    write_all(folder, [RECORDS[6], as_failed(RECORDS[7], "again")])
+    write_batch(folder, [RECORDS[6], as_failed(RECORDS[7], "again")])
     read = Ledger(folder).read()
     assert (read[RECORDS[6].key].status, read[RECORDS[7].key].error) == ("finished", "again")
 
@@ -576,7 +578,7 @@ def test_a_crash_between_a_pack_and_the_removal_of_its_files_loses_nothing(
 @pytest.mark.usefixtures("few_small_files")
 def test_what_another_sweep_wrote_into_the_folder_is_packed_along(folder: ResultsFolder) -> None:
     ours = write_all(folder, RECORDS[:6])
-    write_all(folder, RECORDS[6:8])
+    write_batch(folder, RECORDS[6:8])
     ours.pack()
     assert files_in(folder) == packs_in(folder)
     assert plain(Ledger(folder).read()) == by_key(RECORDS[:8])
@@ -597,7 +599,9 @@ def test_a_record_that_is_packed_already_takes_new_gradings(folder: ResultsFolde
 def test_two_that_pack_and_one_that_reads_at_the_same_time_see_every_record(
     folder: ResultsFolder,
 ) -> None:
-    packers = [write_all(folder, RECORDS[:6]), write_all(folder, RECORDS[6:])]
+    for record in RECORDS:
+        write_batch(folder, [record])
+    packers = [Ledger(folder), Ledger(folder)]
     for packer in packers:
         packer.read()
     gate = threading.Barrier(len(packers) + 1)
@@ -661,7 +665,7 @@ def test_ten_thousand_records_fit_in_memory(folder: ResultsFolder) -> None:
         replace(usual, key=trial.key, identity=trial.identity)
         for trial in trials_of(sweep.space, cell, sweep.dataset_info, 1000)
     ]
-    folder.write(folder.pack("0"), to_parquet(records))
+    write_batch(folder, records)
     tracemalloc.start()
     read = Ledger(folder).read()
     held, peak = tracemalloc.get_traced_memory()
@@ -676,8 +680,10 @@ def test_records_on_object_storage_are_written_packed_and_read_alike(
 ) -> None:
     monkeypatch.setattr(batches, "MOST_SMALL_FILES", 5)
     folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
-    ledger = write_all(folder, [as_failed(RECORD), *RECORDS])
+    write_all(folder, [as_failed(RECORD), *RECORDS[1:]])
     folder.write("ledger/foreign.parquet", b"not a record")
+    write_batch(folder, [RECORD])
+    ledger = Ledger(folder)
     assert plain(ledger.read()) == by_key(RECORDS)
     ledger.set_aside_damaged()
     ledger.pack()

@@ -149,7 +149,7 @@ def test_a_small_file_takes_one_request(
 def test_every_file_of_a_sweep_lies_in_its_own_folder(tmp_path: Path) -> None:
     folder = ResultsFolder.open(tmp_path, "sweep")
     assert folder.path == str(tmp_path / "sweep")
-    assert folder.record("k") == "ledger/k.parquet"
+    assert folder.records("batch-1.parquet") == "ledger/batch-1.parquet"
     assert folder.table("report") == "report.parquet"
 
 

@@ -6,6 +6,7 @@ from made_up import with_versions
 from running import opened, write_images, write_space
 
 import mnist_ray
+from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.results_folder import ResultsFolder
 
@@ -20,11 +21,13 @@ SPACE = {
 
 def age(folder: Path, variant: str) -> None:
     """Make the records of a variant those of an older NumPy."""
-    ledger, results = Ledger(ResultsFolder.open(folder)), ResultsFolder.open(folder)
-    for record in ledger.read().values():
-        if record.variant == variant:
-            results.delete(results.record(record.key))
-            ledger.write(with_versions(record, numpy_version="1.0"))
+    results = ResultsFolder.open(folder)
+    recorded = Ledger(results).read().values()
+    for path in (folder / "ledger").glob("*.parquet"):
+        path.unlink()
+    Batches(results).write(
+        [with_versions(r, numpy_version="1.0") if r.variant == variant else r for r in recorded]
+    )
 
 
 def test_results_of_other_versions_are_reused_with_a_word_and_run_again_when_asked(

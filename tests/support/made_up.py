@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mnist_ray.analysis.sweep_results import SweepResults, results_of_space
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
+from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
 from mnist_ray.ledger.record import (
@@ -76,8 +77,8 @@ class MadeUp:
             SweepManifest(self.dataset_info.fingerprint, dict(self.dataset_info.sources))
         )
         folder.write(folder.space, self.space.to_yaml().encode())
-        for record in self.records.values():
-            ledger.write(record)
+        if self.records:
+            Batches(folder).write(list(self.records.values()))
 
 
 def made_up_space(
