@@ -7,7 +7,7 @@ import time
 import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from mnist_ray._command import interruptible, interruption_regained, report_error
 from mnist_ray.errors import InputError
@@ -56,6 +56,17 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make the page anew while a sweep runs, at most every 30 s, until nothing is missing",
     )
+    parser.add_argument(
+        "--export",
+        metavar="DIR",
+        help="also write the table as Markdown and LaTeX, and each figure as PDF and SVG, for a "
+        "paper",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("markdown", "latex"),
+        help="only print the table of means, and write no report",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument(
         "--traceback",
@@ -66,21 +77,41 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    folders = [_find_and_tell(location) for location in options.results]
+    # A table that is printed may be piped on.
+    told = sys.stderr if options.format else sys.stdout
+    folders = [_find_and_tell(location, told) for location in options.results]
     if options.traceback:
         print(_traceback(folders, options.traceback))
+        return
+    if options.format:
+        _print_table(folders, options)
         return
     _report(folders, options)
 
 
-def _find_and_tell(location: str) -> ResultsFolder:
+def _find_and_tell(location: str, file: TextIO) -> ResultsFolder:
     from mnist_ray.analysis.reading import find_sweep
 
     given = ResultsFolder.open(location)
     folder = find_sweep(given)
     if folder != given:
-        print(f"The sweep in {given.uri}: {folder.uri}")
+        print(f"The sweep in {given.uri}: {folder.uri}", file=file)
     return folder
+
+
+def _print_table(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> None:
+    """The table of means alone; with --export beside the files."""
+    from mnist_ray.analysis.tabulation import tabulate
+    from mnist_ray.view.cell_views import make_cell_views
+    from mnist_ray.view.export import as_latex, as_markdown, export, paper_table
+
+    exported_to = _exported_to(options)
+    sweeps = _read(folders)
+    tables = tabulate(sweeps)
+    table = paper_table(make_cell_views(sweeps, tables))
+    print(as_markdown(table) if options.format == "markdown" else as_latex(table), end="")
+    if exported_to:
+        export(sweeps, tables, exported_to)
 
 
 def _report(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> None:
@@ -88,6 +119,7 @@ def _report(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> No
     from mnist_ray.view.report import write_report
 
     output = _output(folders, options)
+    exported_to = _exported_to(options)
     if options.watch:
         sweeps, tables = watch(folders, output, open_page=options.open)
     else:
@@ -97,8 +129,21 @@ def _report(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> No
     for folder, results in zip(folders, sweeps, strict=True):
         _tell_exceptions(folder, results)
     print(f"The report: {(output / output.page).uri}")
+    if exported_to:
+        from mnist_ray.view.export import export
+
+        count = len(export(sweeps, tables, exported_to))
+        print(f"The table and the figures, {count} files: {exported_to.uri}")
     if options.open and not options.watch:
         _open(output)
+
+
+def _exported_to(options: argparse.Namespace) -> ResultsFolder | None:
+    if not options.export:
+        return None
+    from mnist_ray.view.export import export_folder
+
+    return export_folder(options.export)
 
 
 def _output(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> ResultsFolder:

@@ -26,6 +26,8 @@ Parts = Mapping[str, str]
 Item = TypeVar("Item")
 Group = TypeVar("Group", bound=Hashable)
 
+MOST_CELLS = 12
+"""Cells that have figures of their own."""
 _SERIES = 8
 """How many colours `report.css` has; the ninth architecture has the first one again."""
 _SUBTRACTED = "\N{NO-BREAK SPACE}\N{MINUS SIGN}\N{NO-BREAK SPACE}"

@@ -28,6 +28,7 @@ from mnist_ray.plan.spread import left_out_sentences
 from mnist_ray.space.space import Space
 from mnist_ray.view.cell_table import cell_table, in_order
 from mnist_ray.view.cell_views import (
+    MOST_CELLS,
     CellView,
     SearchView,
     architecture_series,
@@ -60,8 +61,6 @@ from mnist_ray.view.spread_charts import remainder, share, spread_views
 
 _MOST_ROWS = 60
 """Rows of the table of comparisons; the rest is in the Parquet files."""
-_MOST_CELLS = 12
-"""Cells that have figures of their own."""
 _MOST_FAILURES = 50
 """Errors, and trials that have the same one."""
 _HARDEST = 6
@@ -272,7 +271,7 @@ def _comparisons(
 
 
 def _chosen_cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
-    chosen = choose(views, _MOST_CELLS)
+    chosen = choose(views, MOST_CELLS)
     hardest = [(view, hardest_images(view, count=_HARDEST)) for view in chosen]
     return {
         "cells_left_out": len(views) - len(chosen),
