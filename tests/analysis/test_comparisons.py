@@ -371,3 +371,13 @@ def test_a_cell_that_both_sweeps_have_is_compared_within_them_only() -> None:
     short, _ = short_and_long()
     both = sweep_of({"name": "both", "training": grid}, 0.9)
     assert across(short, both).empty
+
+
+def test_plain_images_are_compared_with_transformed_ones_and_one_parameter_with_another() -> None:
+    noisy = {"transform": "own:noise", "sigma": {"grid_search": [9, 18]}}
+    variants = {"clean": {}, "noisy": noisy, "blurred": {"transform": "own:blur"}}
+    sweep = made_up_sweep({"architectures": {"cnn": {}}, "variants": variants})
+    rows = sweep.tables().comparisons.to_pylist()
+    kinds = [(row["kind"], row["variant_a"], row["variant_b"]) for row in rows]
+    drops = [("drop", "clean", "noisy")] * 2 + [("drop", "clean", "blurred")]
+    assert sorted(kinds) == sorted([*drops, ("sigma", "noisy", "noisy")])

@@ -452,3 +452,16 @@ def test_without_its_space_two_versions_of_an_own_architecture_are_two_rows() ->
     results = results_of_records("mine", records, sweep.test_set)
     assert len({cell.key for cell in results.cells}) == 2
     assert tabulate([results]).report["trials"].to_pylist() == [2, 2]
+
+
+def test_robustness_has_a_row_for_each_cell_and_variant_asked_for() -> None:
+    variants = {"clean": {}, "noisy": {"transform": "own:noise", "sigma": 9}}
+    changes = {"architectures": {"cnn": {}}, "variants": variants}
+    sweep = made_up_sweep({**changes, "evaluate": {"variants": "all"}}, trials=3)
+    rows = sweep.tables().robustness.to_pylist()
+    pairs = [(row["variant"], row["test_variant"]) for row in rows]
+    assert pairs == [(a, b) for a in variants for b in variants]
+    for row in rows:
+        expected = 0.0 if row["variant"] == row["test_variant"] else 0.1
+        assert row["mean_drop"] == pytest.approx(expected, abs=0.006)
+        assert row["trials"] == 3

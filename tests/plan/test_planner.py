@@ -107,3 +107,17 @@ def test_a_cell_that_has_not_run_is_estimated_by_the_speed_of_those_that_have() 
     slow = {known.key: replace(known, costs=costs)}
     for key, seconds in estimated_seconds(wanted, SWEEP.dataset_info, slow).items():
         assert seconds == pytest.approx(7 * plain[key])
+
+
+def test_a_record_that_lacks_another_variants_test_set_is_run_again_whatever_its_name() -> None:
+    noisy = {"transform": "own:noise", "sigma": 9}
+    both = {"variants": {"clean": {}, "noisy": noisy}, "trials": 2}
+    without = made_up_sweep(both)
+    asked = made_up_sweep({**both, "evaluate": {"variants": "all"}})
+    assert asked.records.keys() == without.records.keys()  # They are no part of the identity.
+    assert not plan(asked.space, asked.dataset_info, asked.records).missing
+    missing = plan(asked.space, asked.dataset_info, without.records).missing
+    assert {trial.key for trial in missing} == without.records.keys()
+    renamed = {"plain": {}, "grainy": noisy}
+    space = made_up_space({"variants": renamed, "trials": 2, "evaluate": {"variants": "all"}})
+    assert not plan(space, asked.dataset_info, asked.records).missing
