@@ -6,9 +6,15 @@ from typing import Any
 import pytest
 from driven_sweep import GPU_NODE, SHORT, Sweep
 from made_up import as_failed, folder_at
+from object_storage import ObjectStorage
 
 from mnist_ray.ledger.record import Status
-from mnist_ray.run.exchange import EndedTrial
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.block import Block
+from mnist_ray.plan.planner import plan
+from mnist_ray.plan.resources import Request
+from mnist_ray.run.exchange import EndedTrial, TrainedModel
+from mnist_ray.run.model_keeper import ModelKeeper
 
 
 @pytest.fixture
@@ -113,3 +119,28 @@ def test_an_extension_replaces_no_model(in_blocks: Sweep) -> None:
     in_blocks.finish(in_blocks.start())
     later = Sweep(in_blocks.folder, made_up=SHORT, records=in_blocks.stored())
     assert not any(block.models_below for block in later.run())
+
+
+def test_on_object_storage_the_model_of_the_lowest_trial_is_moved_to_its_place(
+    object_storage: ObjectStorage,
+) -> None:
+    """Workers write models there themselves, in whatever order they finish."""
+    folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
+    folder.check_writable()
+    arriving = folder.checkpoints("run")
+    whole = plan(SHORT.space, SHORT.dataset_info, {})
+    keeper = ModelKeeper(folder, whole, {}, arriving=arriving)
+    for trial in (whole.missing[1], whole.missing[0], whole.missing[2]):
+        content = b"weights of trial %d" % trial.index
+        arriving.write(arriving.arriving_model(trial.key), content)
+        ended = EndedTrial(SHORT.records[trial.key], TrainedModel(None, "layers"))
+        write = keeper.keep(ended, trial.cell_key)
+        assert write is not None
+        write()
+    name = folder.model("feed_forward-centered", whole.missing[0].cell_key)
+    assert folder.read(name) == b"weights of trial 0"
+    assert arriving.names("") == []
+    again = ModelKeeper(folder, whole, {whole.missing[0].key: SHORT.records[whole.missing[0].key]})
+    block = Block((whole.missing[3],), Request(1, 0.0, 0))
+    again.ask(block)
+    assert not block.models_below
