@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import as_failed, made_up_sweep
 
+from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.record import Evaluation, Record, Status, Versions
 
 RECORD = next(iter(made_up_sweep({"evaluate": {"shifts": [2, 3]}}).records.values()))
@@ -104,3 +105,23 @@ def test_gradings_on_other_test_sets_are_added_to_a_finished_trial() -> None:
     assert [evaluation.shift for evaluation in joined.robustness] == [2, 3]
     assert joined.joined(known) is joined
     assert joined.joined(later) is joined
+
+
+def test_another_variants_images_are_another_test_set_even_with_an_equal_shift() -> None:
+    transform = {"function": "own:noise", "parameters": {"sigma": 9}, "source": "0" * 64}
+    presentation = {
+        "shift": 2,
+        "canvas": RECORD.identity["canvas"],
+        "transform": transform,
+    }
+    assert RECORD.evaluation_on(presentation) is None
+    other = replace(RECORD.robustness[0], presentation=digest(presentation), accuracy=0.5)
+    assert other.shift == 2
+    later = replace(RECORD, robustness=(other,))
+    joined = RECORD.joined(later)
+    assert joined.evaluation_on(presentation) == other
+    assert joined.evaluation(2) == RECORD.robustness[0]
+    del presentation["transform"]
+    assert joined.evaluation_on(presentation) == RECORD.robustness[0]
+    changed = {**presentation, "transform": {**transform, "source": "1" * 64}}
+    assert joined.evaluation_on(changed) is None

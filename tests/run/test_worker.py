@@ -24,6 +24,7 @@ from mnist_ray.run.worker import BlockWorker
 from mnist_ray.space.custom_code import modules_of
 from mnist_ray.space.space import Cell
 from mnist_ray.space.training import Training
+from mnist_ray.space.variants import Transform
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
@@ -389,6 +390,19 @@ def test_only_trials_of_the_same_code_have_equal_requests_and_so_share_a_worker(
     ]
     assert own not in others
     assert (1 << 30) - (1 << 20) <= own.bundles[0]["memory"] < 1 << 30
+
+
+def test_transforms_count_as_code_those_of_other_test_sets_too() -> None:
+    def request(*, own: str | None = None, tests: dict[str, str | None]) -> Any:
+        transform = Transform("own:noise", {}) if own else None
+        trial = Trial(replace(CELL, transform=transform), 0, 0, "", transform_digest=own)
+        block = Block((trial,), Request(1, 0.0, 1 << 30), test_code=tests)
+        return BlockWorker.default_resource_request({"block": block})
+
+    transformed = request(own="a", tests={})
+    assert transformed == request(tests={"own:noise": "a"})  # Both run the same code.
+    others = [request(tests={}), request(own="b", tests={}), request(own="a", tests={"own:x": "c"})]
+    assert transformed not in others
 
 
 def test_the_next_trial_of_a_worker_finds_the_environment_of_the_first(
