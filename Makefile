@@ -29,8 +29,8 @@ lint: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 	$(BIN)/deptry mnist_ray
 
-bench: $(VENV)/.installed-run
-	$(BIN)/python benchmarks/bench.py
+bench: $(VENV)/.installed-test
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,7 +1,8 @@
 """How fast a sweep is, beside a plain Keras loop on the same work and beside the machine's limits.
 
-    make bench                        # the notebook's cells, 8 small trials, costs of the driver
-    python benchmarks/bench.py --help
+    make bench                        # the notebook's cells, 8 small trials, costs of the driver,
+                                      # a slow bucket, 100,000 records
+    PYTHONPATH=tests/support python benchmarks/bench.py --help
 
 Both run as whole processes, in turn, as often as `--repeat` says; medians are told. They have the
 same models, images, batch size and number of epochs.
@@ -20,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from many_records import dry_run, many_records
+from slow_bucket import compare_with_disk
 
 from mnist_ray.data.dataset import Dataset, load_dataset
 from mnist_ray.plan.costs import model_cost
@@ -62,6 +65,13 @@ def main() -> None:
         default=1000,
         help="trials of a tiny model (default: 1000; 0: nothing of what trials cost the driver)",
     )
+    parser.add_argument(
+        "--records",
+        type=int,
+        default=100_000,
+        help="made-up records to read, plan and report, and a tenth of the trials of a dry run "
+        "(default: 100000; 0: none)",
+    )
     options = parser.parse_args()
     dataset = load_dataset("mnist", data=os.environ.get("MNIST_RAY_DATA") or None)
     limits = machine_limits()
@@ -73,6 +83,10 @@ def main() -> None:
             compare(work, dataset, limits, repeat=options.repeat)
     if options.many:
         driver_costs(options.many)
+        compare_with_disk(options.many)
+    if options.records:
+        many_records(options.records)
+        dry_run(10 * options.records)
 
 
 def compare(work: Work, dataset: Dataset, limits: "Limits", *, repeat: int) -> None:
