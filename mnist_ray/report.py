@@ -264,13 +264,11 @@ def _names(folders: Sequence[ResultsFolder]) -> list[str | None]:
 
 
 def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
+    from mnist_ray.analysis.phrases import unrequested
     from mnist_ray.view.cell_views import grouped
 
     if results.left_out:
-        print(
-            f"{folder.uri}: {results.left_out} records are of trials that its space does not ask "
-            "for (any more); they stay in the ledger and out of the report."
-        )
+        print(f"{folder.uri}: {unrequested(results.left_out, by='its space')}")
     groups = [each.failed for each in (*results.cells, *results.searched)]
     groups += [spread.failed for spread in results.spreads]
     # By key: cells of equal settings share their trials.

@@ -216,6 +216,7 @@ def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from mnist_ray.analysis import phrases
+    from mnist_ray.analysis.numbers import counted
     from mnist_ray.analysis.reading import find_sweep
     from mnist_ray.view.guesses import save_picture, tabulate_guesses
 
@@ -223,7 +224,7 @@ def _run(options: argparse.Namespace) -> None:
     check = check_models(folder, images=options.images, seed=options.seed)
     console = Console(highlight=False)
     images = phrases.images(check.dataset)
-    count = phrases.count(options.images, f"random test {images[:-1]}")
+    count = counted(options.images, f"random test {images[:-1]}")
     console.print(tabulate_guesses(check.guesses, title=f"{count} of {check.dataset}"))
     console.print(
         f"The probability that none of so many {images} is wrong is the cell's mean test accuracy "

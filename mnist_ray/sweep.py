@@ -243,7 +243,8 @@ def _prepare(options: Options, inputs: SweepInputs) -> "_Sweep":
         stops_early=space.early_stopping is not None,
         is_outdated=lambda record: options.fresh and record.has_other_versions(installed),
     )
-    return _Sweep(options, inputs.notices, setup, queue, Terminal(quiet=options.quiet))
+    terminal = Terminal(quiet=options.quiet, verbose=options.verbose)
+    return _Sweep(options, inputs.notices, setup, queue, terminal)
 
 
 def _import_what_follows() -> None:
@@ -288,17 +289,16 @@ class _Sweep:
 
         space, info = self.setup.space, self.setup.dataset_info
         concurrency = expected_concurrency(self.queue, self.setup) if self.queue.plan.missing else 1
-        self.terminal.forecast(
-            forecast(
-                self.queue.plan,
-                space=space,
-                dataset_info=info,
-                records=self.queue.records,
-                concurrency=min(concurrency, self.options.max_concurrent or concurrency),
-                hourly_cost=self.options.hourly_cost,
-                calibrate=partial(calibrate, dataset_info=info, threads=1, code=self.setup.code),
-            )
+        expected = forecast(
+            self.queue.plan,
+            space=space,
+            dataset_info=info,
+            records=self.queue.records,
+            concurrency=min(concurrency, self.options.max_concurrent or concurrency),
+            hourly_cost=self.options.hourly_cost,
+            calibrate=partial(calibrate, dataset_info=info, threads=1, code=self.setup.code),
         )
+        self.terminal.forecast(expected, space)
 
     def open_trackers(self) -> "list[Tracker]":
         """Those asked for, if they will have something to log."""
@@ -306,8 +306,8 @@ class _Sweep:
             return []
         from mnist_ray.run.trackers import open_trackers
 
-        folder, sweep = self.setup.folder, self.setup.space.name
-        return open_trackers(self.options.log, folder=folder, sweep=sweep)
+        folder, space = self.setup.folder, self.setup.space
+        return open_trackers(self.options.log, folder=folder, space=space)
 
     def check(self) -> None:
         """See that all that is needed is there, before anything starts."""
@@ -352,7 +352,7 @@ class _Sweep:
         try:
             with (
                 interruption_regained(),
-                self.terminal.progress(trials=len(missing), weights=weights) as progress,
+                self.terminal.progress(self.setup.space, self.queue, weights) as progress,
                 connected(
                     self.setup.address,
                     verbose=self.options.verbose,
@@ -388,7 +388,7 @@ class _Sweep:
         found = (self.queue.records.get(trial.key) for trial in plan.wanted)
         failed = [record for record in found if record and record.status is Status.FAILED]
         self.terminal.result(tables, findings(tables))
-        self.terminal.failures(failed, folder=setup.folder.uri)
+        self.terminal.failures(failed, space=setup.space, folder=setup.folder.uri)
         page = setup.folder / setup.folder.page
         self.terminal.left_out(len(plan.unrequested(self.queue.records)), space=setup.space)
         self.terminal.print_lines(self.notices)

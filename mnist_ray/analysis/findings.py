@@ -8,6 +8,7 @@ from typing import Any
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.devices import device_sentences
 from mnist_ray.analysis.loss_findings import largest_loss
+from mnist_ray.analysis.numbers import counted
 from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
 from mnist_ray.analysis.spread import spread_findings
@@ -242,7 +243,7 @@ def _across_sweeps(subjects: Sequence[_Subject], compared: _Compared) -> Iterato
     yield from sentences[:_MOST_PAIRS_ACROSS]
     more = len(sentences) - _MOST_PAIRS_ACROSS
     if more > 0:
-        yield f"Between sweeps: comparisons.parquet has {phrases.count(more, 'more comparison')}."
+        yield f"Between sweeps: comparisons.parquet has {counted(more, 'more comparison')}."
 
 
 def _in_sweep(subject: _Subject, cell: Row) -> str:
@@ -328,7 +329,7 @@ def _sizes(tables: Tables) -> list[str]:
     if not named:
         return []
     hidden = len(named) - _MOST_OF_SEVERAL_SIZES
-    more = f" and {phrases.count(hidden, 'more cell')}" if hidden > 0 else ""
+    more = f" and {counted(hidden, 'more cell')}" if hidden > 0 else ""
     shown = ", ".join(named[:_MOST_OF_SEVERAL_SIZES])
     return [f"The trials of {shown}{more} have models of different sizes."]
 
@@ -356,4 +357,4 @@ def _failures(tables: Tables) -> list[str]:
     if not failed:
         return []
     them = "it" if failed == 1 else "them"
-    return [f"{phrases.count(failed, 'trial')} failed; no mean includes {them}."]
+    return [f"{counted(failed, 'trial')} failed; no mean includes {them}."]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mnist_ray.analysis.numbers import DASH, counted, number
 from mnist_ray.space.columns import SWEEP
 
 Row = Mapping[str, Any]
@@ -17,7 +18,7 @@ def mean(cell: Row) -> str:
     n = cell["trials"]
     bounds = interval(cell)
     note = f"{bounds}, n = {n}" if bounds else _no_spread(n) or f"n = {n}"
-    return f"{cell['mean_test_accuracy']:.3f} ({note})"
+    return f"{number(cell['mean_test_accuracy'], 3)} ({note})"
 
 
 def interval(row: Row, *, sign: int = 1) -> str:
@@ -30,16 +31,15 @@ def interval(row: Row, *, sign: int = 1) -> str:
     low, high = sorted((sign * row["ci95_low"], sign * row["ci95_high"]))
     # Three decimals would make a narrow interval look like none.
     digits = 4 if high - low < 0.004 else 3
-    between = "\N{EN DASH}" if low >= 0 else " to "
-    return f"95 % CI {low:.{digits}f}{between}{high:.{digits}f}"
+    between = DASH if low >= 0 else " to "
+    return f"95 % CI {number(low, digits)}{between}{number(high, digits)}"
 
 
 def difference(row: Row, *, sign: int = 1) -> str:
     """A difference with its interval; what stands in place of an interval that there is not."""
     n = min(int(row["trials_a"]), int(row["trials_b"]))
     note = interval(row, sign=sign) or _no_spread(n) or f"no interval: n = {n}"
-    size = f"{sign * row['mean_difference']:.3f}".replace("-0.000", "0.000")
-    return f"{size} ({note})"
+    return f"{number(sign * row['mean_difference'], 3)} ({note})"
 
 
 def observed(row: Row, *, sign: int = 1) -> str:
@@ -78,10 +78,15 @@ def device(cell: Row) -> str:
     return "" if cell["device"] in ("CPU", None) else f" on {cell['device']}"
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun: `1 trial`, `2 trials`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _no_spread(n: int) -> str:
     return f"no spread seen in n = {n}" if n > 1 else ""
+
+
+def unrequested(records: int, *, by: str) -> str:
+    """That the ledger holds more than a space asks for."""
+    one = records == 1
+    return (
+        f"{counted(records, 'record')} {'is' if one else 'are'} of "
+        f"{'a trial' if one else 'trials'} that {by} does not ask for (any more); "
+        f"{'it stays' if one else 'they stay'} in the ledger and out of the report."
+    )

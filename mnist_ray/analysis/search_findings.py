@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mnist_ray.analysis import phrases
+from mnist_ray.analysis.numbers import counted
 from mnist_ray.analysis.settings import canonical
 from mnist_ray.analysis.tables import SEARCH, WINNER_TO_DEFAULT, Tables
 from mnist_ray.ledger.record import Status
@@ -80,7 +81,7 @@ def _lost(stages: Counter[Stage]) -> str:
 
 
 def _configurations(stages: Counter[Stage]) -> str:
-    return phrases.count(stages.total(), "configuration")
+    return counted(stages.total(), "configuration")
 
 
 def _not_completed(stages: Counter[Stage]) -> str:

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from pydantic import JsonValue
 
+from mnist_ray.space.space import Space
+
 Settings = Mapping[str, object]
 """Values by name, as in `Cell.columns()` or in a row of a table."""
 
@@ -40,4 +42,21 @@ def canonical(value: object) -> str:
 
 def shown_value(value: JsonValue) -> str:
     """A setting's value as a person writes it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def varied_settings(
+    space: Space, architecture: str, variant: str, settings: Settings
+) -> dict[str, str]:
+    """What a grid or a search of the space varies in a cell, briefly: numbers with 4 digits.
+
+    A name that the cell has no setting for is left out.
+    """
+    names = space.varied_columns(architecture, variant)
+    return {name: _brief(settings[name]) for name in names if name in settings}
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mnist_ray.analysis import phrases
+from mnist_ray.analysis.numbers import DASH, number
 from mnist_ray.analysis.sweep_results import CellSpread
 from mnist_ray.analysis.tables import CELL, Tables
 from mnist_ray.ledger.record import Record, Status
@@ -147,6 +148,4 @@ def _exceeds(row: Row, share: float) -> bool:
 
 def percent(share: float | None) -> str:
     """A share as a person reads it; a dash where there is none."""
-    if share is None:
-        return "\N{EN DASH}"
-    return f"{100 * share:.0f} %".replace("-", "\N{MINUS SIGN}")
+    return DASH if share is None else f"{number(100 * share, 0)} %"

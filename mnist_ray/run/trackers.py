@@ -16,9 +16,11 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from mnist_ray.analysis.settings import varied_settings
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.space.space import Space
 
 _LOG = logging.getLogger(__name__)
 _MLFLOW_BATCH = 1000
@@ -49,10 +51,10 @@ class TrackedTrial:
     failed: bool
 
     @classmethod
-    def of(cls, record: Record) -> "TrackedTrial":
-        """The trial of a record."""
+    def of(cls, record: Record, space: Space) -> "TrackedTrial":
+        """The trial of a record, named by what tells its cell from the space's others."""
         return cls(
-            name="-".join(_name(record)),
+            name="-".join(_name(record, space)),
             key=record.key,
             parameters=_parameters(record),
             epochs=tuple(_epochs(record)),
@@ -61,8 +63,12 @@ class TrackedTrial:
         )
 
 
-def _name(record: Record) -> Iterator[str]:
-    yield from (record.architecture, record.variant)
+def _name(record: Record, space: Space) -> Iterator[str]:
+    """Such as cnn, centered, pool_stride=2, trial-0."""
+    cell = record.architecture, record.variant
+    yield from cell
+    for name, value in varied_settings(space, *cell, record.hyperparameters).items():
+        yield f"{name}={value}"
     if record.source:
         yield record.source
     yield f"trial-{record.trial}"
@@ -190,8 +196,8 @@ class Tracker:
     If a tracker breaks, it gets no more records, and a warning says so: the sweep is worth more.
     """
 
-    def __init__(self, name: str, log: Log) -> None:
-        self._name = name
+    def __init__(self, name: str, log: Log, space: Space) -> None:
+        self._name, self._space = name, space
         self._log: Log | None = log
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"log-{name}")
 
@@ -207,7 +213,7 @@ class Tracker:
         if self._log is None:
             return
         try:
-            self._log(TrackedTrial.of(record))
+            self._log(TrackedTrial.of(record, self._space))
         except Exception as error:  # A server out of reach, a full disk, a limit of its own.
             self._log = None
             _LOG.warning(
@@ -218,7 +224,7 @@ class Tracker:
             )
 
 
-def open_trackers(names: Sequence[str], *, folder: ResultsFolder, sweep: str) -> list[Tracker]:
+def open_trackers(names: Sequence[str], *, folder: ResultsFolder, space: Space) -> list[Tracker]:
     """The trackers of those names, ready for records.
 
     They are opened before Ray starts, so that one out of reach is reported at once.
@@ -226,7 +232,7 @@ def open_trackers(names: Sequence[str], *, folder: ResultsFolder, sweep: str) ->
     Args:
         names: of "tensorboard", "mlflow" and "wandb"; one given twice counts once.
         folder: the sweep's; TensorBoard's files go there.
-        sweep: the sweep's name: MLflow's experiment, and the group of W&B's runs.
+        space: what is run; its name is MLflow's experiment, and the group of W&B's runs.
 
     Raises:
         InputError: there is no such tracker, its package is not installed, or it can't be used.
@@ -234,7 +240,7 @@ def open_trackers(names: Sequence[str], *, folder: ResultsFolder, sweep: str) ->
     asked = list(dict.fromkeys([names] if isinstance(names, str) else names))
     for name in asked:
         _check(name, folder)
-    return [Tracker(name, _opened(name, sweep, folder)) for name in asked]
+    return [Tracker(name, _opened(name, space.name, folder), space) for name in asked]
 
 
 def _check(name: str, folder: ResultsFolder) -> None:

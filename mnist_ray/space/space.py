@@ -307,6 +307,11 @@ class Space(SpaceFile):
                             f"shape, such as with canvas: {max(own[0], shape[0])} for both",
                         )
 
+    def varied_columns(self, architecture: str, variant: str) -> list[str]:
+        """The columns that a grid or a search varies in one pair; none of a pair that is gone."""
+        is_known = architecture in self.architectures and variant in self.variants
+        return [*self._distributions(architecture, variant)] if is_known else []
+
     def _distributions(self, architecture: str, variant: str) -> dict[str, Distribution]:
         """By column, those of the grids and the searches of one pair."""
         hyperparameters = self.architectures[architecture].hyperparameters.varied()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mnist_ray.analysis.grids import grids
+from mnist_ray.analysis.numbers import DASH, number
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.errors import InputError
@@ -23,7 +24,6 @@ from mnist_ray.view.cell_views import (
     make_search_views,
 )
 from mnist_ray.view.confusion_charts import confusion_charts
-from mnist_ray.view.formats import DASH, number
 from mnist_ray.view.grid_charts import grid_charts
 from mnist_ray.view.panel_charts import learning_charts, robustness_chart
 from mnist_ray.view.row_charts import difference_charts, trial_charts

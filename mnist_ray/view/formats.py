@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mnist_ray.analysis.numbers import DASH, number
+
 FEWEST = 3
 """Trials; a mean over fewer is marked, since its interval is hardly one."""
-MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many decimals; a dash where there is none."""
-    return DASH if value is None else f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def has_no_spread(row: Mapping[str, Any], n: int) -> bool:
@@ -27,9 +23,9 @@ def interval(row: Mapping[str, Any], n: int) -> str:
     return f"{number(row['ci95_low'])} to {number(row['ci95_high'])}"
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 cell`, `2 cells`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def seconds_text(seconds: float) -> str:
+    """Seconds with one decimal, and never none at all: `12.3`, `< 0.1`."""
+    return f"{seconds:.1f}" if seconds >= 0.05 else "< 0.1"
 
 
 def duration(seconds: float) -> str:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from mnist_ray.analysis.grid_findings import grid_sentences
 from mnist_ray.analysis.grids import Factor, FactorPair, Grid
+from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.settings import shown_value
 from mnist_ray.view.cell_views import CellView, label
 from mnist_ray.view.confusion_charts import squares
-from mnist_ray.view.formats import FEWEST, number
+from mnist_ray.view.formats import FEWEST
 from mnist_ray.view.row_charts import SHARES, ChartRow, describe, estimate, forest
 from mnist_ray.view.svg import INK, MUTED, Chart, Drawing, Mark, page_figure
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mnist_ray.analysis.numbers import counted
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.trial import Trial
 from mnist_ray.view.cell_views import CellView
-from mnist_ray.view.formats import counted
 
 _MOST_CELLS = 8
 """Cells that are named with what they lack."""

@@ -8,14 +8,17 @@ import html
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from mnist_ray.view.formats import duration
+
+_NARROW = 60
+"""Columns of a terminal that has room for a bar."""
 
 
 def bar_for(console: Console) -> "TerminalBar | NotebookBar | None":
@@ -35,13 +38,15 @@ def ignore_missing_widgets() -> None:
 
 
 class TerminalBar:
-    """A line that is gone when all is done."""
+    """A bar with lines below it, gone when all is done."""
 
     def __init__(self, console: Console) -> None:
-        self._bar = Progress(
-            BarColumn(bar_width=None),
+        is_narrow = console.width < _NARROW
+        bar = [] if is_narrow else [BarColumn(bar_width=None)]
+        self._bar = _BarAboveLines(
+            *bar,
             TextColumn("{task.fields[text]}"),
-            _TimesColumn(),
+            _TimesColumn(is_brief=is_narrow),
             console=console,
             transient=True,
             expand=True,
@@ -54,16 +59,32 @@ class TerminalBar:
         self._task = self._bar.add_task("", total=None, text=text)
         self._bar.start()
 
-    def step(self, amount: float, *, total: float, text: str) -> None:
+    def step(self, amount: float, *, total: float, text: str, below: Sequence[str] = ()) -> None:
+        self._bar.lines = below
         self._bar.update(self._task, total=total, advance=amount, text=text)
 
     def stop(self) -> None:
         self._bar.stop()
 
 
+class _BarAboveLines(Progress):
+    lines: Sequence[str] = ()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for line in self.lines:
+            yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+
+
 class _TimesColumn(ProgressColumn):
+    def __init__(self, *, is_brief: bool) -> None:
+        super().__init__()
+        self._is_brief = is_brief
+
     def render(self, task: Task) -> Text:
         left = None if task.finished else task.time_remaining
+        if self._is_brief and left is not None:
+            return Text(f"{duration(left)} left")
         return Text(_times(task.elapsed or 0.0, left))
 
 
@@ -75,7 +96,7 @@ class NotebookBar:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._begin = clock, clock()
-        self._text = ""
+        self._text, self._below = "", tuple[str, ...]()
         self._done, self._total = 0.0, 0.0
         self._handle: Any = None
 
@@ -86,8 +107,9 @@ class NotebookBar:
         self._begin, self._text = self._clock(), text
         self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
 
-    def step(self, amount: float, *, total: float, text: str) -> None:
-        self._done, self._total, self._text = self._done + amount, total, text
+    def step(self, amount: float, *, total: float, text: str, below: Sequence[str] = ()) -> None:
+        self._done, self._total = self._done + amount, total
+        self._text, self._below = text, (*below,)
         if self._handle:  # None outside a notebook, where it is shown but once.
             self._handle.update(self)
 
@@ -99,7 +121,8 @@ class NotebookBar:
         # Without a value it pulses: Ray and TensorFlow take their time to start.
         value = f' value="{share:.4f}"' if share else ""
         style = "width: 20em; max-width: 40%; vertical-align: middle"
-        return f'<progress max="1"{value} style="{style}"></progress> {html.escape(str(self))}'
+        bar = f'<progress max="1"{value} style="{style}"></progress> {html.escape(str(self))}'
+        return "<br>".join([bar, *map(html.escape, self._below)])
 
     def __repr__(self) -> str:
         """What is shown where there is no HTML."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.grids import grids
+from mnist_ray.analysis.numbers import DASH, counted, number
 from mnist_ray.analysis.reading import read_results
 from mnist_ray.analysis.spread import percent
 from mnist_ray.analysis.sweep_results import SweepResults
@@ -49,7 +50,7 @@ from mnist_ray.view.examples import (
     image_png,
     recorded_guesses,
 )
-from mnist_ray.view.formats import DASH, FEWEST, counted, first_letter, interval, number
+from mnist_ray.view.formats import FEWEST, first_letter, interval
 from mnist_ray.view.grid_charts import grid_view
 from mnist_ray.view.matrix import test_matrices
 from mnist_ray.view.notices import notices

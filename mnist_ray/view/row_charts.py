@@ -14,6 +14,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from mnist_ray.analysis.numbers import DASH, number
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.ledger.record import Record
 from mnist_ray.view.cell_views import (
@@ -23,7 +24,7 @@ from mnist_ray.view.cell_views import (
     describe_presentation,
     label,
 )
-from mnist_ray.view.formats import DASH, FEWEST, first_letter, has_no_spread, number
+from mnist_ray.view.formats import FEWEST, first_letter, has_no_spread
 from mnist_ray.view.svg import (
     INK,
     MUTED,

@@ -1,11 +1,12 @@
 """The chart of a search: every trial of its configurations, beside the winner and the default."""
 
+from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.sweep_results import Selection
 from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.summary import summarize
 from mnist_ray.view.cell_views import SearchView, drawn_value
-from mnist_ray.view.formats import FEWEST, number
+from mnist_ray.view.formats import FEWEST
 from mnist_ray.view.row_charts import MOST_ROWS, ChartRow, describe, dots, estimate, trial_title
 from mnist_ray.view.svg import Chart
 

@@ -3,25 +3,26 @@
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_ray.analysis.settings import varying_by_family
+from mnist_ray.analysis.numbers import DASH, counted, number
+from mnist_ray.analysis.phrases import unrequested
+from mnist_ray.analysis.settings import varied_settings, varying_by_family
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import BudgetForecast, Forecast
 from mnist_ray.plan.planner import Plan
-from mnist_ray.plan.resources import Request
 from mnist_ray.plan.spread import left_out_sentences
-from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
-from mnist_ray.space.space import Space
+from mnist_ray.space.space import Cell, Space
 from mnist_ray.view.cell_views import grouped
-from mnist_ray.view.formats import DASH, counted, duration, has_no_spread, number
-from mnist_ray.view.progress_bar import bar_for, ignore_missing_widgets
+from mnist_ray.view.formats import duration, has_no_spread, seconds_text
+from mnist_ray.view.progress_bar import ignore_missing_widgets
+from mnist_ray.view.sweep_progress import SweepProgress, bound, line_of, setting_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,11 +33,11 @@ Row = Mapping[str, Any]
 class Terminal:
     """A terminal, a file or a notebook's cell."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, verbose: bool = False) -> None:
         self._console = Console(highlight=False)
         if self._console.is_jupyter:
             ignore_missing_widgets()
-        self._quiet = quiet
+        self._quiet, self._verbose = quiet, verbose
 
     def print_lines(self, lines: Iterable[str]) -> None:
         """Print sentences: broken between words on a terminal, a line each elsewhere."""
@@ -51,41 +52,53 @@ class Terminal:
 
     def announce(self, space: Space, *, dataset: str, images: int, plan: Plan) -> None:
         """What will run, in a line, and which sources of randomness some cells do not have."""
-        at_least = (
-            "" if not plan.is_open else "about " if plan.budget and plan.settled else "at least "
-        )
         varied = len({trial.key for trial in plan.varied})
         of_them = f" ({varied} of them vary one source alone)" if varied else ""
         self.print_lines(
             [
-                f"{space.name}: {len(plan.all_cells)} cells on {dataset} "
-                f"({images:,} training images): {at_least}{len(plan.wanted)} trials wanted"
+                f"{space.name}: {bound(plan) if plan.searches else ''}"
+                f"{counted(len(plan.all_cells), 'cell')} on {dataset} "
+                f"({counted(images, 'training image')}): "
+                f"{bound(plan)}{counted(len(plan.wanted), 'trial')} wanted"
                 f"{of_them}, {plan.settled} already recorded, {len(plan.missing)} to run",
                 *left_out_sentences(space, plan.all_cells),
             ]
         )
 
-    def forecast(self, expected: Forecast) -> None:
+    def forecast(self, expected: Forecast, space: Space) -> None:
         """What the rest of a sweep would take."""
         if self._quiet:
             return
         varies = ["varies"] if any(row.source for row in expected.cells) else []
-        columns = ("architecture", "variant", *varies)
+        configurations = [_configuration(row.cell, space) for row in expected.cells]
+        configured = ["configuration"] if any(configurations) else []
+        columns = ("architecture", "variant", *configured, *varies)
         table = Table(*columns, title="what would run", title_justify="left")
         buys = ["95 % interval"] if any(row.half_width for row in expected.cells) else []
         for heading in ("recorded", "to run", "seconds each", *buys):
             table.add_column(heading, justify="right")
-        for row in expected.cells:
+        for row, configuration in zip(expected.cells, configurations, strict=True):
+            texts = [configuration for _ in configured]
             sources = [row.source or "all" for _ in varies]
-            names = map(escape, (row.cell.architecture, row.cell.variant, *sources))
+            names = map(escape, (row.cell.architecture, row.cell.variant, *texts, *sources))
             half_widths = [f"± {number(row.half_width)}" if row.half_width else DASH for _ in buys]
-            counts = (str(row.recorded), str(row.to_run), f"{row.seconds:.1f}")
+            counts = (str(row.recorded), str(row.to_run), seconds_text(row.seconds))
             table.add_row(*names, *counts, *half_widths)
         self._console.print(table)
         self.print_lines(_forecast_lines(expected))
 
-    def progress(self, *, trials: int, weights: Mapping[str, float]) -> "SweepProgress":
-        return SweepProgress(self._console, trials=trials, weights=weights, quiet=self._quiet)
+    def progress(
+        self, space: Space, queue: TrialQueue, weights: Mapping[str, float]
+    ) -> SweepProgress:
+        """Shows the trials of `queue`, which cost `weights` by their keys."""
+        return SweepProgress(
+            self._console,
+            space=space,
+            queue=queue,
+            weights=weights,
+            quiet=self._quiet,
+            verbose=self._verbose,
+        )
 
     def interrupted(self, queue: TrialQueue) -> None:
         """How much there is, and how to go on."""
@@ -93,20 +106,16 @@ class Terminal:
         wanted = {trial.key for trial in queue.plan.wanted}
         self.print_lines(
             [
-                f"Interrupted: {len(settled & wanted)} of {len(wanted)} trials are recorded, and "
-                "reported here; the same command runs the rest."
+                f"Interrupted: {len(settled & wanted)} of {bound(queue.plan)}"
+                f"{counted(len(wanted), 'trial')} {'is' if len(wanted) == 1 else 'are'} recorded, "
+                "and reported here; the same command runs the rest."
             ]
         )
 
     def left_out(self, records: int, *, space: Space) -> None:
         """That the ledger holds more than the space asks for."""
         if records:
-            self.print_lines(
-                [
-                    f"{records} records are of trials that {space.name} does not ask for (any "
-                    "more); they stay in the ledger and out of the report."
-                ]
-            )
+            self.print_lines([unrequested(records, by=space.name)])
 
     def result(self, tables: Tables, sentences: Sequence[str]) -> None:
         """The table of means, and the findings in words."""
@@ -117,15 +126,25 @@ class Terminal:
             self._console.print(means(cells))
         self.print_lines(sentences)
 
-    def failures(self, records: Sequence[Record], *, folder: str) -> None:
+    def failures(self, records: Sequence[Record], *, space: Space, folder: str) -> None:
         """Each error with a trial that it ended, and how to see more; printed even when quiet."""
         for first, *others in grouped(records, lambda record: record.error).values():
             more = f" ({counted(len(others), 'more trial')} with this error)" if others else ""
-            self._console.print(escape(f"{_line(first)}{more}"), style="red", soft_wrap=True)
+            self._console.print(
+                escape(f"{line_of(first, space)}{more}"), style="red", soft_wrap=True
+            )
         if records:
             command = f"mnist-ray report {shlex.quote(folder)}"
             traceback = f"{command} --traceback {records[0].key[:8]}"
             self._console.print(f"A traceback: {escape(traceback)}", soft_wrap=True)
+
+
+def _configuration(cell: Cell, space: Space) -> str:
+    """What a grid varies in a cell; a search's trials stand in one row."""
+    pair = cell.architecture, cell.variant
+    if pair in space.search_spaces():
+        return "searched"
+    return setting_text(varied_settings(space, *pair, cell.columns()))
 
 
 def _forecast_lines(expected: Forecast) -> list[str]:
@@ -134,9 +153,9 @@ def _forecast_lines(expected: Forecast) -> list[str]:
     at_least = "at least " if expected.is_open and not expected.budget else ""
     lines = _budget_lines(expected.budget) if expected.budget else []
     lines += [
-        f"About {at_least}{duration(expected.wall_seconds)}, {expected.concurrency} trials at a "
-        f"time, up to {expected.peak_memory_bytes / 1e9:.1f} GB of memory "
-        f"(from {expected.basis})."
+        f"About {at_least}{duration(expected.wall_seconds)}, "
+        f"{counted(expected.concurrency, 'trial')} at a time, "
+        f"up to {expected.peak_memory_bytes / 1e9:.1f} GB of memory (from {expected.basis})."
     ]
     if expected.price is not None:
         lines.append(f"About {at_least}{expected.price:.2f} at the given hourly cost.")
@@ -226,101 +245,10 @@ def _text(value: object) -> str:
 def _mean(cell: Row) -> str:
     n, failed = cell["trials"], f", {cell['failed']} failed" if cell["failed"] else ""
     if not n:
-        return f"- (0{failed})"
-    mean = f"{cell['mean_test_accuracy']:.4f}"
+        return f"{DASH} (0{failed})"
+    mean = number(cell["mean_test_accuracy"])
     if has_no_spread(cell, n):
         return f"{mean}, no spread seen in n = {n}{failed}"
     if cell["std_test_accuracy"] is not None:
-        mean += f" ± {cell['std_test_accuracy']:.4f}"
+        mean += f" ± {number(cell['std_test_accuracy'])}"
     return f"{mean} ({n}{failed})"
-
-
-class SweepProgress:
-    """Shows how a sweep goes; a `mnist_ray.run.runner.Listener`.
-
-    The time left is estimated from what trials cost, not from their number: a shifted CNN takes as
-    long as forty feed-forward networks.
-    """
-
-    def __init__(
-        self, console: Console, *, trials: int, weights: Mapping[str, float], quiet: bool
-    ) -> None:
-        """Make ready.
-
-        Args:
-            console: where to show it.
-            trials: how many are to run, as far as is known.
-            weights: what they cost, by key of the trial.
-            quiet: show only what went wrong.
-        """
-        self._console, self._quiet = console, quiet
-        self._done, self._failed, self._total = 0, 0, trials
-        self._weights, self._whole = weights, sum(weights.values())
-        self._without_xla: set[str] = set()
-        self._bar = None if quiet else bar_for(console)
-
-    def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start(self._count())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def recorded(self, record: Record, *, left: int) -> None:
-        """A trial has ended, its record is kept, and `left` are known to be still to run."""
-        self._done += 1
-        self._total = self._done + left
-        self._failed += record.status is Status.FAILED
-        if self._bar:
-            self._bar.step(
-                self._weights.get(record.key, 0.0),
-                total=self._whole,
-                text=self._count(),
-            )
-        elif not self._quiet:
-            self._print(f"[{self._done}/{self._total}] {_line(record)}")
-        self._show_xla_error(record)
-
-    def _show_xla_error(self, record: Record) -> None:
-        """Once for each cell."""
-        reason = record.setting.xla_error if record.setting else None
-        if reason and record.cell_key not in self._without_xla:
-            self._without_xla.add(record.cell_key)
-            self._print(
-                f"{record.architecture} {record.variant} is trained without XLA, which cannot "
-                f"compile it: {reason}"
-            )
-
-    def lost(self, trial: Trial, reason: str) -> None:
-        """A trial's process is gone; it is started again."""
-        cell = trial.cell
-        self._print(
-            f"{cell.architecture} {cell.variant} trial {trial.index}: process lost ({reason}); "
-            "started again"
-        )
-
-    def waiting(self, request: Request) -> None:
-        """No trial runs, because no node has room for one."""
-        self._print(f"Waiting for a machine with {request} to spare")
-
-    def _print(self, text: str) -> None:
-        self._console.print(escape(text), soft_wrap=True, highlight=False)
-
-    def _count(self) -> str:
-        failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._done}/{self._total} trials{failed}"
-
-
-def _line(record: Record) -> str:
-    varied = f" of {record.source}" if record.source else ""
-    head = f"{record.architecture} {record.variant} trial {record.trial}{varied}: "
-    if record.status is Status.FAILED:
-        return f"{head}failed: {record.error}"
-    costs = record.costs
-    parts = (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
-    seconds = sum(part or 0.0 for part in parts)
-    if record.test is None:
-        return f"{head}stopped after {len(record.epochs)} epochs, {seconds:.1f} s"
-    return f"{head}test accuracy {record.test.accuracy:.4f}, {seconds:.1f} s"

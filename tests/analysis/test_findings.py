@@ -17,7 +17,7 @@ from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Epoch
 
-DASH = "\N{EN DASH}"
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 EXACT = {
     ("feed_forward", "centered"): [0.968, 0.969, 0.970],
     ("feed_forward", "shifted"): [0.870, 0.871, 0.875],
@@ -121,11 +121,11 @@ def test_no_difference_is_claimed_where_the_interval_holds_zero() -> None:
     assert sentences[1] == (
         "cnn: no difference shown between mean test accuracies of 0.970 "
         f"(95 % CI 0.945{DASH}0.995, n = 3) on centered and 0.968 (95 % CI 0.961{DASH}0.976, "
-        "n = 3) on shifted digits: difference 0.002 (95 % CI -0.022 to 0.025)."
+        f"n = 3) on shifted digits: difference 0.002 (95 % CI {MINUS}0.022 to 0.025)."
     )
     assert sentences[2] == (
         "On centered digits: no difference shown between cnn and feed_forward: difference 0.001 "
-        "(95 % CI -0.021 to 0.023)."
+        f"(95 % CI {MINUS}0.021 to 0.023)."
     )
     assert sentences[3].startswith("On shifted digits: the mean of cnn is above that of feed_")
 
@@ -212,7 +212,7 @@ def test_a_search_is_told_with_its_optimism_and_the_default() -> None:
         "the best scored 0.920 in the search and 0.900 afresh, so the search flattered it by "
         f"0.020; its fresh test accuracy is 0.850 (95 % CI 0.723{DASH}0.977, n = 2), that of the "
         "default 0.850 (no spread seen in n = 2). No difference between them is shown: winner "
-        "minus default is 0.000 (95 % CI -0.127 to 0.127).",
+        f"minus default is 0.000 (95 % CI {MINUS}0.127 to 0.127).",
         "1 trial failed; no mean includes it.",
     ]
 

@@ -24,6 +24,7 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.seeds import trial_seeds
 from mnist_ray.plan.trial import trials_of
 from mnist_ray.run.trackers import TrackedTrial, Tracker, open_trackers
+from mnist_ray.space.space import Space
 from mnist_ray.sweep import main
 
 SPACE = {
@@ -175,8 +176,9 @@ class Heard:
         self.trials.append(trial)
 
 
-def hand_over(heard: Heard, *records: Record) -> None:
-    tracker = Tracker("mlflow", heard)
+def hand_over(heard: Heard, *records: Record, space: Space | None = None) -> None:
+    space = space or made_up_sweep().space
+    tracker = Tracker("mlflow", heard, space)
     for record in records:
         tracker.log(record)
     tracker.close()
@@ -201,6 +203,19 @@ def test_a_failed_trial_is_told_as_failed_though_its_process_ended_well(record: 
     assert [(trial.name, trial.failed) for trial in heard.trials] == [
         ("feed_forward-centered-trial-0", True)
     ]
+
+
+def test_the_cells_of_a_grid_are_told_apart_by_name() -> None:
+    grid = {"feed_forward": {"hidden_units": {"grid_search": [[8], [16, 8]]}}}
+    rates = {"learning_rate": {"grid_search": [0.001, 0.00321]}}
+    changes = {"architectures": grid, "variants": {"centered": {}}, "training": rates, "trials": 1}
+    sweep, heard = made_up_sweep(changes), Heard()
+    hand_over(heard, *sweep.records.values(), space=sweep.space)
+    assert {trial.name for trial in heard.trials} == {
+        f"feed_forward-centered-hidden_units={units}-learning_rate={rate}-trial-0"
+        for units in ("[8]", "[16, 8]")
+        for rate in ("0.001", "0.00321")
+    }
 
 
 def test_every_epoch_is_told_once_and_the_test_figures_with_the_last(record: Record) -> None:
@@ -267,7 +282,7 @@ def test_a_missing_package_is_told_with_the_command_before_anything_starts(
 
 def test_an_unknown_tracker_is_refused_with_those_that_there_are(folder: ResultsFolder) -> None:
     with pytest.raises(InputError, match=r"neptune.*tensorboard, mlflow, wandb"):
-        open_trackers(["neptune"], folder=folder, sweep="made-up")
+        open_trackers(["neptune"], folder=folder, space=made_up_sweep().space)
 
 
 def test_tensorboard_is_refused_where_results_go_to_object_storage(
@@ -275,7 +290,7 @@ def test_tensorboard_is_refused_where_results_go_to_object_storage(
 ) -> None:
     folder = ResultsFolder.open(object_storage.uri("made-up"))
     with pytest.raises(InputError, match=r"--log tensorboard: .*--results"):
-        open_trackers(["tensorboard"], folder=folder, sweep="made-up")
+        open_trackers(["tensorboard"], folder=folder, space=made_up_sweep().space)
 
 
 def test_an_mlflow_that_can_not_be_used_is_refused_with_the_remedy(
@@ -283,10 +298,10 @@ def test_an_mlflow_that_can_not_be_used_is_refused_with_the_remedy(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://server")
     with pytest.raises(InputError, match=r"--log mlflow: .*nonsense.*MLFLOW_TRACKING_URI"):
-        open_trackers(["mlflow"], folder=folder, sweep="made-up")
+        open_trackers(["mlflow"], folder=folder, space=made_up_sweep().space)
 
 
 def test_a_tracker_named_twice_or_alone_counts_once(folder: ResultsFolder) -> None:
     for names in (["tensorboard", "tensorboard"], "tensorboard"):
-        found = open_trackers(names, folder=folder, sweep="made-up")
+        found = open_trackers(names, folder=folder, space=made_up_sweep().space)
         assert len(found) == 1

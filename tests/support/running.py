@@ -49,7 +49,7 @@ class Ended:
     @property
     def recorded(self) -> list[str]:
         """The lines that tell of trials, as "architecture variant trial 0"."""
-        return re.findall(r"^\[\d+/\d+\] (.*? trial \d+):", self.output, re.MULTILINE)
+        return re.findall(r"^\[\d+/[^\]]+\] (.*? trial \d+):", self.output, re.MULTILINE)
 
 
 class Place:

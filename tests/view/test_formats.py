@@ -2,7 +2,8 @@
 
 import pytest
 
-from mnist_ray.view.formats import duration, interval
+from mnist_ray.analysis.numbers import number
+from mnist_ray.view.formats import duration, interval, seconds_text
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,15 @@ def test_an_interval_says_why_there_is_none() -> None:
     assert interval({"ci95_low": 0.9, "ci95_high": 0.92}, 3) == "0.9000 to 0.9200"
     assert interval(without, 1) == "\N{EN DASH}"
     assert interval(without, 2) == "no spread seen in n = 2"
+
+
+def test_numbers_have_one_minus_one_dash_and_no_negative_zero() -> None:
+    assert number(-0.25, 2) == "\N{MINUS SIGN}0.25"
+    assert number(-0.00001) == "0.0000"
+    assert number(None) == "\N{EN DASH}"
+
+
+def test_nothing_takes_no_time_at_all() -> None:
+    assert [seconds_text(seconds) for seconds in (0.0, 0.049, 0.05, 12.34)] == [
+        *("< 0.1", "< 0.1", "0.1", "12.3")
+    ]
