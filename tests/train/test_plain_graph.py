@@ -22,11 +22,12 @@ def test_weights_that_are_cast_once_give_the_same_bits(precision: str) -> None:
         IMAGES.train_images, IMAGES.train_labels, np.zeros((len(IMAGES.train_images), 2), int), 6
     )
     step, order = GradientStep(model, cell.training), np.arange(110)
-    trained = PlainGraph(step, 6, is_pure=True)
+    trained = PlainGraph(step, cell.canvas_shape, is_pure=True)
     (loss, classes), (expected_loss, expected) = (
-        graph.evaluate(images, order) for graph in (trained, PlainGraph(step, 6, is_pure=False))
+        graph.evaluate(images, order)
+        for graph in (trained, PlainGraph(step, cell.canvas_shape, is_pure=False))
     )
     assert (loss, classes.tolist()) == (expected_loss, expected.tolist())
     # What is cast is what the weights are now.
-    trained.train(images, order, 16, rate=0.01)
+    trained.train(images, order, 16, rates=np.full(7, 0.01, np.float32))
     assert trained.evaluate(images, order)[0] < loss
