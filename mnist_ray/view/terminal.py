@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from mnist_ray.analysis.numbers import DASH, counted, number
 from mnist_ray.analysis.phrases import unrequested
@@ -73,7 +73,8 @@ class Terminal:
         configurations = [_configuration(row.cell, space) for row in expected.cells]
         configured = ["configuration"] if any(configurations) else []
         columns = ("architecture", "variant", *configured, *varies)
-        table = Table(*columns, title="what would run", title_justify="left")
+        whole = [Column(name, overflow="fold") for name in columns]
+        table = Table(*whole, title="what would run", title_justify="left")
         buys = ["95 % interval"] if any(row.half_width for row in expected.cells) else []
         for heading in ("recorded", "to run", "seconds each", *buys):
             table.add_column(heading, justify="right")
