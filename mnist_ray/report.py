@@ -181,11 +181,10 @@ def watch(
     """Make the report of sweeps that run anew, whenever there is something new to report.
 
     Ends when nothing is missing but trials that failed meanwhile, and gives what it reported last.
-    Until then the page reloads itself.
 
     Args:
         folders: of the sweeps.
-        output: where the report is written.
+        output: where the report is written; until the end its page reloads itself.
         pause_seconds: between two looks for something new.
         open_page: whether a browser is to show the page.
 

@@ -389,10 +389,9 @@ class _Sweep:
         failed = [record for record in found if record and record.status is Status.FAILED]
         self.terminal.result(tables, findings(tables))
         self.terminal.failures(failed, space=setup.space, folder=setup.folder.uri)
-        page = setup.folder / setup.folder.page
         self.terminal.left_out(len(plan.unrequested(self.queue.records)), space=setup.space)
         self.terminal.print_lines(self.notices)
-        self.terminal.print_place("The report", page.uri)
+        self.terminal.print_place("The report", (setup.folder / setup.folder.page).uri)
         code = _INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED
         return SweepResult(setup.folder.uri, to_frame(tables.report), code)
 

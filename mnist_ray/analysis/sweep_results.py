@@ -157,9 +157,8 @@ def results_of_space(
     selections = _selections(planned.searches)
     of = partial(_cell_results, name, _dataset_name(space, records, test_set), records)
     measured = of(planned.measured)
-    defaults = {
-        space.default_configuration(*pair, dataset_info.image_shape).name for pair in space.grids()
-    }
+    shape = dataset_info.image_shape
+    defaults = {space.default_configuration(*pair, shape).name for pair in space.grids()}
     return SweepResults(
         name=name,
         space=space,

@@ -51,10 +51,8 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         rows_of: Callable[[SweepResults, _Identity], Iterable[Row]],
         more: Iterable[Row] = (),
     ) -> pa.Table:
-        rows = [
-            {SWEEP.name: each.name, **row} for each in sweeps for row in rows_of(each, identity)
-        ]
-        rows += more
+        found = ((each.name, row) for each in sweeps for row in rows_of(each, identity))
+        rows = [*({SWEEP.name: sweep, **row} for sweep, row in found), *more]
         references[name] = [{key: row[key] for key in REFERENCES if key in row} for row in rows]
         return pa.Table.from_pylist(rows, schema=schema(name, types, given=given))
 

@@ -110,27 +110,37 @@ def forecast(
     unknown = _unlike_all_known(timings.unknown_cells([*plan.wanted, *to_come]), plan)
     measured = _calibrated(unknown, calibrate)
     seconds = timings.seconds([*plan.wanted, *to_come], measured=measured)
-    allocation = None
-    if plan.budget:
-        allocation = plan.budget.allocate(seconds, assume_equal_spread=True)
+    allocation = _allocation(plan, seconds)
+    if allocation:
         to_come += _bought(plan, allocation, space, dataset_info)
     to_run = [*plan.missing, *to_come]
     durations = [seconds[trial.cell_key] for trial in to_run]
     wall = wall_seconds(durations, workers=concurrency) + START_UP_SECONDS if durations else 0.0
     side_by_side = min(concurrency, len(durations))
-    cells = {trial.cell_key: trial.cell for trial in to_run}
-    bytes_of = {key: memory_bytes(cell, dataset_info.classes) for key, cell in cells.items()}
-    memory = sorted((bytes_of[trial.cell_key] for trial in to_run), reverse=True)
     return Forecast(
         cells=_with_half_widths(_cells(plan, to_come, seconds), plan, allocation),
         wall_seconds=wall,
         concurrency=side_by_side,
-        peak_memory_bytes=sum(memory[:side_by_side]),
+        peak_memory_bytes=_peak_memory(to_run, dataset_info, side_by_side=side_by_side),
         basis=_basis(unknown, measured),
         is_open=any(cell.is_open for cell in plan.cells),
         price=None if hourly_cost is None else hourly_cost * wall / 3600,
         budget=_budget_forecast(plan, allocation, seconds),
     )
+
+
+def _allocation(plan: Plan, seconds: Mapping[str, float]) -> Allocation | None:
+    if plan.budget is None:
+        return None
+    return plan.budget.allocate(seconds, assume_equal_spread=True)
+
+
+def _peak_memory(to_run: Sequence[Trial], dataset_info: DatasetInfo, *, side_by_side: int) -> int:
+    """Of the workers where the largest trials run side by side."""
+    cells = {trial.cell_key: trial.cell for trial in to_run}
+    bytes_of = {key: memory_bytes(cell, dataset_info.classes) for key, cell in cells.items()}
+    memory = sorted((bytes_of[trial.cell_key] for trial in to_run), reverse=True)
+    return sum(memory[:side_by_side])
 
 
 def seconds_beyond_budget(

@@ -6,7 +6,8 @@ from functools import cached_property
 
 from pydantic import JsonValue
 
-from mnist_ray.space.hyperparameters import BUILT_IN
+from mnist_ray.space.error_collector import ErrorCollector, shown
+from mnist_ray.space.hyperparameters import BUILT_IN, Cnn
 from mnist_ray.space.sources import Source
 from mnist_ray.space.training import Training
 from mnist_ray.space.variants import Presentation, Transform
@@ -84,3 +85,14 @@ class Cell:
     def columns(self) -> dict[str, JsonValue]:
         """All hyperparameters by the names of their columns, in the tables' order."""
         return self.hyperparameters | self.training.columns() | self.presentation.columns()
+
+
+def check_layers(cell: Cell, errors: ErrorCollector) -> None:
+    """Notes where a kernel or a pool of a CNN is larger than what is left of the image."""
+    if cell.builder != "cnn":
+        return
+    misfit = Cnn.model_validate(cell.hyperparameters).misfit(cell.canvas)
+    if misfit:
+        key, message = misfit
+        where = f"{message} of variant {shown(cell.variant)}"
+        errors.add(("architectures", cell.architecture, key), where)

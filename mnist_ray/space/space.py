@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import JsonValue, PrivateAttr
 
 from mnist_ray.errors import InputError
-from mnist_ray.space.cell import Cell
+from mnist_ray.space.cell import Cell, check_layers
 from mnist_ray.space.distributions import Distribution
 from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
 from mnist_ray.space.hyperparameters import Cnn
@@ -262,7 +262,7 @@ class Space(SpaceFile):
                 inputs.setdefault(cell.input_shape, variant)
                 shape = cell.transform.image_shape if cell.transform else None
                 if self._check_canvas(cell, max((shape or image_shape)[:2]), errors):
-                    _check_layers(cell, errors)
+                    check_layers(cell, errors)
         self._check_evaluated_variants(inputs, image_shape, errors)
         height, width = image_shape[:2]
         errors.raise_any(f"the search space {self.name}, on images of {height}x{width} pixels,")
@@ -372,16 +372,6 @@ def _extent(value: JsonValue) -> float:
     if isinstance(value, int | float):
         return value
     return len(value) if isinstance(value, list) else 0.0  # a hyperparameter of the user's own
-
-
-def _check_layers(cell: Cell, errors: ErrorCollector) -> None:
-    if cell.builder != "cnn":
-        return
-    misfit = Cnn.model_validate(cell.hyperparameters).misfit(cell.canvas)
-    if misfit:
-        key, message = misfit
-        where = f"{message} of variant {shown(cell.variant)}"
-        errors.add(("architectures", cell.architecture, key), where)
 
 
 def load_space(name_or_path: str) -> Space:

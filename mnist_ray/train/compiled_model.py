@@ -276,13 +276,10 @@ class CompiledModelCache:
             compiled_model.restart(seed, dropout_seed)
         else:
             self._make_room()
+            error = self._xla_errors.get(name)
+            seeds = {"seed": seed, "dropout_seed": dropout_seed}
             compiled_model = CompiledModel(
-                cell,
-                classes=classes,
-                seed=seed,
-                dropout_seed=dropout_seed,
-                code=code,
-                xla_error=self._xla_errors.get(name),
+                cell, classes=classes, code=code, xla_error=error, **seeds
             )
         compiled_model.compile(placed_images, trained)
         if compiled_model.xla_error:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,11 @@ class TrialRun:
         """
         reset_peak_memory()
         begin = time.perf_counter()
-        self.trial = trial
+        self.trial, self._dataset = trial, dataset
         self.epochs: list[Epoch] = []
         self._seeds = trial.seeds
-        self._dataset = dataset
         self._test_images = test_images or TestImageCache()
         self._code = code or {}
-        # Keras' own rule: validation is the last part, whatever the order of training.
-        share = 1.0 - trial.cell.training.validation_split
-        self._trained = math.floor(len(dataset.train_images) * share)
         self._placed_images = self._placed_training_images()
         self._compiled_model = compiled_models.start(
             trial.cell,
@@ -96,6 +93,15 @@ class TrialRun:
         )
         self._train_seconds = self._evaluate_seconds = 0.0
         self._setup_seconds = time.perf_counter() - begin
+
+    @cached_property
+    def _trained(self) -> int:
+        """How many images are trained on.
+
+        Keras' own rule: validation is the last part, whatever the order of training.
+        """
+        share = 1.0 - self.trial.cell.training.validation_split
+        return math.floor(len(self._dataset.train_images) * share)
 
     @property
     def is_trained(self) -> bool:
