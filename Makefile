@@ -2,9 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SPACE ?=
+PAGE ?= results/sources/report.html
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep test test-slow lint bench clean
+.PHONY: sweep test test-slow lint bench screenshot clean
 
 # A stamp a set of extras: installing again when nothing changed takes no time.
 $(VENV)/.installed-%: pyproject.toml constraints.txt
@@ -31,6 +32,11 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench.py
+
+# The picture in README.md: the top of a real page, without its images.
+screenshot:
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1100,1800 \
+	    --screenshot=docs/report.png "file://$(abspath $(PAGE))"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -27,6 +27,7 @@ from mnist_ray import (
     load_trials,
 )
 from mnist_ray.errors import InputError
+from mnist_ray.ledger.batches import Batches
 from mnist_ray.report import main
 from mnist_ray.view.report import rebuild
 
@@ -112,12 +113,16 @@ def test_a_report_changes_nothing_in_a_ledger_with_damaged_files(
 ) -> None:
     sweep, path = left_behind()
     ledger = path / "ledger"
-    first = next(iter(sweep.records))
-    (ledger / f"{first}.parquet").write_bytes(b"PAR1, and then nothing")
+    lost, *kept = sweep.records.values()
+    batches = Batches(folder_at(path))
+    for name in batches.sizes():
+        (ledger / name).unlink()
+    batches.write(kept)
+    (ledger / f"{lost.key}.parquet").write_bytes(b"PAR1, and then nothing")
     next(ledger.glob("test-*.npz")).write_bytes(b"PK, and then nothing")
     before = {file.name: file.read_bytes() for file in ledger.iterdir()}
     assert main([str(path)]) == 0
-    assert f"{first}.parquet is damaged" in caplog.text
+    assert f"{lost.key}.parquet is damaged" in caplog.text
     assert ".npz is damaged" in caplog.text
     assert {file.name: file.read_bytes() for file in ledger.iterdir()} == before
     assert int(load_report(path)["trials"].sum()) == len(sweep.records) - 1
@@ -257,7 +262,8 @@ def test_the_traceback_of_a_failed_trial_is_shown_by_a_unique_prefix_of_its_key(
     failed = made_up_sweep(accuracies=ACCURACIES)
     failed.records[key] = as_failed(failed.records[key])
     _, path = left_behind(at="elsewhere/made-up")
-    (path / "ledger" / f"{key}.parquet").unlink()
+    for file in (path / "ledger").glob("*.parquet"):
+        file.unlink()
     failed.write(folder_at(path))
     assert main([str(path), "--traceback", key[:8]]) == 0
     assert capsys.readouterr().out.startswith("Traceback (most recent call last):")

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Place, assert_same_figures, opened, records, write_images, write_space
+from object_storage import ObjectStorage
+from running import Place, assert_same_figures, opened, records, wait, write_images, write_space
 
 TRIALS = 600
+SECONDS_AWAY = 20.0
 SPACE = {
     "name": "tiny",
     "dataset": "tiny.npz",
@@ -96,3 +99,33 @@ def test_a_full_disk_ends_the_sweep_and_the_next_command_goes_on(
     assert f"{len(kept)} already recorded" in again.output
     assert kept.items() <= records(full_disk / "tiny").items()
     assert_same_figures(full_disk / "tiny", undisturbed)
+
+
+def test_a_bucket_out_of_reach_for_a_while_costs_nothing(
+    place: Place, object_storage: ObjectStorage, undisturbed: Path
+) -> None:
+    uri = object_storage.uri("sweeps")
+    with place.start("tiny.yaml", "--results", uri) as process:
+        assert process.stdout
+        begin = ""
+        while "trial 0:" not in begin:
+            begin += process.stdout.readline()
+        object_storage.stop()
+        time.sleep(SECONDS_AWAY)
+        assert process.poll() is None
+        object_storage.start()
+        ended = wait(process)
+    assert ended.code == 0, ended
+    assert ended.errors == ""
+    assert_same_figures(object_storage.uri("sweeps/tiny"), undisturbed)
+
+
+def test_two_sweeps_into_one_folder_share_the_trials(place: Place, undisturbed: Path) -> None:
+    arguments = ("tiny.yaml", "--results", "shared")
+    with place.start(*arguments) as first, place.start(*arguments) as second:
+        endings = [wait(first), wait(second)]
+    for ended in endings:
+        assert ended.code == 0, ended
+        assert ended.errors == ""
+    assert len(records(place.folder / "shared" / "tiny")) == TRIALS
+    assert_same_figures(place.folder / "shared" / "tiny", undisturbed)

@@ -127,7 +127,8 @@ def test_what_xla_cannot_compile_is_trained_by_the_plain_graph(
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+# Adafactor keeps whole numbers of 32 bits, which TensorFlow leaves on the CPU.
+@pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"adafactor"}))
 def test_every_variable_has_a_place_on_a_gpu(optimizer: str, precision: str) -> None:
     trial = trial_of(DENSE_WITH_DROPOUT, optimizer=optimizer, precision=precision)
     started = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
