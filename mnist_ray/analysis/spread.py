@@ -27,6 +27,8 @@ _MOST = 0.5
 _LARGEST_IN = 0.975
 """Of the resamples: in so many a source is the largest that is said to be. docs/statistics.md has
 how often that is said wrongly."""
+_LEAST_TRIALS = 10
+"""With fewer, the interval of a share spans more than a factor of ten."""
 
 Row = Mapping[str, Any]
 
@@ -104,13 +106,16 @@ def spread_findings(tables: Tables) -> Iterator[str]:
             if _exceeds(main, _MOST):
                 yield f"The spread of {place} comes mostly from {words}: {sizes}."
             elif main["largest_rate"] is not None:
-                largest = f"Of all sources alone, the largest spread of {place} is by {words}"
-                yield f"{largest}: {sizes}."
+                which = "Of the sources that ordinary trials vary"
+                yield f"{which}, the largest spread of {place} comes from {words} alone: {sizes}."
 
 
 def _largest_source(sources: Sequence[Row]) -> Row | None:
     """The one that ordinary trials vary, or of several the one that is beyond doubt the largest."""
-    compared = [row for row in sources if row["share_ci95_low"] is not None and _adds(row)]
+    varied = [row for row in sources if _adds(row)]
+    if any(row["trials"] < _LEAST_TRIALS for row in varied):
+        return None
+    compared = [row for row in varied if row["share_ci95_low"] is not None]
     largest = max(compared, key=lambda row: float(row["variance_share"]), default=None)
     if largest is None or largest["largest_rate"] is None:
         return largest

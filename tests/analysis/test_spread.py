@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up import MadeUp, as_failed, folder_at, made_up_sweep, on_device
-from made_up_spread import adding_up, made_up_spread, not_adding_up
+from made_up_spread import STDS, adding_up, made_up_spread, not_adding_up
 
 import mnist_ray
 from mnist_ray.analysis.findings import findings
@@ -140,6 +140,26 @@ def test_what_no_interval_bears_is_not_claimed() -> None:
     alike = dict.fromkeys(("weights", "shuffling", "placement", "dropout"), 0.003)
     sentences = findings(made_up_spread(adding_up(alike)).tables())
     assert not any("mostly" in s or "spread" in s for s in sentences)
+
+
+def test_the_largest_is_of_the_sources_that_ordinary_trials_vary() -> None:
+    changes = {"trials": 3, "spread": {"trials": 60}, "architectures": {"cnn": {}}}
+    stds = {"weights": 0.006, "shuffling": 0.003, "placement": 0.003, "dropout": 0.003}
+    largest = made_up_spread(adding_up({**stds, "sample": 0.02}), changes)
+    table = spread_table(largest)
+    cnn = table[table["variant"] == "shifted"].set_index("source")["variance_share"]
+    assert cnn["sample"] > cnn["weights"]
+    (told,) = [s for s in findings(largest.tables()) if "largest spread of cnn on shifted" in s]
+    assert "ordinary trials vary" in told
+    assert "the initial weights" in told
+
+
+def test_a_few_trials_name_no_source() -> None:
+    few = made_up_spread(
+        adding_up({**STDS, "weights": 0.1}), {"trials": 4, "spread": {"trials": 4}}
+    )
+    assert (spread_table(few)["largest_rate"] >= 0.975).any()
+    assert not any("spread" in sentence for sentence in findings(few.tables()))
 
 
 def test_sources_that_do_not_add_up_are_told() -> None:

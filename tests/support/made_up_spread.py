@@ -20,9 +20,11 @@ def adding_up(stds: Mapping[str, float] = STDS) -> Callable[[Trial], float]:
 
     def accuracy(trial: Trial) -> float:
         if trial.source is None:
-            varied = {s: std for s, std in stds.items() if trial.cell.has(Source(s))}
+            varied = {
+                s: std for s, std in stds.items() if s != "sample" and trial.cell.has(Source(s))
+            }
         else:
-            varied = {trial.source.value: {**stds, "sample": _SAMPLE}[trial.source]}
+            varied = {trial.source.value: {"sample": _SAMPLE, **stds}[trial.source]}
         return 0.9 + sum(std * _draw(trial, source) for source, std in varied.items())
 
     return accuracy
