@@ -98,3 +98,16 @@ def test_on_a_phone_the_first_column_stays_and_the_table_says_that_it_scrolls(
     assert browser.evaluate(place) == before
     browser.open(tmp_path / "report.html", width=1200)
     assert browser.evaluate(f"{hint}.display") == "none"
+
+
+def test_on_a_phone_the_first_column_of_every_table_has_whole_words(
+    browser: chromium.Page, tmp_path: Path
+) -> None:
+    long = {"a_network_of_my_own_with_a_very_long_name": {"build": "cnn"}, "feed_forward": {}}
+    page = page_of(made_up_sweep({"architectures": long}, accuracies=0.9))
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    browser.open(tmp_path / "report.html", width=390)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    cells = "[...document.querySelectorAll('tr > th:first-child')].filter(h => h.offsetWidth)"
+    assert browser.evaluate(f"Math.min(...{cells}.map(h => h.offsetWidth))") > 60
+    assert browser.evaluate(f"Math.max(...{cells}.map(h => h.offsetWidth))") < 0.5 * 390
