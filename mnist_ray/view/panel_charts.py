@@ -30,6 +30,8 @@ from mnist_ray.view.svg import (
 _MOST_LINES = 8
 _MOST_CURVES = 100
 """Trials of a cell that have a line of their own."""
+_MOST_POINTS = 400
+"""Of a chart, that each say what they are; where there are more, those of the last epochs do."""
 _NUMBERED_TICKS = 10
 _NAMED_TICKS = 20
 _LONGEST_TICK = 16
@@ -48,6 +50,10 @@ class Curve:
     series: int | None
     """The colour, by number; None for that of notes."""
     lines: Sequence[Sequence[float | None]]
+    part: str
+    """Of the data: training or validation."""
+    trials: Sequence[int]
+    """The number of each line's trial."""
 
 
 _Measure = Callable[[Epoch], float | None]
@@ -82,8 +88,15 @@ def learning_charts(views: Sequence[CellView]) -> Iterator[Chart]:
 def _curves(view: CellView, pair: tuple[_Measure, _Measure]) -> list[Curve]:
     trials = view.results.finished[:_MOST_CURVES]
     return [
-        Curve(series, [[measure(epoch) for epoch in record.epochs] for record in trials])
-        for series, measure in zip((None, view.series), pair, strict=True)
+        Curve(
+            series,
+            [[measure(epoch) for epoch in record.epochs] for record in trials],
+            part=part,
+            trials=[record.trial for record in trials],
+        )
+        for series, measure, part in zip(
+            (None, view.series), pair, ("training", "validation"), strict=True
+        )
     ]
 
 
@@ -109,21 +122,33 @@ def learning_curves(
 
     `limits` are those of each panel's y axis.
     """
+    lines = [line for _, curves in panels for curve in curves for line in curve.lines]
+    points = sum(map(len, lines))
     with page_figure(3.5, 1.45 * len(panels) + 0.35) as figure:
         grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        marks: list[Mark] = []
         for axes, (label, curves), low_and_high in zip(grid, panels, limits, strict=True):
             for curve in curves:
+                marks += _points(axes, label, curve, every=points <= _MOST_POINTS)
                 axes.add_patch(_lines(curve))
             axes.set(ylim=low_and_high, ylabel=label)
             axes.yaxis.set_major_locator(MaxNLocator(4))
-        lines = [line for _, curves in panels for curve in curves for line in curve.lines]
         last = max([1, *map(len, lines)])
         grid[-1].set(xlabel="epoch", xlim=(0.9, last + 0.1))
         if last == 1:
             grid[-1].set_xticks([1])
         else:
             grid[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        return Drawing(figure, name, alternative)
+        return Drawing(figure, name, alternative, marks)
+
+
+def _points(axes: Axes, measure: str, curve: Curve, *, every: bool) -> Iterator[Mark]:
+    """What each epoch of a curve says, or only each line's last."""
+    for trial, line in zip(curve.trials, curve.lines, strict=True):
+        for epoch, value in enumerate(line, start=1):
+            if value is not None and (every or epoch == len(line)):
+                said = f"trial {trial}, epoch {epoch}: {curve.part} {measure} {value:.4f}"
+                yield Mark(axes, epoch, value, said)
 
 
 def _lines(curve: Curve) -> PathPatch:

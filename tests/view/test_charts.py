@@ -37,6 +37,12 @@ def confusion(names: Sequence[str] = "012", *, numbers: bool = True) -> str:
     ).svg()
 
 
+def learning(*curves: Curve) -> str:
+    return panel_charts.learning_curves(
+        [("accuracy", curves)], limits=[(0.7, 1.0)], name="l", alternative="Learning"
+    ).svg()
+
+
 def robustness(lines: list[Line]) -> str:
     return panel_charts.robustness_lines(lines, name="r", alternative="Robustness").svg()
 
@@ -50,12 +56,10 @@ def all_figures() -> dict[str, str]:
         "forest": row_charts.forest(
             ROWS, name="f", alternative="Differences", x_label="difference"
         ).svg(),
-        "learning": panel_charts.learning_curves(
-            [("accuracy", [Curve(None, [[0.8, 0.9]]), Curve(0, [[None, 0.9], []])])],
-            limits=[(0.7, 1.0)],
-            name="l",
-            alternative="Learning",
-        ).svg(),
+        "learning": learning(
+            Curve(None, [[0.8, 0.9]], "training", [0]),
+            Curve(0, [[None, 0.9], []], "validation", [0, 1]),
+        ),
         "robustness": panel_charts.robustness_lines(
             [line], name="r", alternative="Robustness"
         ).svg(),
@@ -173,6 +177,22 @@ def test_a_dot_says_which_trial_it_is_and_a_cell_of_a_matrix_its_count() -> None
     squares = re.findall(r"<rect [^>]*>\s*<title>(.*?)</title>", confusion())
     assert "truth 2, predicted 0: 2 of 10" in squares
     assert len(squares) == 5
+
+
+def test_a_point_of_a_learning_curve_says_its_trial_and_epoch() -> None:
+    chart = learning(Curve(0, [[0.8, 0.9], [None, 0.85]], "validation", [0, 4]))
+    assert re.findall("<title>(.*?)</title>", chart) == [
+        "trial 0, epoch 1: validation accuracy 0.8000",
+        "trial 0, epoch 2: validation accuracy 0.9000",
+        "trial 4, epoch 2: validation accuracy 0.8500",
+    ]
+
+
+def test_of_many_points_of_learning_curves_the_last_epochs_say_what_they_are() -> None:
+    chart = learning(Curve(0, [[0.8] * 50] * 20, "validation", range(20)))
+    titles = re.findall("<title>(.*?)</title>", chart)
+    assert len(titles) == 20
+    assert all("epoch 50" in title for title in titles)
 
 
 def test_axes_of_accuracies_end_at_0_and_1_whatever_the_interval() -> None:
