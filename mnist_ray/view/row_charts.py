@@ -133,7 +133,7 @@ def difference_charts(
     for position, kind in enumerate(dict.fromkeys(row["kind"] for _, row in comparisons)):
         chosen = [(label, row) for label, row in comparisons if row["kind"] == kind]
         rows = [_difference_row(label, row, series) for label, row in chosen[:_MOST_PAIRS]]
-        caption = _KINDS.get(kind, f"Between values of {kind}")
+        caption = _difference_caption(kind, [row for _, row in chosen])
         if len(chosen) > len(rows):
             caption += f": the first {len(rows)} of {len(chosen)}, all in comparisons.parquet"
         what = "difference of mean test accuracy"
@@ -147,10 +147,19 @@ def difference_charts(
 
 
 _KINDS = {
-    DROP: "The drop from centered to shifted",
     ARCHITECTURE: "Between architectures",
     WINNER_TO_DEFAULT: "Between the winner of a search and the default",
 }
+
+
+def _difference_caption(kind: str, rows: Sequence[Row]) -> str:
+    if kind != DROP:
+        return _KINDS.get(kind, f"Between values of {kind}")
+    before, after = ({row[f"variant_{side}"] for row in rows} for side in "ab")
+    if len(before) > 1:
+        return "The drop from one variant to another"
+    to = after.pop() if len(after) == 1 else "each other variant"
+    return f"The drop from {before.pop()} to {to}"
 
 
 def _difference_row(label: str, row: Row, series: Mapping[str, int]) -> ChartRow:

@@ -362,6 +362,19 @@ def test_the_probability_that_all_digits_are_right_is_the_accuracy_to_their_numb
     assert f"{0.9**5:.3f}" in page[page.index('<section id="sanity">') :]
 
 
+@pytest.mark.parametrize(
+    ("names", "caption"),
+    [
+        (["plain", "moved"], "from plain to moved"),
+        (["plain", "moved", "far"], "from plain to each"),
+    ],
+)
+def test_the_drops_name_their_variants(names: list[str], caption: str) -> None:
+    variants = {name: {"shift": 2 * place} for place, name in enumerate(names)}
+    page = page_of(made_up_sweep({"variants": variants}, accuracies=0.9))
+    assert f"The drop {caption}" in section(page, "differences")
+
+
 # In a browser
 
 
