@@ -49,10 +49,10 @@ def _warn_of_small_budget(queue: TrialQueue, setup: SweepSetup) -> None:
     if plan.budget and seconds is not None:
         _LOG.warning(
             "trials.within: a budget of %s is less than what %d trials of each cell take, about "
-            "%.1f min of work. They run all the same, and none beyond them.",
+            "%s of work. They run all the same, and none beyond them.",
             plan.budget.goal.within,
             plan.budget.goal.at_least,
-            seconds / 60,
+            f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min",
         )
 
 
