@@ -53,7 +53,7 @@ InverseTimeDecay: initial_learning_rate decay_steps decay_rate | staircase
 PiecewiseConstantDecay: boundaries values |
 PolynomialDecay: initial_learning_rate decay_steps | end_learning_rate power cycle"""
 
-STEPS = frozenset({"decay_steps", "first_decay_steps", "warmup_steps"})
+STEPS = frozenset({"decay_steps", "first_decay_steps", "warmup_steps", "boundaries"})
 """Arguments of schedules that count steps."""
 
 

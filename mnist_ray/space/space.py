@@ -304,7 +304,7 @@ class Space(SpaceFile):
                             ("evaluate", "variants", index),
                             f"images of variant {shown(name)} have the shape {own}, and models of "
                             f"variant {shown(variant)} take {shape}; allowed: images of one "
-                            f"shape, such as with canvas: {max(own[0], shape[0])} for both",
+                            f"shape, {_remedy(own, shape)}",
                         )
 
     def varied_columns(self, architecture: str, variant: str) -> list[str]:
@@ -393,3 +393,8 @@ def load_space(name_or_path: str) -> Space:
     space = Space.read(document.data, document.errors, source=path.absolute(), rules=True)
     document.errors.raise_any(heading)
     return space
+
+
+def _remedy(one: tuple[int, ...], other: tuple[int, ...]) -> str:
+    is_canvas = one[-1] == other[-1]
+    return f"such as with canvas: {max(one, other)[0]} for both" if is_canvas else "grey or colour"

@@ -4,6 +4,7 @@ A field's `description` is what a message says is allowed there.
 """
 
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
@@ -87,7 +88,7 @@ class KerasSettings(Settings):
     def _text_counts_steps(self) -> Self:
         errors: list[tuple[Place, str]] = []
         for key, given in self.arguments.items():
-            for value in _candidates(given):
+            for value in _single_values(key, given):
                 if isinstance(value, str) and not (key in STEPS and value in COUNTS):
                     allowed, names = "a number", COUNTS if key in STEPS else ()
                     if key in STEPS:
@@ -203,6 +204,14 @@ def _schema(model: type[KerasSettings], plain: dict[str, Any]) -> WithJsonSchema
 
 def _candidates(given: object) -> list[object]:
     return list(given.candidates().values()) if isinstance(given, Distribution) else [given]
+
+
+def _single_values(key: str, given: object) -> list[object]:
+    """The candidates; of several numbers of steps, such as boundaries, each."""
+    if key not in STEPS:
+        return _candidates(given)
+    lists = [value if isinstance(value, list) else [value] for value in _candidates(given)]
+    return list(chain.from_iterable(lists))
 
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]

@@ -40,10 +40,13 @@ def learning_rates(training: Training, trained: int, epoch: int) -> Rates:
 def _in_steps(arguments: Mapping[str, Any], steps: int, epochs: int) -> dict[str, Any]:
     """The arguments, with numbers of steps for `epoch` and `training`."""
     counts = {"epoch": steps, "training": steps * epochs}
-    return {
-        key: counts[value] if key in STEPS and isinstance(value, str) else value
-        for key, value in arguments.items()
-    }
+
+    def counted(value: Any) -> Any:
+        if isinstance(value, list):
+            return [counted(item) for item in value]
+        return counts[value] if isinstance(value, str) else value
+
+    return {key: counted(value) if key in STEPS else value for key, value in arguments.items()}
 
 
 @lru_cache(maxsize=16)

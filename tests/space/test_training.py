@@ -111,6 +111,15 @@ def test_an_optimizer_without_arguments_is_its_name() -> None:
             {"learning_rate": {**COSINE, "decay_steps": "epochs"}},
             '"epochs" (did you mean "epoch"?)',
         ),
+        (
+            {
+                "learning_rate": {
+                    **{"schedule": "PiecewiseConstantDecay", "values": [0.1, 0.2]},
+                    "boundaries": ["epochs"],
+                }
+            },
+            'boundaries: got "epochs" (did you mean "epoch"?)',
+        ),
         ({"learning_rate": {**COSINE, "alfa": 1}}, 'CosineDecay "alfa" (did you mean "alpha"?)'),
         ({"learning_rate": -1}, "learning_rate: got -1; allowed: a number above 0"),
         (

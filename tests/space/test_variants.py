@@ -3,6 +3,7 @@
 import pytest
 from space_text import errors_of, image_errors_of, space_of
 
+from mnist_ray.errors import InputError
 from mnist_ray.space.variants import Transform
 
 HEAD = "name: x\narchitectures: {feed_forward: {}, cnn: {}}\n"
@@ -86,3 +87,17 @@ def test_variants_to_evaluate_on_must_be_of_the_size_that_models_take() -> None:
     assert 'variant "shifted" take (32, 32, 1)' in error
     assert "canvas: 32" in error
     space_of(text.replace("clean: {}", "clean: {canvas: 32}")).check_images((28, 28), 10)
+
+
+def test_grey_models_are_not_graded_on_images_in_colour() -> None:
+    text = (
+        f"{HEAD}variants: {{clean: {{}}, tinted: {{transform: 'own:tint'}}}}\n"
+        "evaluate: {variants: all}"
+    )
+    space = space_of(text)
+    tinted = space.with_image_shapes(dict.fromkeys(space.transforms(), (28, 28, 3)))
+    with pytest.raises(InputError) as caught:
+        tinted.check_images((28, 28), 10)
+    assert "(28, 28, 3)" in str(caught.value)
+    assert "grey or colour" in str(caught.value)
+    assert "canvas" not in str(caught.value)

@@ -60,6 +60,12 @@ def test_words_stand_for_the_steps_that_there_are(words: str, steps: int) -> Non
     )
 
 
+def test_words_may_stand_among_boundaries() -> None:
+    schedule = {"schedule": "PiecewiseConstantDecay", "values": [0.3, 0.2, 0.1]}
+    worded = rates_of(3, **schedule, boundaries=["epoch", "training"])
+    assert worded == rates_of(3, **schedule, boundaries=[5, 15])
+
+
 def test_a_number_is_the_rate_of_every_step() -> None:
     training = Training.model_validate({"learning_rate": 0.25, "batch_size": 8})
     assert learning_rates(training, 33, 0).tolist() == [0.25] * 5
