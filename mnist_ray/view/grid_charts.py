@@ -92,7 +92,7 @@ def _level_text(factor: Factor, position: int) -> str:
     if position == factor.best:
         return f"{number(level.mean.mean)}, the highest"
     to_best = estimate(level.to_best.mean, vars(level.to_best), level.to_best.n)
-    return f"{number(level.mean.mean)}, to the highest {to_best}"
+    return f"{number(level.mean.mean)}, minus the highest: {to_best}"
 
 
 def _heat_map(pair: FactorPair, *, series: int, name: str, caption: str) -> Drawing:
