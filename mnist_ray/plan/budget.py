@@ -55,7 +55,7 @@ class Allocation:
     Attributes:
         trials: of each cell, int64 [cells]; at least those that are recorded.
         half_widths: of each mean after so many trials, in accuracy, float64 [means]; NaN where
-            nothing is known of its spread.
+            nothing is known of its spread, and where more trials would not change it.
         present: the same with what is recorded now; ∞ below two trials.
     """
 
@@ -108,8 +108,11 @@ class Budget:
         factors = half_width_factors(int(trials.max(initial=2)))
         counts = np.array([trials[list(mean.cells)].min() for mean in self.means], dtype=np.int64)
         recorded = [len(mean.values) for mean in self.means]
+        # What a settled mean is reported with depends on where the rule stopped, not on the budget.
+        is_settled = np.array([mean.is_settled for mean in self.means], dtype=bool)
+        half_widths = np.where(is_settled, np.nan, stds * factors[counts])
         present = np.maximum(stds, _LEAST_STD) * factors[recorded]
-        return Allocation(trials, stds * factors[counts], present)
+        return Allocation(trials, half_widths, present)
 
     def _of_cells(self, seconds: Mapping[str, float]) -> NDArray[np.float64]:
         return np.array([seconds[key] for key in self.cell_keys])

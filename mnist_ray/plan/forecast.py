@@ -214,7 +214,7 @@ def _budget_forecast(
         given=plan.budget.goal.within or "",
         least_seconds=least,
         is_too_small=least > (plan.budget.goal.within_seconds or 0.0),
-        is_spread_known=not np.isnan(allocation.half_widths).any(),
+        is_spread_known=not np.isnan(allocation.present).any(),
         differences=tuple(pairs),
     )
 

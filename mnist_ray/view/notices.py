@@ -95,6 +95,6 @@ def _lacking(results: SweepResults, labels: Mapping[tuple[str, str], str]) -> It
     lacking = Counter(map(name, results.missing))
     wanted = Counter(map(name, results.wanted))
     for cell, count in lacking.most_common(_MOST_CELLS):
-        yield f"{cell}: {count:,} of {counted(wanted[cell], 'trial')}"
+        yield f"{cell}: {count:,} of {counted(wanted[cell], 'trial')} to run"
     if len(lacking) > _MOST_CELLS:
         yield f"and {counted(len(lacking) - _MOST_CELLS, 'more cell')}"

@@ -270,8 +270,8 @@ def test_the_top_of_an_unfinished_sweep_says_what_is_missing_and_what_runs_it() 
     )
     top = render([results], tabulate([results])).partition("<section")[0]
     assert "Of 12 trials, 2 have not run to the end yet and 1 has failed." in top
-    assert "<li>cnn · shifted: 2 of 3 trials</li>" in top
-    assert "<li>feed_forward · centered: 1 of 3 trials</li>" in top
+    assert "<li>cnn · shifted: 2 of 3 trials to run</li>" in top
+    assert "<li>feed_forward · centered: 1 of 3 trials to run</li>" in top
     assert "<pre>mnist-ray sweep notebook --trials 3</pre>" in top
     assert "have not run" not in page_named("usual")
 
@@ -279,7 +279,7 @@ def test_the_top_of_an_unfinished_sweep_says_what_is_missing_and_what_runs_it() 
 def test_the_top_of_an_unfinished_search_says_how_much_of_it_is_missing() -> None:
     top = page_named("unfinished search").partition("<section")[0]
     assert "Of at least 9 trials, 5 have not run to the end yet." in top
-    assert "search of feed_forward on centered: 5 of 9 trials" in top
+    assert "search of feed_forward on centered: 5 of 9 trials to run" in top
 
 
 def test_a_search_without_a_winner_says_why() -> None:
