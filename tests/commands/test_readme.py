@@ -6,6 +6,8 @@ README's order and in one namespace, where `results/digits` holds the sweep of t
 """
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,27 @@ def test_every_marked_block_of_the_readme_runs(working_folder: Path) -> None:
 def test_only_marked_python_is_run() -> None:
     text = "```python\n# review: one\na = 1\n```\n\n```bash\n# review\n```\n\n```python\nb\n```\n"
     assert review_blocks(text) == ["# review: one\na = 1\n"]
+
+
+def shown_commands(text: str) -> list[list[str]]:
+    """The arguments of every `mnist-ray` command in a Markdown text."""
+    spans = re.findall(r"`mnist-ray ([^`]*)`", text)
+    lines = re.findall(r"^(?:    |\$ )mnist-ray ([^#\n]*)", text, re.MULTILINE)
+    return [command.split() for command in (*spans, *lines)]
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/guide.md", "docs/cluster.md"])
+def test_every_command_that_is_shown_exists_with_its_options(document: str) -> None:
+    shown = shown_commands((PROJECT / document).read_text())
+    assert shown
+    helps = {name: help_of(name) for name in {command[0] for command in shown}}
+    for name, *arguments in shown:
+        for option in (each for each in arguments if each.startswith("--")):
+            assert f"{option} " in helps[name] or f"{option}\n" in helps[name], (name, option)
+
+
+def help_of(command: str) -> str:
+    arguments = [] if command.startswith("--") else [command]
+    program = [sys.executable, "-m", "mnist_ray", *arguments, "--help"]
+    ended = subprocess.run(program, check=True, capture_output=True, text=True)
+    return re.sub(r"[\[\],]", " ", ended.stdout)
