@@ -123,12 +123,13 @@ def _fixed(views: Sequence[CellView], varying: Sequence[str]) -> Iterator[tuple[
 
 
 def _constant(settings: Sequence[Mapping[str, JsonValue]]) -> dict[str, JsonValue]:
-    """Those that all have, with one value."""
+    """Those that all have, with one value; nothing is said of one that none has."""
     first, *others = settings
     return {
         name: value
         for name, value in first.items()
-        if all(name in each and canonical(each[name]) == canonical(value) for each in others)
+        if value is not None
+        and all(name in each and canonical(each[name]) == canonical(value) for each in others)
     }
 
 

@@ -111,3 +111,10 @@ def test_on_a_phone_the_first_column_of_every_table_has_whole_words(
     cells = "[...document.querySelectorAll('tr > th:first-child')].filter(h => h.offsetWidth)"
     assert browser.evaluate(f"Math.min(...{cells}.map(h => h.offsetWidth))") > 60
     assert browser.evaluate(f"Math.max(...{cells}.map(h => h.offsetWidth))") < 0.5 * 390
+
+
+def test_what_is_fixed_leaves_out_what_a_schedule_replaces() -> None:
+    schedule = {"schedule": "CosineDecay", "initial_learning_rate": 0.003, "decay_steps": 100}
+    table = table_of(made_up_sweep({"training": {"learning_rate": schedule}}))
+    assert "initial_learning_rate 0.003" in table
+    assert "null" not in table
