@@ -26,9 +26,9 @@ SPACE = {
     },
     "variants": {"centered": {}, "shifted": {"shift": 4}},
     "training": {"epochs": 3},
-    "trials": 12,
+    "trials": 30,
 }
-TRIALS = 4 * 12
+TRIALS = 4 * 30
 SEED = 20261122
 
 
