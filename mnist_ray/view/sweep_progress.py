@@ -1,5 +1,6 @@
 """How a sweep goes: a bar, or a line a trial."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Self
 
@@ -139,6 +140,8 @@ class RunningMeans:
     def __init__(self, space: Space, queue: TrialQueue) -> None:
         self._space = space
         self._accuracies: dict[str, dict[str, float]] = {}
+        """By cell, of each trial by its key: a trial that runs again counts once."""
+        self._sums: dict[str, float] = defaultdict(float)
         self._lines: dict[str, str] = {}
         for trial in queue.plan.wanted:
             if record := queue.records.get(trial.key):
@@ -148,12 +151,14 @@ class RunningMeans:
         """Count a trial in; the mean of its cell, or nothing where it does not belong to one."""
         if record.test is None or record.source:
             return ""
-        accuracies = self._accuracies.setdefault(record.cell_key, {})
-        accuracies[record.key] = record.test.accuracy
-        mean = number(sum(accuracies.values()) / len(accuracies))
+        cell, accuracy = record.cell_key, record.test.accuracy
+        accuracies = self._accuracies.setdefault(cell, {})
+        self._sums[cell] += accuracy - accuracies.get(record.key, 0.0)
+        accuracies[record.key] = accuracy
+        mean = number(self._sums[cell] / len(accuracies))
         told = f"mean {mean} (n = {len(accuracies)})"
         # The figure first: what is cut off in a narrow terminal is the end.
-        self._lines[record.cell_key] = f"{told}: {place_of(record, self._space)}"
+        self._lines[cell] = f"{told}: {place_of(record, self._space)}"
         return told
 
     def lines(self) -> list[str]:
@@ -178,9 +183,7 @@ def line_of(record: Record, space: Space) -> str:
     head = f"{place_of(record, space)} trial {record.trial}{varied}: "
     if record.status is Status.FAILED:
         return f"{head}failed: {record.error}"
-    costs = record.costs
-    parts = (costs.setup_seconds, costs.train_seconds, costs.evaluate_seconds)
-    took = f"{seconds_text(sum(part or 0.0 for part in parts))} s"
+    took = f"{seconds_text(record.costs.seconds)} s"
     if record.test is None:
         return f"{head}stopped after {counted(len(record.epochs), 'epoch')}, {took}"
     return f"{head}test accuracy {number(record.test.accuracy)}, {took}"
