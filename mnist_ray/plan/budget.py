@@ -84,6 +84,11 @@ class Budget:
     unrecorded: NDArray[np.int64]
     means: tuple[Mean, ...]
 
+    @property
+    def seconds(self) -> float:
+        """All that may be spent; 0 where the goal names no budget."""
+        return self.goal.within_seconds or 0.0
+
     def least_seconds(self, seconds: Mapping[str, float]) -> float:
         """What is spent, and what the trials that run in any case still take."""
         return self.spent + float(self.unrecorded @ self._of_cells(seconds))
@@ -102,7 +107,7 @@ class Budget:
         is_known = bool(np.isfinite(stds).all())
         trials = self.begun
         if is_known or assume_equal_spread:
-            remaining = (self.goal.within_seconds or 0.0) - self.least_seconds(seconds)
+            remaining = self.seconds - self.least_seconds(seconds)
             assumed = stds if is_known else np.ones_like(stds)
             trials = self._filled(assumed, self._of_cells(seconds), remaining)
         factors = half_width_factors(int(trials.max(initial=2)))
@@ -140,11 +145,11 @@ class Budget:
 
         counted = np.array([self.begun[list(mean.cells)].min() for mean in means])
         # A goal is 1 in its own unit. Beyond it nothing is bought.
-        low = 1.0 if means[0].demand else 0.0
+        narrowest = 1.0 if means[0].demand else 0.0
 
         def trials_for(level: float) -> NDArray[np.int64]:
             needed = np.searchsorted(-factors, -level / widths)
-            if level <= low:  # The shrunk spread may call a mean precise that is not.
+            if level == narrowest:  # The shrunk spread may call a mean precise that is not.
                 needed = np.maximum(needed, counted + 1)
             needed = np.minimum(needed, most)
             trials = self.begun.copy()
@@ -156,9 +161,9 @@ class Budget:
         def price(trials: NDArray[np.int64]) -> float:
             return float((trials - self.begun) @ seconds)
 
-        high = max(float(widths.max()) * factors[2], low)
-        if price(trials_for(low)) <= remaining:
-            return trials_for(low)
+        if price(all_wanted := trials_for(narrowest)) <= remaining:
+            return all_wanted
+        low, high = narrowest, max(float(widths.max()) * factors[2], narrowest)
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             is_paid = price(trials_for(middle)) <= remaining

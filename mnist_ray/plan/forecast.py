@@ -159,11 +159,10 @@ def seconds_beyond_budget(
     timings.learn(records)
     firsts = [cell.trials[0] for cell in plan.cells]
     seconds, unknown = timings.seconds(firsts), timings.unknown_cells(firsts)
-    within = plan.budget.goal.within_seconds or 0.0
-    if unknown and within < _ERROR_OF_ARITHMETIC * plan.budget.least_seconds(seconds):
+    if unknown and plan.budget.seconds < _ERROR_OF_ARITHMETIC * plan.budget.least_seconds(seconds):
         seconds = timings.seconds(firsts, measured=_calibrated(unknown, calibrate))
     least = plan.budget.least_seconds(seconds)
-    return least if least > within else None
+    return least if least > plan.budget.seconds else None
 
 
 def _bought(
@@ -213,7 +212,7 @@ def _budget_forecast(
     return BudgetForecast(
         given=plan.budget.goal.within or "",
         least_seconds=least,
-        is_too_small=least > (plan.budget.goal.within_seconds or 0.0),
+        is_too_small=least > plan.budget.seconds,
         is_spread_known=not np.isnan(allocation.present).any(),
         differences=tuple(pairs),
     )

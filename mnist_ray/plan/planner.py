@@ -46,6 +46,11 @@ class Plan:
     varied: tuple[Trial, ...] = ()
     budget: Budget | None = None
 
+    @property
+    def may_change(self) -> bool:
+        """Whether a record may change it. With a budget, the trials that ran at its end count."""
+        return self.is_open or self.budget is not None
+
     @cached_property
     def measured(self) -> tuple[Trial, ...]:
         """The trials that reported means are taken over, by cell."""

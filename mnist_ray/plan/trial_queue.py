@@ -134,8 +134,7 @@ class TrialQueue:
             # again.
             counting = record if self._is_outdated(joined) else joined
             self._ended[record.key] = self.counting[record.key] = counting
-        # With a budget, trials that ran when it was spent count too.
-        if records and (self.plan.is_open or self.plan.budget):
+        if records and self.plan.may_change:
             self._plan_anew()
 
     def take_over(
@@ -163,7 +162,7 @@ class TrialQueue:
             waiting.pop(record.key, None)
             self.records[record.key] = self.counting[record.key] = record
         self._waiting = deque(waiting.values())
-        if self.plan.is_open or self.plan.budget:
+        if self.plan.may_change:
             self._plan_anew()
 
     def requeue(self, *trials: Trial, was_lost: bool = True) -> None:
