@@ -1,11 +1,13 @@
 """A model with its optimizer, and one step of it along a gradient."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from mnist_ray.space.training import Training
+from mnist_ray.train.learning_rates import Rates
 from mnist_ray.train.optimizers import LossScale, optimizer_for
 
 
@@ -71,3 +73,25 @@ def probabilities_of(model: keras.Model, images: tf.Tensor, *, training: bool) -
 def classes_of(probabilities: tf.Tensor) -> tf.Tensor:
     """The most probable class of each image, int32 [b]."""
     return tf.argmax(probabilities, axis=-1, output_type=tf.int32)
+
+
+def train_in_parts(
+    parts: Iterable[tuple[Sized, Any]],
+    rates: Rates,
+    train: Callable[..., tuple[tf.Tensor, tf.Tensor]],
+) -> tuple[float, int]:
+    """The summed loss and the correct images of an epoch that is trained part by part.
+
+    Args:
+        parts: what `train` takes; the first of each has the part's steps along its first axis.
+        rates: the learning rate of each step of the epoch, float32 [steps].
+        train: trains on a part, with the part's rates as its last argument.
+    """
+    loss, correct, steps = 0.0, 0, 0
+    for of_steps, more in parts:
+        end = steps + len(of_steps)
+        part_loss, part_correct = train(of_steps, more, rates[steps:end])
+        loss += float(part_loss)
+        correct += int(part_correct)
+        steps = end
+    return loss, correct

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Classes
-from mnist_ray.train.gradient_step import GradientStep, classes_of, probabilities_of
+from mnist_ray.train.gradient_step import GradientStep, classes_of, probabilities_of, train_in_parts
 from mnist_ray.train.learning_rates import Rates
 from mnist_ray.train.placed_images import PlacedImages
 
@@ -74,14 +74,7 @@ class PlainGraph:
 
         `rates` has the learning rate of each step.
         """
-        loss, correct, steps = 0.0, 0, 0
-        for images, labels in placed_images.chunks(order, batch_size):
-            of_chunk = rates[steps : steps + len(labels)]
-            chunk_loss, chunk_correct = self._train_graph(images, labels, of_chunk)
-            loss += float(chunk_loss)
-            correct += int(chunk_correct)
-            steps += len(labels)
-        return loss, correct
+        return train_in_parts(placed_images.chunks(order, batch_size), rates, self._train_graph)
 
     def evaluate(
         self, placed_images: PlacedImages, order: NDArray[np.integer[Any]]

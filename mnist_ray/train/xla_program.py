@@ -1,6 +1,7 @@
 """Training and evaluation as programs that XLA compiles: many steps in one, for GPUs."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Classes
-from mnist_ray.train.gradient_step import GradientStep, classes_of, probabilities_of
+from mnist_ray.train.gradient_step import GradientStep, classes_of, probabilities_of, train_in_parts
 from mnist_ray.train.learning_rates import Rates
 from mnist_ray.train.placed_images import PlacedImages
 from mnist_ray.train.pooling import without_scatter
@@ -61,7 +62,7 @@ class XlaProgram:
         """
         try:
             for indices, _ in _in_batches(np.arange(trained), batch_size, pads=self._pads):
-                self._train(placed_images, indices, 0, rates=np.zeros(len(indices), np.float32))
+                self._train(placed_images, indices, 0, np.zeros(len(indices), np.float32))
             self._evaluate(placed_images, np.zeros(1, int), 0)
         except _REFUSALS as error:
             raise NotCompilableError(error.message.splitlines()[0]) from error
@@ -78,14 +79,8 @@ class XlaProgram:
 
         `rates` has the learning rate of each step.
         """
-        loss, correct, steps = 0.0, 0, 0
-        for indices, counted in _in_batches(order, batch_size, pads=self._pads):
-            of_part = rates[steps : steps + len(indices)]
-            part_loss, part_correct = self._train(placed_images, indices, counted, rates=of_part)
-            loss += float(part_loss)
-            correct += int(part_correct)
-            steps += len(indices)
-        return loss, correct
+        parts = _in_batches(order, batch_size, pads=self._pads)
+        return train_in_parts(parts, rates, partial(self._train, placed_images))
 
     def evaluate(
         self, placed_images: PlacedImages, order: NDArray[np.integer[Any]]
@@ -104,7 +99,6 @@ class XlaProgram:
         placed_images: PlacedImages,
         indices: NDArray[np.integer[Any]],
         counted: int,
-        *,
         rates: Rates,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         order, learning_rates = tf.constant(indices, tf.int32), tf.constant(rates, tf.float32)
