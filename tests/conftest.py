@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 
+import chromium
 import pytest
 from hypothesis import settings
 from object_storage import ObjectStorage
@@ -23,6 +24,14 @@ def tensorflow() -> None:
     from mnist_ray.train import device
 
     device.configure(threads=1)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[chromium.Page]:
+    if chromium.PROGRAM is None:
+        pytest.skip("there is no Chromium")
+    with chromium.chromium() as page:
+        yield page
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import chromium
@@ -43,14 +43,6 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     if ended.returncode:
         pytest.skip(f"axe-core can't be had: {ended.stderr.strip()}")
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[chromium.Page]:
-    if chromium.PROGRAM is None:
-        pytest.skip("there is no Chromium")
-    with chromium.chromium() as page:
-        yield page
 
 
 def with_failures() -> MadeUp:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,10 +109,7 @@ def test_a_bucket_out_of_reach_for_a_while_costs_nothing(
         begin = ""
         while "trial 0:" not in begin:
             begin += process.stdout.readline()
-        object_storage.stop()
-        time.sleep(SECONDS_AWAY)
-        assert process.poll() is None
-        object_storage.start()
+        object_storage.go_away(process, SECONDS_AWAY)
         ended = wait(process)
     assert ended.code == 0, ended
     assert ended.errors == ""

@@ -1,7 +1,6 @@
 """A whole sweep on object storage, which is out of reach for a while in the middle."""
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +35,7 @@ def test_storage_out_of_reach_in_mid_sweep_costs_nothing(
     with place.start("small.yaml", "--results", uri) as process:
         assert process.stdout
         begin = "".join(process.stdout.readline() for _ in range(4))  # the plan, and three trials
-        object_storage.stop()
-        time.sleep(SECONDS_AWAY)
-        assert process.poll() is None
-        object_storage.start()
+        object_storage.go_away(process, SECONDS_AWAY)
         ended = wait(process)
     assert ended.code == 0, ended
     assert ended.errors == ""

@@ -2,6 +2,8 @@
 
 import secrets
 import socket
+import subprocess
+import time
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -33,6 +35,13 @@ class ObjectStorage:
         if self._server is not None:
             self._server.stop()
         self._server = None
+
+    def go_away(self, process: "subprocess.Popen[str]", seconds: float) -> None:
+        """Be out of reach for a while, which `process` outlives."""
+        self.stop()
+        time.sleep(seconds)
+        assert process.poll() is None
+        self.start()
 
     def make_bucket(self) -> None:
         """Begin with an empty one."""
