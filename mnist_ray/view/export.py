@@ -6,29 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mnist_ray.analysis.grids import grids
 from mnist_ray.analysis.numbers import DASH, number
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.view.cell_table import cell_table, in_order
-from mnist_ray.view.cell_views import (
-    MOST_CELLS,
-    CellView,
-    Row,
-    architecture_series,
-    choose,
-    label_comparisons,
-    make_cell_views,
-    make_search_views,
-)
-from mnist_ray.view.confusion_charts import confusion_charts
-from mnist_ray.view.grid_charts import grid_charts
-from mnist_ray.view.panel_charts import learning_charts, robustness_chart
-from mnist_ray.view.row_charts import difference_charts, trial_charts
-from mnist_ray.view.search_charts import search_chart
-from mnist_ray.view.spread_charts import spread_views
+from mnist_ray.view.cell_views import CellView, Row
+from mnist_ray.view.figures import Figures
 from mnist_ray.view.svg import Chart
 
 _PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
@@ -173,10 +158,10 @@ def export(sweeps: Sequence[SweepResults], tables: Tables, folder: ResultsFolder
     Raises:
         StorageError: something cannot be written.
     """
-    views = make_cell_views(sweeps, tables)
-    table = paper_table(views)
+    figures = Figures(sweeps, tables)
+    table = paper_table(figures.views)
     files = {"table.md": as_markdown(table).encode(), "table.tex": as_latex(table).encode()}
-    for name, chart in _named(_charts(sweeps, views, tables)):
+    for name, chart in _named(figures.all()):
         for kind in _KINDS:
             buffer = io.BytesIO()
             chart.drawing.write(buffer, kind)
@@ -187,28 +172,6 @@ def export(sweeps: Sequence[SweepResults], tables: Tables, folder: ResultsFolder
 
 
 _KINDS: Sequence[Literal["pdf", "svg"]] = ("pdf", "svg")
-
-
-def _charts(
-    sweeps: Sequence[SweepResults], views: Sequence[CellView], tables: Tables
-) -> Iterator[Chart]:
-    """Those of the page, in its order."""
-    by_key = {view.results.key: view for view in views}
-    found = (grid for results in sweeps for grid in grids(results))
-    for position, grid in enumerate(found):
-        series = by_key[grid.cells[0].key].series
-        yield from grid_charts(grid, series=series, position=position)
-    for position, search in enumerate(make_search_views(sweeps, tables)):
-        chart = search_chart(search, position=position)
-        yield from [chart] if chart else []
-    yield from trial_charts(in_order(views))
-    chosen = choose(views, MOST_CELLS)
-    yield from (spread.chart for spread in spread_views(chosen, tables))
-    yield from difference_charts(label_comparisons(tables, views), architecture_series(sweeps))
-    yield from learning_charts(chosen)
-    robustness = robustness_chart(views)
-    yield from [robustness] if robustness else []
-    yield from confusion_charts(chosen)
 
 
 def _named(charts: Iterable[Chart]) -> Iterator[tuple[str, Chart]]:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.findings import findings
-from mnist_ray.analysis.grids import grids
 from mnist_ray.analysis.numbers import DASH, counted, number
 from mnist_ray.analysis.reading import read_results
 from mnist_ray.analysis.spread import percent
@@ -27,22 +26,14 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.spread import left_out_sentences
 from mnist_ray.space.space import Space
-from mnist_ray.view.cell_table import cell_table, in_order
+from mnist_ray.view.cell_table import cell_table
 from mnist_ray.view.cell_views import (
-    MOST_CELLS,
     CellView,
-    SearchView,
-    architecture_series,
     by_presentation,
-    choose,
     describe_presentation,
     grouped,
     label,
-    label_comparisons,
-    make_cell_views,
-    make_search_views,
 )
-from mnist_ray.view.confusion_charts import confusion_charts
 from mnist_ray.view.examples import (
     EXAMPLES,
     Guess,
@@ -50,15 +41,12 @@ from mnist_ray.view.examples import (
     image_png,
     recorded_guesses,
 )
+from mnist_ray.view.figures import Figures
 from mnist_ray.view.formats import FEWEST, first_letter, interval
-from mnist_ray.view.grid_charts import grid_view
 from mnist_ray.view.matrix import test_matrices
 from mnist_ray.view.notices import notices
-from mnist_ray.view.panel_charts import learning_charts, robustness_chart
 from mnist_ray.view.provenance import differences, facts
-from mnist_ray.view.row_charts import difference_charts, trial_charts
-from mnist_ray.view.search_charts import search_chart
-from mnist_ray.view.spread_charts import remainder, share, spread_views
+from mnist_ray.view.spread_charts import remainder, share
 
 _MOST_ROWS = 60
 """Rows of the table of comparisons; the rest is in the Parquet files."""
@@ -112,13 +100,13 @@ def render(
 
     `tables` are those of `sweeps`. Equal input gives the same text, byte for byte.
     """
-    views, searches = make_cell_views(sweeps, tables), make_search_views(sweeps, tables)
-    series = architecture_series(sweeps)
+    figures = Figures(sweeps, tables)
+    views = figures.views
     images = phrases.images(*(results.dataset for results in sweeps))
     content = {
         "title": ", ".join(results.name for results in sweeps),
         "css": Markup((_PAGE / "report.css").read_text()),  # noqa: S704 (the project's own)
-        "architectures": series,
+        "architectures": figures.series,
         "summary": _summary(sweeps, views),
         "findings": [_unbroken(sentence) for sentence in findings(tables)],
         "images": images,
@@ -126,13 +114,13 @@ def render(
         "unrequested": [(results.name, results.left_out) for results in sweeps if results.left_out],
         "sweeps": [results.name for results in sweeps],
         "between_sweeps": differences(sweeps),
-        **_grids(sweeps, views),
-        **_cells(sweeps, views, tables),
-        **_searches(searches),
-        **_comparisons(views, tables, series),
-        **_chosen_cells(views, tables),
+        **_grids(figures),
+        **_cells(sweeps, figures, tables),
+        **_searches(figures),
+        **_comparisons(figures),
+        **_chosen_cells(figures),
         "spread_left_out": _sources_left_out(sweeps),
-        **_failures(sweeps, views, searches),
+        **_failures(sweeps, figures),
         "provenance": [
             (results.name, facts(results), results.space and results.space.to_yaml())
             for results in sweeps
@@ -219,22 +207,15 @@ def _png(image: NDArray[np.uint8], view: CellView | Guess) -> str:
 # What the sections show
 
 
-def _grids(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> dict[str, Any]:
-    found = [grid for results in sweeps for grid in grids(results)]
-    by_key = {view.results.key: view for view in views}
+def _grids(figures: Figures) -> dict[str, Any]:
     return {
-        "grids": [
-            grid_view(grid, by_key[grid.cells[0].key], position=position)
-            for position, grid in enumerate(found[:_MOST_GRIDS])
-        ],
-        "grids_left_out": max(0, len(found) - _MOST_GRIDS),
+        "grids": list(figures.grids(_MOST_GRIDS)),
+        "grids_left_out": max(0, len(figures.found_grids) - _MOST_GRIDS),
     }
 
 
-def _cells(
-    sweeps: Sequence[SweepResults], views: Sequence[CellView], tables: Tables
-) -> dict[str, Any]:
-    chart, matrices = robustness_chart(views), list(test_matrices(sweeps, views))
+def _cells(sweeps: Sequence[SweepResults], figures: Figures, tables: Tables) -> dict[str, Any]:
+    views, matrices = figures.views, list(test_matrices(sweeps, figures.views))
     return {
         "cells": cell_table(views) if views else None,
         "skewed": any(view.row["left_skewed"] for view in views),
@@ -243,43 +224,38 @@ def _cells(
         "fewest": FEWEST,
         "few": any(0 < view.row["trials"] < FEWEST for view in views),
         "several_devices": len({view.results.device for view in views}) > 1,
-        "trials": list(trial_charts(in_order(views))),
-        "robustness": chart,
+        "trials": figures.trials,
+        "robustness": figures.robustness,
         "matrices": matrices,
-        "other_tests": chart or matrices,
+        "other_tests": figures.robustness or matrices,
     }
 
 
-def _searches(searches: Sequence[SearchView]) -> dict[str, Any]:
+def _searches(figures: Figures) -> dict[str, Any]:
+    columns = (name for search, _ in figures.searches for name in search.columns)
     return {
-        "searches": [
-            {"view": search, "chart": search_chart(search, position=position)}
-            for position, search in enumerate(searches)
-        ],
-        "searched": list(dict.fromkeys(name for search in searches for name in search.columns)),
+        "searches": [{"view": search, "chart": chart} for search, chart in figures.searches],
+        "searched": list(dict.fromkeys(columns)),
     }
 
 
-def _comparisons(
-    views: Sequence[CellView], tables: Tables, series: dict[str, int]
-) -> dict[str, Any]:
-    comparisons = label_comparisons(tables, views)
+def _comparisons(figures: Figures) -> dict[str, Any]:
     return {
-        "differences": list(difference_charts(comparisons, series)),
-        "comparisons": comparisons[:_MOST_ROWS],
-        "comparisons_left_out": max(0, len(comparisons) - _MOST_ROWS),
+        "differences": figures.differences,
+        "comparisons": figures.comparisons[:_MOST_ROWS],
+        "comparisons_left_out": max(0, len(figures.comparisons) - _MOST_ROWS),
     }
 
 
-def _chosen_cells(views: Sequence[CellView], tables: Tables) -> dict[str, Any]:
-    chosen = choose(views, MOST_CELLS)
+def _chosen_cells(figures: Figures) -> dict[str, Any]:
+    views, chosen = figures.views, figures.chosen
     hardest = [(view, hardest_images(view, count=_HARDEST)) for view in chosen]
     return {
         "cells_left_out": len(views) - len(chosen),
-        "spread": list(spread_views(chosen, tables)),
-        "learning": list(learning_charts(chosen)),
+        "spread": figures.spread,
+        "learning": figures.learning,
         "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
-        "confusion": list(confusion_charts(chosen)),
+        "confusion": figures.confusion,
         "hardest": [(view, images) for view, images in hardest if images is not None],
         "examples": EXAMPLES,
         "checks": list(_checks(chosen)),
@@ -303,11 +279,10 @@ def _sources_left_out(sweeps: Sequence[SweepResults]) -> list[str]:
     ]
 
 
-def _failures(
-    sweeps: Sequence[SweepResults], views: Sequence[CellView], searches: Sequence[SearchView]
-) -> dict[str, Any]:
+def _failures(sweeps: Sequence[SweepResults], figures: Figures) -> dict[str, Any]:
+    views = figures.views
     measured = [(view.label, record) for view in views for record in view.results.failed]
-    searched = [failure for search in searches for failure in search.failures()]
+    searched = [failure for search, _ in figures.searches for failure in search.failures()]
     labels = {view.results.key: view.label for view in views}
     varied = [
         (f"{labels.get(spread.ordinary.key, record.architecture)}, {record.source} alone", record)
