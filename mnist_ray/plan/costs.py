@@ -48,7 +48,7 @@ def training_operations(cell: Cell, *, classes: int, train_images: int, test_ima
     """
     cost = model_cost(cell, classes)
     training = cell.training
-    trained = math.floor(train_images * (1 - training.validation_split))
+    trained = training.trained(train_images)
     steps = math.ceil(trained / training.batch_size)
     evaluated = (train_images - trained) * training.epochs + test_images
     steps_cost = 3 * cost.operations * trained + 20 * cost.parameters * steps

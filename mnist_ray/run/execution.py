@@ -16,7 +16,7 @@ from mnist_ray.plan.allocation import ResourceAllocator, check_fit
 from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
 from mnist_ray.plan.estimates import estimated_seconds
 from mnist_ray.plan.resources import Limits, Node, Request, concurrency
-from mnist_ray.plan.test_sets import asked_test_sets
+from mnist_ray.plan.test_sets import TestSets
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection, runner
 from mnist_ray.run.early_stopping import StopEarly
@@ -52,7 +52,10 @@ def execute(
         for tracker in trackers:
             at_end.callback(tracker.close)
         checkpoints = at_end.enter_context(_checkpoints(setup.folder))
-        inputs = _shared_inputs(setup, _checkpoint_seconds(setup, queue, nodes), checkpoints)
+        seconds = _checkpoint_seconds(setup, queue, nodes)
+        inputs = _shared_inputs(
+            setup, queue.plan.tests, checkpoint_seconds=seconds, checkpoints=checkpoints
+        )
         writer = LedgerWriter(setup.ledger, queue.records)
         recorder = Recorder(
             queue,
@@ -94,12 +97,16 @@ def _workers(
 
 
 def _shared_inputs(
-    setup: SweepSetup, checkpoint_seconds: float | None, checkpoints: ResultsFolder
+    setup: SweepSetup,
+    tests: TestSets,
+    *,
+    checkpoint_seconds: float | None,
+    checkpoints: ResultsFolder,
 ) -> SharedInputs:
     return SharedInputs(
         dataset=setup.dataset,
         code=setup.code,
-        tests=asked_test_sets(setup.space, setup.dataset_info),
+        tests=tests,
         checkpoint_seconds=checkpoint_seconds,
         checkpoints=checkpoints,
         git_commit=git_commit(),

@@ -3,7 +3,9 @@
 A field's `description` is what a message says is allowed there.
 """
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -144,10 +146,11 @@ _RATE = "a number above 0, or {schedule: Keras' name of it, argument: value}"
 _number = TypeAdapter(Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)])
 
 
-def _read_optimizer(given: object) -> object:
+def _read(given: object, *, one: Callable[..., object]) -> object:
+    """What `one` reads, or a distribution over such values."""
     if isinstance(given, dict) and given.keys() & FORMS.keys():
-        return read_distribution(given, _read_one_optimizer)
-    return _read_one_optimizer(given, fixed=False)
+        return read_distribution(given, one)
+    return one(given, fixed=False)
 
 
 def _read_one_optimizer(given: object, *, fixed: bool = True) -> object:
@@ -161,12 +164,6 @@ def _read_one_optimizer(given: object, *, fixed: bool = True) -> object:
 def _named(optimizer: Optimizer) -> Optimizer | str:
     """Its name alone, where there is nothing else to say."""
     return optimizer if optimizer.arguments else optimizer.name
-
-
-def _read_learning_rate(given: object) -> object:
-    if isinstance(given, dict) and given.keys() & FORMS.keys():
-        return read_distribution(given, _read_one_rate)
-    return _read_one_rate(given, fixed=False)
 
 
 def _read_one_rate(given: object, *, fixed: bool = True) -> object:
@@ -235,18 +232,25 @@ class Training(Settings):
     validation_split: Searchable[Share] = Field(0.1, description=SHARE)
     optimizer: Annotated[
         str | Optimizer,
-        PlainValidator(_read_optimizer),
+        PlainValidator(partial(_read, one=_read_one_optimizer)),
         _schema(Optimizer, {"enum": [*OPTIMIZERS]}),
     ] = Field("adam", description=_OPTIMIZER)
     learning_rate: Annotated[
         float | Schedule,
-        PlainValidator(_read_learning_rate),
+        PlainValidator(partial(_read, one=_read_one_rate)),
         _schema(Schedule, {"type": "number", "exclusiveMinimum": 0}),
     ] = Field(0.001, description=_RATE)
     precision: Searchable[Precision] = Field(
         "float32", description="float32, mixed_float16 or mixed_bfloat16"
     )
     jit_compile: Searchable[JitCompile] = Field("auto", description="auto, true or false")
+
+    def trained(self, images: int) -> int:
+        """How many of the training images are trained on; the others are for validation.
+
+        Keras' own rule: validation is the last part, whatever the order of training.
+        """
+        return math.floor(images * (1.0 - self.validation_split))
 
     @property
     def optimizer_name(self) -> str:

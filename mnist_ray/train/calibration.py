@@ -138,7 +138,7 @@ def _time(
     # From the third trial of a process on, a kept model starts again without another.
     another = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
     setup_seconds.append(another.costs.setup_seconds or 0.0)
-    trained = math.floor(len(dataset.train_images) * (1 - training.validation_split))
+    trained = training.trained(len(dataset.train_images))
     train_seconds = costs.train_seconds or 0.0
     evaluation = ((costs.evaluate_seconds or 0.0) - validated) / len(dataset.test_images)
     return Timing(
@@ -156,7 +156,7 @@ def _time(
 def _whole(cell: Cell, dataset_info: DatasetInfo, *, train: float, evaluate: float) -> float:
     """Seconds of a trial on all images, from those of an image; `train` is for one epoch."""
     training = cell.training
-    trained = math.floor(dataset_info.train_images * (1 - training.validation_split))
+    trained = training.trained(dataset_info.train_images)
     validated = dataset_info.train_images - trained
     evaluated = validated * training.epochs + dataset_info.test_images
     return train * trained * training.epochs + evaluate * evaluated

@@ -1,7 +1,6 @@
 """Optimizers and schedules with arguments are checked by Keras before a sweep starts."""
 
 import json
-import math
 from collections.abc import Sequence
 
 from mnist_ray.space.space import Cell
@@ -63,7 +62,7 @@ def _fault_of_rates(schedule: Schedule, training: Training, train_images: int) -
 
     from mnist_ray.train.learning_rates import learning_rates
 
-    trained = math.floor(train_images * (1 - training.validation_split))
+    trained = training.trained(train_images)
     for epoch in range(training.epochs):
         rates = learning_rates(training, trained, epoch)
         wrong = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))

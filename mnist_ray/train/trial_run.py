@@ -96,12 +96,8 @@ class TrialRun:
 
     @cached_property
     def _trained(self) -> int:
-        """How many images are trained on.
-
-        Keras' own rule: validation is the last part, whatever the order of training.
-        """
-        share = 1.0 - self.trial.cell.training.validation_split
-        return math.floor(len(self._dataset.train_images) * share)
+        """How many images are trained on."""
+        return self.trial.cell.training.trained(len(self._dataset.train_images))
 
     @property
     def is_trained(self) -> bool:
