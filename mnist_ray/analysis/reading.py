@@ -1,20 +1,25 @@
-"""From a sweep's folder to its results: the space, the records, and what a report has to know."""
+"""From a sweep's folder to its results: what the space asks for, joined with what is recorded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 
-from mnist_ray.analysis.sweep_results import (
-    SweepResults,
-    latest_record,
-    results_of_records,
-    results_of_space,
-)
+from mnist_ray.analysis.sweep_results import CellResults, CellSpread, Selection, SweepResults
 from mnist_ray.errors import InputError
+from mnist_ray.ledger.identity import PROTOCOL, digest
 from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
-from mnist_ray.ledger.record import Record
+from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.space.space import Space
+from mnist_ray.plan.planner import plan
+from mnist_ray.plan.search import SearchState
+from mnist_ray.plan.test_sets import TestSets, VariantTest
+from mnist_ray.plan.trial import Trial
+from mnist_ray.space.sources import Source
+from mnist_ray.space.space import Cell, Space
+from mnist_ray.space.training import Training
+from mnist_ray.space.variants import Transform
 from mnist_ray.space.yaml_text import read_yaml
 
 
@@ -75,6 +80,77 @@ def read_results(
     return replace(results, folder=folder)
 
 
+def results_of_space(
+    space: Space,
+    dataset_info: DatasetInfo,
+    records: Mapping[str, Record],
+    test_set: TestSet | None,
+    *,
+    name: str | None = None,
+    command: str = "",
+) -> SweepResults:
+    """The sweep that `space` asks for; a cell with nothing recorded yet is there too."""
+    name = name or space.name
+    planned = plan(space, dataset_info, records)
+    selections = _selections(planned.searches)
+    dataset = _dataset_name(space, records, test_set)
+    of = partial(_cell_results, name, dataset, records)
+    measured = of(planned.measured)
+    shape = dataset_info.image_shape
+    defaults = {space.default_configuration(*pair, shape).name for pair in space.grids()}
+    return SweepResults(
+        name=name,
+        dataset=dataset,
+        space=space,
+        cells=tuple(
+            replace(
+                each,
+                selection=selections.get(each.cell.name),
+                is_default=each.cell.name in defaults,
+            )
+            for each in measured
+        ),
+        tests=planned.tests,
+        test_set=test_set,
+        left_out=len(planned.unrequested(records)),
+        searches=planned.searches,
+        searched=of(planned.searched),
+        records=records,
+        wanted=planned.wanted,
+        missing=planned.missing,
+        is_open=planned.is_open,
+        command=command,
+        spreads=_spreads(of(planned.measured + planned.varied), planned.varied),
+    )
+
+
+def results_of_records(
+    name: str, records: Mapping[str, Record], test_set: TestSet | None
+) -> SweepResults:
+    """The sweep as far as its records alone show it.
+
+    It has those of the data and the seed that were used last: means over others as well would be
+    means of something else.
+    """
+    last = _latest_record(records)
+    alike = [record for record in records.values() if last and _comparable(record, last)]
+    alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
+    dataset = _dataset_name(None, records, test_set)
+    of = partial(_cell_results, name, dataset, records)
+    trials = [_trial_of(record) for record in alike]
+    varied = [trial for trial in trials if trial.source]
+    return SweepResults(
+        name=name,
+        dataset=dataset,
+        space=None,
+        cells=of([trial for trial in trials if not trial.source]),
+        tests=_recorded_tests(alike),
+        test_set=test_set,
+        left_out=len(records) - len(alike),
+        spreads=_spreads(of(trials), varied),
+    )
+
+
 def _read_space(folder: ResultsFolder) -> Space | None:
     try:
         content = folder.read(folder.space)
@@ -100,7 +176,7 @@ def _renamed(test_set: TestSet, names: tuple[str, ...]) -> TestSet:
 
 def _latest(ledger: Ledger, records: Mapping[str, Record]) -> SweepManifest | None:
     """What the last sweep asked for; where that is not kept, what the last trial ran on."""
-    latest, last = ledger.read_manifest(), latest_record(records)
+    latest, last = ledger.read_manifest(), _latest_record(records)
     if latest or last is None:
         return latest
     identities = [record.identity for record in records.values()]
@@ -121,4 +197,134 @@ def _dataset_info(latest: SweepManifest | None, test_set: TestSet | None) -> Dat
         train_images=0,  # only the order of what is still to run depends on it
         test_images=len(test_set.labels),
         sources=latest.sources,
+    )
+
+
+def _recorded_tests(records: Sequence[Record]) -> TestSets:
+    """The test sets beside their own that trials were graded on.
+
+    Those of other variants have the names of the variants that have records of their own.
+    """
+    graded = [evaluation for record in records for evaluation in record.robustness]
+    shifts = sorted({each.shift for each in graded if each.presentation is None})
+    digests = {each.presentation for each in graded}
+    variants = {
+        digest(test.identity): test for record in records for test in [_test_of(_trial_of(record))]
+    }
+    asked = digests & variants.keys()
+    tests = [test for key, test in variants.items() if key in asked]
+    return TestSets(tuple(shifts), tuple(tests))
+
+
+def _test_of(trial: Trial) -> VariantTest:
+    return VariantTest(trial.cell.variant, trial.cell.presentation, trial.transform_digest)
+
+
+def _latest_record(records: Mapping[str, Record]) -> Record | None:
+    """The record of the trial that started last."""
+    beginning = datetime.min.replace(tzinfo=UTC)
+    return max(
+        records.values(),
+        key=lambda r: (r.setting.started_at if r.setting else beginning, r.key),
+        default=None,
+    )
+
+
+def _selections(searches: Iterable[SearchState]) -> dict[str, Selection]:
+    """By the identity of the cell; none before a search has a winner."""
+    found: dict[str, Selection] = {}
+    for search in searches:
+        if search.winner:
+            winner, default = search.winner.cell.name, search.default.name
+            found |= {default: Selection.DEFAULT, winner: Selection.WINNER}
+            if winner == default:
+                found[winner] = Selection.BOTH
+    return found
+
+
+def _cell_results(
+    sweep: str, dataset: str, records: Mapping[str, Record], wanted: Sequence[Trial]
+) -> tuple[CellResults, ...]:
+    """The wanted trials that are recorded, by cell and device; also cells without records."""
+    # Cells of different names may have the same trials, and a search may draw the same cell twice.
+    cells: dict[tuple[str, str, str], dict[str, Trial]] = {}
+    for trial in wanted:
+        place = (trial.cell.architecture, trial.cell.variant, trial.cell_key)
+        cells.setdefault(place, {}).setdefault(trial.key, trial)
+    return tuple(
+        CellResults(sweep, dataset, next(iter(trials.values())).cell, cell_key, device, group)
+        for (_, _, cell_key), trials in cells.items()
+        for device, group in _by_device([records[key] for key in trials if key in records])
+    )
+
+
+def _spreads(cells: Iterable[CellResults], varied: Iterable[Trial]) -> tuple[CellSpread, ...]:
+    """Those of the cells, with the records of all trials, that have trials of a source alone."""
+    sources: dict[str, dict[Source, None]] = {}
+    for trial in varied:
+        if trial.source:
+            sources.setdefault(trial.cell_key, {})[trial.source] = None
+
+    def records_of(cell: CellResults, source: Source | None) -> tuple[Record, ...]:
+        return tuple(record for record in cell.records if record.source == source)
+
+    return tuple(
+        CellSpread(
+            ordinary=replace(cell, records=records_of(cell, None)),
+            varied={source: records_of(cell, source) for source in sources[cell.cell_key]},
+        )
+        for cell in cells
+        if cell.cell_key in sources
+    )
+
+
+def _dataset_name(
+    space: Space | None, records: Mapping[str, Record], test_set: TestSet | None
+) -> str:
+    if test_set:
+        return test_set.dataset
+    source = _latest_record(records) or space
+    return source.dataset if source else ""
+
+
+def _by_device(records: Sequence[Record]) -> Iterator[tuple[str | None, tuple[Record, ...]]]:
+    """The records of one cell by device; a failed trial alone makes no group of its own."""
+    ran_on = [_device(record) for record in records if record.status is not Status.FAILED]
+    first, *others = dict.fromkeys(ran_on or map(_device, records[:1])) or [None]
+    yield first, tuple(record for record in records if _device(record) not in others)
+    for device in others:
+        yield device, tuple(record for record in records if _device(record) == device)
+
+
+def _device(record: Record) -> str | None:
+    return record.setting.device if record.setting else None
+
+
+def _comparable(record: Record, other: Record) -> bool:
+    return record.identity["protocol"] == PROTOCOL and all(
+        record.identity[name] == other.identity[name] for name in ("data", "seed")
+    )
+
+
+def _trial_of(record: Record) -> Trial:
+    identity = record.identity
+    made = identity.get("transform")
+    cell = Cell(
+        architecture=record.architecture,
+        builder=identity["builder"],
+        hyperparameters=identity["hyperparameters"],
+        variant=record.variant,
+        shift=identity["shift"],
+        canvas=identity["canvas"],
+        training=Training.model_validate(identity["training"]),
+        transform=Transform(made["function"], made["parameters"]) if made else None,
+    )
+    return Trial(
+        cell,
+        record.trial,
+        identity["seed"],
+        identity["data"],
+        identity["source"],
+        source=Source(record.source) if record.source else None,
+        transform_digest=made and made["source"],
     )

@@ -12,7 +12,7 @@ from made_up_spread import STDS, adding_up, made_up_spread, not_adding_up
 import mnist_ray
 from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.loading import to_frame
-from mnist_ray.analysis.sweep_results import results_of_records
+from mnist_ray.analysis.reading import results_of_records
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Record
 from mnist_ray.view.report import rebuild

@@ -18,7 +18,7 @@ from made_up import (
 )
 from scipy import stats
 
-from mnist_ray.analysis.sweep_results import results_of_records
+from mnist_ray.analysis.reading import results_of_records
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Status

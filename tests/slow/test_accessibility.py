@@ -17,7 +17,7 @@ import pytest
 from made_up import ACCURACIES, MadeUp, Scores, as_failed, made_up_search, made_up_sweep
 from pages import grid, page_of
 
-from mnist_ray.analysis.sweep_results import results_of_space
+from mnist_ray.analysis.reading import results_of_space
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.view.report import render
 

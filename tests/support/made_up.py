@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.sweep_results import SweepResults, results_of_space
+from mnist_ray.analysis.reading import results_of_space
+from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.batches import Batches

@@ -4,7 +4,7 @@ import re
 
 from made_up import ACCURACIES, MadeUp, made_up_sweep
 
-from mnist_ray.analysis.sweep_results import results_of_space
+from mnist_ray.analysis.reading import results_of_space
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.view.report import render
 

@@ -20,7 +20,7 @@ from made_up import (
 )
 from pages import grid, page_of, section
 
-from mnist_ray.analysis.sweep_results import results_of_space
+from mnist_ray.analysis.reading import results_of_space
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.view.report import rebuild, render
 
