@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from mnist_ray.data.dataset import Dataset
-from mnist_ray.ledger.ledger import TestSet
 
 
 @dataclass(frozen=True)
@@ -31,15 +28,3 @@ class DatasetInfo:
             test_images=len(dataset.test_images),
             sources=sources,
         )
-
-
-def test_set_of(dataset: Dataset) -> TestSet:
-    """What a ledger keeps of a data set, so that its records explain themselves."""
-    return TestSet(
-        dataset=dataset.name,
-        fingerprint=dataset.fingerprint,
-        classes=dataset.classes,
-        images=dataset.test_images,
-        labels=dataset.test_labels.astype(np.int32),
-        class_names=dataset.class_names,
-    )

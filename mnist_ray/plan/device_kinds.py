@@ -6,7 +6,7 @@ from itertools import combinations
 
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record, Status
-from mnist_ray.plan.planner import Plan
+from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.resources import Node, Request
 
 ANY_GPU = "GPU"

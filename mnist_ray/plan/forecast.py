@@ -11,7 +11,7 @@ from mnist_ray.plan.budget import Allocation
 from mnist_ray.plan.costs import memory_bytes
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings, wall_seconds
-from mnist_ray.plan.planner import Plan
+from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.search import SearchState, Stage
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Space

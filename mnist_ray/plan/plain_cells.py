@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from mnist_ray.ledger.record import Record
 from mnist_ray.plan.budget import Budget, Mean
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings
+from mnist_ray.plan.plan import CellPlan
 from mnist_ray.plan.stopping import (
     Demand,
     Series,
@@ -21,27 +21,6 @@ from mnist_ray.plan.stopping import (
 )
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Space, StoppingRule
-
-
-@dataclass(frozen=True)
-class CellPlan:
-    """A cell whose mean is reported, and the trials that it is taken over.
-
-    Attributes:
-        trials: what counts.
-        started: what should have been started by now, which may be more.
-        priority: how many times too wide its interval still is.
-        is_open: whether more may be wanted.
-    """
-
-    trials: tuple[Trial, ...]
-    started: tuple[Trial, ...]
-    priority: float = 0.0
-    is_open: bool = False
-
-    @property
-    def cell(self) -> Cell:
-        return self.trials[0].cell
 
 
 class PlainCells:
@@ -73,7 +52,7 @@ class PlainCells:
         else:
             most = min(goal.at_most, len(records))
             known = [
-                known_accuracies(self._first(number, most), records)
+                known_accuracies(records.get(t.key) for t in self._first(number, most))
                 for number in range(len(self.cells))
             ]
             means = self._means(goal, known)

@@ -6,14 +6,13 @@ depends neither on how many trials run at once nor on which of them ends first.
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from mnist_ray.ledger.record import Record, Status
-from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import StoppingRule
 from mnist_ray.stats.comparison import differences
 from mnist_ray.stats.sequential import SequentialInterval, fixed_replication, precision_interval
@@ -112,23 +111,19 @@ def larger(demands: Sequence[Demand]) -> Demand:
     )
 
 
-def known_accuracies(trials: Iterable[Trial], records: Mapping[str, Record]) -> Series:
-    """Test accuracies of a cell's trials, in the order of `trials`, up to the first gap.
+def known_accuracies(records: Iterable[Record | None]) -> Series:
+    """Test accuracies of a cell's trials from index 0 on, up to the first that has no record.
 
-    None stands for a failed trial. A trial that was cut short is a gap: it will run again, whole.
+    None stands for a failed trial. One that was cut short is a gap too: it will run again, whole.
     """
-    return _until_gap(records.get(trial.key) for trial in trials)
+    known = itertools.takewhile(_is_settled, records)
+    return tuple(record.test.accuracy if record and record.test else None for record in known)
 
 
 def recorded_accuracies(records: Iterable[Record]) -> Series:
     """As `known_accuracies`, from the records of one cell, in any order."""
     by_index = {record.trial: record for record in records}
-    return _until_gap(by_index.get(index) for index in range(len(by_index)))
-
-
-def _until_gap(records: Iterable[Record | None]) -> Series:
-    known = itertools.takewhile(_is_settled, records)
-    return tuple(record.test.accuracy if record and record.test else None for record in known)
+    return known_accuracies(by_index.get(index) for index in range(len(by_index)))
 
 
 def _is_settled(record: Record | None) -> bool:

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
 from mnist_ray.ledger.record import Record, Status
-from mnist_ray.plan.planner import Plan
+from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.trial import Trial
 
 

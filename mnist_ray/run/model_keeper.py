@@ -7,7 +7,7 @@ from functools import partial
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.block import Block
-from mnist_ray.plan.planner import Plan
+from mnist_ray.plan.plan import Plan
 from mnist_ray.run.exchange import EndedTrial, TrainedModel
 
 _ASKED_AT_ONCE = 2

@@ -10,7 +10,7 @@ from rich.markup import escape
 from mnist_ray.analysis.numbers import counted, number
 from mnist_ray.analysis.settings import varied_settings
 from mnist_ray.ledger.record import Record, Status
-from mnist_ray.plan.planner import Plan
+from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue

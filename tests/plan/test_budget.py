@@ -11,7 +11,8 @@ from made_up import made_up_space
 from walking import DATASET_INFO, chosen, failed, finished, noise, run_at_once, walk
 
 from mnist_ray.ledger.record import Costs, Record
-from mnist_ray.plan.planner import Plan, plan
+from mnist_ray.plan.plan import Plan
+from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import Space
 from mnist_ray.stats.sequential import half_width_factors, shrunk_std

@@ -17,7 +17,8 @@ from mnist_ray.plan.device_kinds import (
     devices_of,
     is_same_kind,
 )
-from mnist_ray.plan.planner import Plan, plan
+from mnist_ray.plan.plan import Plan
+from mnist_ray.plan.planner import plan
 
 SEARCHED = {
     "architectures": {"feed_forward": {"dropout": {"uniform": [0, 0.5]}}},

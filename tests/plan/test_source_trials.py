@@ -10,7 +10,8 @@ from made_up import made_up_record, made_up_space, made_up_sweep
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import forecast
-from mnist_ray.plan.planner import Plan, plan
+from mnist_ray.plan.plan import Plan
+from mnist_ray.plan.planner import plan
 from mnist_ray.plan.spread import left_out_sentences
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space, StoppingRule

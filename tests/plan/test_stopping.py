@@ -1,6 +1,7 @@
 """How many trials a cell gets, worked out on made-up accuracies."""
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -189,17 +190,21 @@ def first_trials(count: int) -> tuple[Trial, ...]:
     return plan(space, DATASET_INFO, {}).cells[0].trials
 
 
+def known_of(trials: Iterable[Trial], records: Mapping[str, Record]) -> Series:
+    return known_accuracies(records.get(trial.key) for trial in trials)
+
+
 def test_what_is_known_ends_at_the_first_gap() -> None:
     trials = first_trials(5)
     records = {trial.key: finished(trial, 0.5 + trial.index / 10) for trial in trials}
     del records[trials[3].key]
-    assert known_accuracies(trials, records) == pytest.approx((0.5, 0.6, 0.7))
+    assert known_of(trials, records) == pytest.approx((0.5, 0.6, 0.7))
 
 
 def test_a_failed_trial_is_known_and_one_that_was_cut_short_is_a_gap() -> None:
     trials = first_trials(3)
     records = {trials[0].key: failed(trials[0]), trials[1].key: cut_short(trials[1], 0.9)}
-    assert known_accuracies(trials, records) == (None,)
+    assert known_of(trials, records) == (None,)
 
 
 def test_what_is_known_is_the_same_from_the_records_of_a_cell_alone() -> None:
@@ -208,16 +213,16 @@ def test_what_is_known_is_the_same_from_the_records_of_a_cell_alone() -> None:
     records[trials[1].key] = failed(trials[1])
     for gap in (None, 0, 4, 5):
         left = {key: r for key, r in records.items() if gap is None or key != trials[gap].key}
-        known = known_accuracies(trials, left)
+        known = known_of(trials, left)
         assert recorded_accuracies(reversed(left.values())) == known
     records[trials[3].key] = cut_short(trials[3], 0.9)
-    assert recorded_accuracies(records.values()) == known_accuracies(trials, records)
+    assert recorded_accuracies(records.values()) == known_of(trials, records)
 
 
 def test_test_accuracy_counts_and_not_validation_accuracy() -> None:
     [trial] = first_trials(1)
     records = {trial.key: finished(trial, 0.9, test_accuracy=0.8)}
-    assert known_accuracies([trial], records) == (0.8,)
+    assert known_of([trial], records) == (0.8,)
 
 
 # --- Whole sweeps ----------------------------------------------------------------------------

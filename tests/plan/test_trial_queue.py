@@ -18,7 +18,8 @@ from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Costs, Record, Versions
 from mnist_ray.ledger.record_file import to_parquet
-from mnist_ray.plan.planner import Plan, plan
+from mnist_ray.plan.plan import Plan
+from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space

@@ -8,7 +8,8 @@ import numpy as np
 from made_up import made_up_sweep
 
 from mnist_ray.ledger.record import Costs, Epoch, Evaluation, Record, Status
-from mnist_ray.plan.planner import Plan, Planner
+from mnist_ray.plan.plan import Plan
+from mnist_ray.plan.planner import Planner
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
