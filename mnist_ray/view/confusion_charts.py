@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from mnist_ray.stats.predictions import confusion_matrix
 from mnist_ray.view.cell_views import CellView
+from mnist_ray.view.heat_map import squares
 from mnist_ray.view.svg import (
     INK,
     MUTED,
@@ -17,7 +16,6 @@ from mnist_ray.view.svg import (
     Drawing,
     Mark,
     page_figure,
-    series_colour,
 )
 
 _MOST_LINES = 8
@@ -130,15 +128,6 @@ def _counts(axes: Axes, matrix: NDArray[np.int64], names: Sequence[str]) -> list
         )
         for truth, predicted in np.argwhere(matrix > 0)
     ]
-
-
-def squares(places: NDArray[np.int64], series: int, *, opacity: float) -> PathPatch:
-    """Filled squares at places (row, column), int64 [n, 2], as one path."""
-    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
-    points = places[:, np.newaxis, ::-1] + corners
-    codes = np.tile([Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY], len(places))
-    path = Path(points.reshape(-1, 2), codes)
-    return PathPatch(path, facecolor=series_colour(series), alpha=opacity, linewidth=0)
 
 
 def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:

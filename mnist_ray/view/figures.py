@@ -1,8 +1,10 @@
 """The figures of a report: the page shows them, and the export writes them to files."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
+from mnist_ray.analysis.grid_findings import grid_sentences
 from mnist_ray.analysis.grids import Grid, grids
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
@@ -13,17 +15,29 @@ from mnist_ray.view.cell_views import (
     SearchView,
     architecture_series,
     choose,
+    label,
     label_comparisons,
     make_cell_views,
     make_search_views,
 )
 from mnist_ray.view.confusion_charts import confusion_charts
-from mnist_ray.view.grid_charts import GridView, grid_view
+from mnist_ray.view.grid_charts import grid_charts
 from mnist_ray.view.panel_charts import learning_charts, robustness_chart
 from mnist_ray.view.row_charts import difference_charts, trial_charts
 from mnist_ray.view.search_charts import search_chart
 from mnist_ray.view.spread_charts import SpreadView, spread_views
 from mnist_ray.view.svg import Chart
+
+
+@dataclass(frozen=True, eq=False)
+class GridView:
+    """A grid, with all that the page shows of it."""
+
+    title: str
+    series: int
+    """The number of the architecture's colour."""
+    sentences: Sequence[str]
+    charts: Sequence[Chart]
 
 
 class Figures:
@@ -62,7 +76,14 @@ class Figures:
         """The first `most` of the grids, or all."""
         by_key = {view.results.key: view for view in self.views}
         for position, grid in enumerate(self.found_grids[:most]):
-            yield grid_view(grid, by_key[grid.cells[0].key], position=position)
+            cell = by_key[grid.cells[0].key]
+            kinds = ("sweep", "architecture", "variant", "device")
+            yield GridView(
+                title=label({kind: text for kind, text in cell.parts.items() if kind in kinds}),
+                series=cell.series,
+                sentences=list(grid_sentences(grid)),
+                charts=list(grid_charts(grid, series=cell.series, position=position)),
+            )
 
     @cached_property
     def searches(self) -> list[tuple[SearchView, Chart | None]]:

@@ -2,50 +2,22 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.grid_findings import grid_sentences
 from mnist_ray.analysis.grids import Factor, FactorPair, Grid
 from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.settings import shown_value
-from mnist_ray.view.cell_views import CellView, label
-from mnist_ray.view.confusion_charts import squares
+from mnist_ray.view.forest_plot import SHARES, ChartRow, describe, estimate, forest
 from mnist_ray.view.formats import FEWEST
-from mnist_ray.view.row_charts import SHARES, ChartRow, describe, estimate, forest
+from mnist_ray.view.heat_map import squares
 from mnist_ray.view.svg import INK, MUTED, Chart, Drawing, Mark, page_figure
 
 _MOST_NUMBERS = 12
 """Columns of a heat map whose squares have numbers."""
-
-
-@dataclass(frozen=True, eq=False)
-class GridView:
-    """A grid, with all that the page shows of it."""
-
-    title: str
-    series: int
-    """The number of the architecture's colour."""
-    sentences: Sequence[str]
-    charts: Sequence[Chart]
-
-
-def grid_view(grid: Grid, cell: CellView, *, position: int) -> GridView:
-    """What the page shows of `grid`, of whose cells `cell` is the view of one.
-
-    `position` is that of the grid on the page.
-    """
-    kinds = ("sweep", "architecture", "variant", "device")
-    return GridView(
-        title=label({kind: text for kind, text in cell.parts.items() if kind in kinds}),
-        series=cell.series,
-        sentences=list(grid_sentences(grid)),
-        charts=list(grid_charts(grid, series=cell.series, position=position)),
-    )
 
 
 def grid_charts(grid: Grid, *, series: int, position: int) -> Iterator[Chart]:

@@ -6,8 +6,8 @@ from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.summary import summarize
 from mnist_ray.view.cell_views import SearchView, drawn_value
+from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, describe, dots, estimate, trial_title
 from mnist_ray.view.formats import FEWEST
-from mnist_ray.view.row_charts import MOST_ROWS, ChartRow, describe, dots, estimate, trial_title
 from mnist_ray.view.svg import Chart
 
 

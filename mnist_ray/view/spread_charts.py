@@ -7,7 +7,7 @@ from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.spread import ALL, IN_WORDS, percent
 from mnist_ray.analysis.tables import CELL, Tables
 from mnist_ray.view.cell_views import CellView, Row, grouped
-from mnist_ray.view.row_charts import ChartRow, forest
+from mnist_ray.view.forest_plot import ChartRow, forest
 from mnist_ray.view.svg import Chart
 
 

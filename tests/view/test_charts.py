@@ -1,4 +1,4 @@
-"""Tests of the page's charts: `row_charts`, `panel_charts` and their SVG."""
+"""Tests of the page's charts: `forest_plot`, `panel_charts` and their SVG."""
 
 import io
 import re
@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_ray.view import confusion_charts, panel_charts, row_charts, svg
+from mnist_ray.view import confusion_charts, forest_plot, panel_charts, svg
 from mnist_ray.view.examples import image_png
+from mnist_ray.view.forest_plot import ChartRow
 from mnist_ray.view.panel_charts import Curve, Line
-from mnist_ray.view.row_charts import ChartRow
 
 ROWS = [
     ChartRow("cnn", "0.95, n = 3", 0, 0.95, 0.94, 0.96, [0.94, 0.95, 0.96]),
@@ -26,7 +26,7 @@ MATRIX = np.array([[9, 1, 0], [0, 10, 0], [2, 0, 8]])
 
 
 def dots(rows: list[ChartRow] = ROWS, name: str = "dots") -> str:
-    return row_charts.dots(
+    return forest_plot.dots(
         rows, name=name, alternative="Every trial", x_label="test accuracy"
     ).svg()
 
@@ -53,7 +53,7 @@ def all_figures() -> dict[str, str]:
     line = Line("cnn", 0, 0, [dict(zip(columns, point, strict=True)) for point in points])
     return {
         "dots": dots(),
-        "forest": row_charts.forest(
+        "forest": forest_plot.forest(
             ROWS, name="f", alternative="Differences", x_label="difference"
         ).svg(),
         "learning": learning(
@@ -98,7 +98,7 @@ def test_ids_of_two_figures_on_one_page_differ() -> None:
 def test_names_stay_text_whatever_is_in_them() -> None:
     hostile = '<script>alert(1)</script> $x_1$ url(#a) id="p0123456789" #000001 "quoted" 0.123456'
     row = ChartRow(hostile, "", 0, 0.5, None, None, [0.5])
-    drawing = row_charts.dots([row], name="d", alternative=hostile, x_label="x").svg()
+    drawing = forest_plot.dots([row], name="d", alternative=hostile, x_label="x").svg()
     root = ElementTree.fromstring(drawing)
     assert root.get("aria-label") == hostile
     shown = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
@@ -231,7 +231,7 @@ def test_lines_of_one_colour_differ_in_their_dashes_and_overlapping_bands_are_wh
 
 
 def test_a_drawing_can_be_written_for_a_paper() -> None:
-    drawing = row_charts.dots(ROWS, name="d", alternative="", x_label="x")
+    drawing = forest_plot.dots(ROWS, name="d", alternative="", x_label="x")
     for kind, start in (("pdf", b"%PDF"), ("svg", b"<?xml")):
         files = [io.BytesIO(), io.BytesIO()]
         for file in files:
