@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from made_up import ACCURACIES, MadeUp, made_up_record, made_up_sweep, made_up_test_set
+from pages import rebuild
 
 from mnist_ray.analysis.reading import read_results
 from mnist_ray.ledger.batches import Batches
@@ -26,7 +27,6 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import trials_of
 from mnist_ray.space.space import Cell
-from mnist_ray.view.report import rebuild
 
 _IMAGES = 10_000
 _DIFFERENT = 500

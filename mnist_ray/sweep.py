@@ -188,7 +188,7 @@ def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> 
 
 
 def run(options: Options) -> "SweepResult":
-    """Run, resume or extend a sweep, and rebuild its report.
+    """Run, resume or extend a sweep, and make its report anew.
 
     Raises:
         InputError: something given can't be used; nothing has been started.
@@ -380,19 +380,21 @@ class _Sweep:
         """Write the report, and show what came out."""
         from mnist_ray.analysis.findings import findings
         from mnist_ray.analysis.loading import to_frame
+        from mnist_ray.analysis.reading import read_results
         from mnist_ray.ledger.record import Status
         from mnist_ray.run.kept_images import keep_transformed_images
-        from mnist_ray.view.report import rebuild
+        from mnist_ray.view.report import write_report
         from mnist_ray.view.terminal import SweepResult
 
         setup, plan = self.setup, self.queue.plan
         keep_transformed_images(self.queue, setup)
-        tables = rebuild(
+        results = read_results(
             setup.folder,
             space=setup.space,
             dataset_info=setup.dataset_info,
             records=self.queue.records,
         )
+        tables = write_report([results], setup.folder)
         found = (self.queue.records.get(trial.key) for trial in plan.wanted)
         failed = [record for record in found if record and record.status is Status.FAILED]
         self.terminal.result(tables, findings(tables))

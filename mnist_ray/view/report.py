@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,12 @@ from numpy.typing import NDArray
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.numbers import DASH, counted, number
-from mnist_ray.analysis.reading import read_results
 from mnist_ray.analysis.spread import percent
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
-from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
-from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.spread import left_out_sentences
-from mnist_ray.space.space import Space
 from mnist_ray.view.cell_table import cell_table
 from mnist_ray.view.cell_views import (
     CellView,
@@ -55,26 +51,6 @@ _MOST_FAILURES = 50
 _HARDEST = 6
 _MOST_GRIDS = 8
 """Grids, each of one architecture on one variant, that have figures of their own."""
-
-
-def rebuild(
-    folder: ResultsFolder,
-    *,
-    space: Space | None = None,
-    dataset_info: DatasetInfo | None = None,
-    records: Mapping[str, Record] | None = None,
-) -> Tables:
-    """Make the tables and the page of the sweep in `folder` again, and write them there.
-
-    What is not given is read from the folder; what the folder lacks too is derived from the
-    records.
-
-    Raises:
-        InputError: its space or its records cannot be used.
-        StorageError: something cannot be read or written.
-    """
-    results = read_results(folder, space=space, dataset_info=dataset_info, records=records)
-    return write_report([results], folder)
 
 
 def write_report(

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from made_up import MadeUp, as_failed, folder_at, made_up_sweep, on_device
 from made_up_spread import STDS, adding_up, made_up_spread, not_adding_up
+from pages import rebuild
 
 import mnist_ray
 from mnist_ray.analysis.findings import findings
@@ -15,7 +16,6 @@ from mnist_ray.analysis.loading import to_frame
 from mnist_ray.analysis.reading import results_of_records
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Record
-from mnist_ray.view.report import rebuild
 
 ADDING_UP = made_up_spread(adding_up())
 CELL = ["architecture", "variant"]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import nbformat
 from made_up import folder_at, made_up_sweep
+from pages import rebuild
 from rich.console import Console
 from running import PROJECT
 
 from mnist_ray import SweepResult
 from mnist_ray.analysis.loading import load_report
 from mnist_ray.view.progress_bar import NotebookBar, bar_for
-from mnist_ray.view.report import rebuild
 
 NOTEBOOK = PROJECT / "notebooks/review.ipynb"
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 from made_up import ACCURACIES, folder_at, made_up_sweep
+from pages import rebuild
 from running import PROJECT
-
-from mnist_ray.view.report import rebuild
 
 MARK = "# review"
 

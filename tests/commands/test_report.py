@@ -16,6 +16,7 @@ from made_up import (
     made_up_search,
     made_up_sweep,
 )
+from pages import rebuild
 
 import mnist_ray
 from mnist_ray import (
@@ -29,7 +30,6 @@ from mnist_ray import (
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.batches import Batches
 from mnist_ray.report import main
-from mnist_ray.view.report import rebuild
 
 FILES = {
     *("report.parquet", "trials.parquet", "epochs.parquet", "comparisons.parquet"),

@@ -16,6 +16,7 @@ from made_up import (
     made_up_space,
     made_up_test_set,
 )
+from pages import rebuild
 from running import Ended, Place, opened, write_space
 from walking import DATASET_INFO, walk
 
@@ -24,7 +25,6 @@ from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record
 from mnist_ray.plan.trial import Trial
 from mnist_ray.sweep import main
-from mnist_ray.view.report import rebuild
 
 GOOD, BAD = 0.01, [1e-7, 1e-6]
 """Learning rates: one at which a small network learns digits in two epochs, and two too low."""

@@ -1,17 +1,25 @@
 """Pages of made-up sweeps, and their parts."""
 
 import re
+from typing import Any
 
 from made_up import ACCURACIES, MadeUp, made_up_sweep
 
-from mnist_ray.analysis.reading import results_of_space
+from mnist_ray.analysis.reading import read_results, results_of_space
+from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
-from mnist_ray.view.report import render
+from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.view.report import render, write_report
 
 
 def page_of(sweep: MadeUp) -> str:
     results = results_of_space(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set)
     return render([results], tabulate([results]))
+
+
+def rebuild(folder: ResultsFolder, **given: Any) -> Tables:
+    """Make the report in `folder` again; what is `given` of the sweep is not read from it."""
+    return write_report([read_results(folder, **given)], folder)
 
 
 def section(page: str, name: str) -> str:

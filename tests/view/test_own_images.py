@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_up import ACCURACIES, MadeUp, folder_at, made_up_sweep, made_up_test_set
-from pages import page_of, section
+from pages import page_of, rebuild, section
 from PIL import Image
 from rich.console import Console
 
@@ -17,7 +17,6 @@ from mnist_ray.errors import InputError
 from mnist_ray.view.cell_views import make_cell_views
 from mnist_ray.view.examples import recorded_guesses
 from mnist_ray.view.guesses import tabulate_guesses
-from mnist_ray.view.report import rebuild
 
 NAMES = ("T-shirt/top", "<Trouser>", *(f"class {number}" for number in range(2, 10)))
 

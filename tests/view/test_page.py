@@ -18,11 +18,11 @@ from made_up import (
     made_up_test_set,
     on_device,
 )
-from pages import grid, page_of, section
+from pages import grid, page_of, rebuild, section
 
 from mnist_ray.analysis.reading import results_of_space
 from mnist_ray.analysis.tabulation import tabulate
-from mnist_ray.view.report import rebuild, render
+from mnist_ray.view.report import render
 
 SECTIONS = [
     *("findings", "table", "trials", "differences", "learning", "robustness"),
