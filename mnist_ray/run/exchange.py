@@ -21,7 +21,7 @@ class SharedInputs:
         dataset: the images.
         code: the modules of the user's own architectures and transforms.
         tests: test sets that every model is evaluated on, beside its variant's own.
-        checkpoint_seconds: time between the checkpoints of a long trial; None for no checkpoints.
+        checkpoint_seconds: time between the checkpoints of a long trial; infinite for none.
         checkpoints: where checkpoints go; every node that runs trials reaches it. On object storage
             models go there too, from where the driver moves them.
         git_commit: of the code, for the record.
@@ -30,8 +30,8 @@ class SharedInputs:
     dataset: Dataset
     code: Code
     tests: TestSets
-    checkpoint_seconds: float | None
-    checkpoints: ResultsFolder | None
+    checkpoint_seconds: float
+    checkpoints: ResultsFolder
     git_commit: str | None
 
 

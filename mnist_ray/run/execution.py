@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import secrets
 import subprocess
 import tempfile
@@ -100,7 +101,7 @@ def _shared_inputs(
     setup: SweepSetup,
     tests: TestSets,
     *,
-    checkpoint_seconds: float | None,
+    checkpoint_seconds: float,
     checkpoints: ResultsFolder,
 ) -> SharedInputs:
     return SharedInputs(
@@ -196,10 +197,8 @@ def _all_cores(nodes: Sequence[Node]) -> int:
     return max(1, int(sum(node.cpus for node in nodes)))
 
 
-def _checkpoint_seconds(
-    setup: SweepSetup, queue: TrialQueue, nodes: Sequence[Node]
-) -> float | None:
-    """Seconds between checkpoints; None where nodes cannot share them."""
+def _checkpoint_seconds(setup: SweepSetup, queue: TrialQueue, nodes: Sequence[Node]) -> float:
+    """Seconds between checkpoints; infinite where nodes cannot share them."""
     seconds = setup.space.checkpoint_every * 60
     if not (setup.folder.is_local and len(nodes) > 1):
         return seconds
@@ -209,4 +208,4 @@ def _checkpoint_seconds(
             "Long trials are not checkpointed: the results lie on one machine, where other nodes "
             "can't reach them. Name a URI with --results (s3://...) to have that."
         )
-    return None
+    return math.inf

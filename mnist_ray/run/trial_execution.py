@@ -1,7 +1,10 @@
 """One trial in a worker, from its start or its checkpoint to its record."""
 
+import contextlib
+import io
 import logging
 import platform
+import time
 import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +16,6 @@ import numpy as np
 from mnist_ray.ledger.record import Record, RunEnvironment, Status, Versions
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.trial import Trial
-from mnist_ray.run.checkpoint import Checkpoint
 from mnist_ray.run.exchange import EndedTrial, SharedInputs, TrainedModel
 
 if TYPE_CHECKING:
@@ -56,10 +58,7 @@ class TrialExecution:
         """Make ready; with `resumes` to go on from a checkpoint, if there is one."""
         self.trial, self._process, self._resumes = trial, process, resumes
         self._started_at = datetime.now(UTC)
-        inputs = process.inputs
-        self._checkpoint = Checkpoint(
-            trial.key, folder=inputs.checkpoints, interval_seconds=inputs.checkpoint_seconds
-        )
+        self._checkpoint = _Checkpoint(trial.key, process.inputs)
         self._run: TrialRun | None = None
 
     def train_epoch(self) -> bool:
@@ -142,10 +141,62 @@ class TrialExecution:
         )
 
 
-def _handed_over(run: "TrialRun", folder: ResultsFolder | None) -> TrainedModel | None:
+class _Checkpoint:
+    """All that a trial needs to go on in another process; without it the trial starts again.
+
+    It is one file, so that it is there as a whole or not at all.
+    """
+
+    def __init__(self, key: str, inputs: SharedInputs) -> None:
+        self._folder, self._name = inputs.checkpoints, f"{key}.npz"
+        self._interval = inputs.checkpoint_seconds
+        self._saved_at = time.monotonic()
+        self._exists = False
+
+    def save_if_due(self, run: "TrialRun") -> None:
+        """Write it, if it is time to."""
+        if time.monotonic() - self._saved_at < self._interval or not run.is_restorable:
+            return
+        self._saved_at = time.monotonic()
+        file = io.BytesIO()
+        run.save(file)
+        try:
+            self._folder.write(self._name, file.getbuffer())
+            self._exists = True
+        except OSError:
+            _LOG.exception("The checkpoint of trial %s can't be written", run.trial.key)
+
+    def restore(self, run: "TrialRun") -> bool:
+        """Go on from it, if there is one; whether `run` can be used.
+
+        A damaged one costs time only.
+        """
+        try:
+            content = self._folder.read(self._name)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            _LOG.exception("The checkpoint of trial %s can't be read", run.trial.key)
+            return True
+        self._exists = True
+        try:
+            run.restore(io.BytesIO(content))
+        except Exception:  # What it raises depends on what is damaged.
+            _LOG.exception("The checkpoint of trial %s can't be read", run.trial.key)
+            return False
+        return True
+
+    def drop(self) -> None:
+        """Delete it, if there is one."""
+        if self._exists:
+            with contextlib.suppress(OSError):  # All are deleted when the sweep ends.
+                self._folder.delete(self._name)
+
+
+def _handed_over(run: "TrialRun", folder: ResultsFolder) -> TrainedModel | None:
     """The model, as it reaches the driver; None where object storage does not take it."""
     files = run.model_files()
-    if folder is None or folder.is_local:
+    if folder.is_local:
         return TrainedModel(np.frombuffer(files.archive, np.uint8), files.summary)
     try:
         folder.write(folder.arriving_model(run.trial.key), files.archive)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -264,25 +264,25 @@ class TrialRun:
             self._compiled_model.model.save(path)
             return ModelFiles(path.read_bytes(), "\n".join(lines) + "\n")
 
-    def save(self, folder: Path) -> None:
+    def save(self, file: BinaryIO) -> None:
         """Write a checkpoint: weights, optimizer, random state, and the figures so far."""
         state = [variable.numpy() for variable in self._compiled_model.state]
-        np.savez(folder / "state.npz", *state)
         progress = {
             "key": self.trial.key,
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "seconds": [self._setup_seconds, self._train_seconds, self._evaluate_seconds],
         }
-        (folder / "progress.json").write_text(json.dumps(progress))
+        np.savez(file, *state, progress=json.dumps(progress))
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, file: BinaryIO) -> None:
         """Go on from a checkpoint of `save`, with the figures of an uninterrupted trial."""
-        progress = json.loads((folder / "progress.json").read_text())
-        if progress["key"] != self.trial.key:
-            raise ValueError(f"the checkpoint in {folder} is of trial {progress['key']}")
-        with np.load(folder / "state.npz") as state:
-            for variable, name in zip(self._compiled_model.state, state.files, strict=True):
-                variable.assign(state[name])
+        with np.load(file) as saved:
+            progress = json.loads(str(saved["progress"]))
+            if progress["key"] != self.trial.key:
+                raise ValueError(f"the checkpoint is of trial {progress['key']}")
+            names = [name for name in saved.files if name != "progress"]
+            for variable, name in zip(self._compiled_model.state, names, strict=True):
+                variable.assign(saved[name])
         self.epochs = [Epoch(**epoch) for epoch in progress["epochs"]]
         self._setup_seconds, self._train_seconds, self._evaluate_seconds = progress["seconds"]
 

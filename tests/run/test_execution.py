@@ -1,4 +1,5 @@
 import logging
+import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -95,7 +96,7 @@ def seconds_between_checkpoints(
     folder: ResultsFolder,
     nodes: Sequence[Node],
     dataset_info: DatasetInfo = DATASET_INFO,
-) -> float | None:
+) -> float:
     queue = TrialQueue(lambda records: plan(space, dataset_info, records), {})
     setup = SweepSetup(
         space=space,
@@ -126,10 +127,11 @@ def test_nodes_without_common_storage_have_none_which_is_told_of_long_trials_alo
     short = made_up_space()
     long = made_up_space({"training": {"epochs": 10_000}})
     with caplog.at_level(logging.WARNING):
-        assert seconds_between_checkpoints(short, folder_at(tmp_path), nodes) is None
+        assert seconds_between_checkpoints(short, folder_at(tmp_path), nodes) == math.inf
         assert caplog.text == ""
         dataset_info = replace(DATASET_INFO, train_images=60_000)
-        assert seconds_between_checkpoints(long, folder_at(tmp_path), nodes, dataset_info) is None
+        seconds = seconds_between_checkpoints(long, folder_at(tmp_path), nodes, dataset_info)
+        assert seconds == math.inf
     assert "Long trials are not checkpointed" in caplog.text
     assert "--results (s3://...)" in caplog.text
 

@@ -1,5 +1,6 @@
 """A worker without Ray around it, as Ray Tune drives it."""
 
+import math
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -53,14 +54,14 @@ def dataset() -> Dataset:
 
 
 @pytest.fixture
-def context(dataset: Dataset) -> SharedInputs:
+def context(dataset: Dataset, tmp_path: Path) -> SharedInputs:
     """Of a trial that is never checkpointed."""
     return SharedInputs(
         dataset=dataset,
         code={},
         tests=TestSets(),
-        checkpoint_seconds=None,
-        checkpoints=None,
+        checkpoint_seconds=math.inf,
+        checkpoints=ResultsFolder.open(tmp_path / "no checkpoints"),
         git_commit=None,
     )
 
@@ -285,7 +286,6 @@ def test_on_object_storage_a_worker_writes_the_model_itself(shared: SharedInputs
     [ended] = ended_in(worker_for(shared, models_below=2))
     assert ended.model is not None
     assert ended.model.archive is None
-    assert shared.checkpoints is not None
     name = shared.checkpoints.arriving_model(ended.record.key)
     assert shared.checkpoints.read(name)[:2] == b"PK"
 
@@ -324,7 +324,6 @@ def test_a_trial_of_a_search_reports_every_epoch_and_is_checkpointed_too(
 ) -> None:
     worker = worker_for(shared, reports_epochs=True)
     told = [worker.train() for _ in range(EPOCHS - 1)]
-    assert shared.checkpoints is not None
     assert len(shared.checkpoints.names("")) == 1
     told.append(worker.train())
     assert [result[DONE] for result in told] == [False] * (EPOCHS - 1) + [True]
@@ -343,7 +342,6 @@ def test_a_checkpoint_that_is_gone_or_damaged_costs_time_and_not_the_trial(
     content: bytes | None,
 ) -> None:
     lose_after(2, shared, monkeypatch)
-    assert shared.checkpoints is not None
     [name] = shared.checkpoints.names("")
     shared.checkpoints.delete_all()
     if content:

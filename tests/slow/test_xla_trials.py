@@ -1,6 +1,5 @@
 """Trials that XLA compiles on a CPU: those that tests/train/test_xla.py does not try."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,5 +34,5 @@ def test_xla_trains_in_mixed_precision(precision: str) -> None:
     assert first.train_loss == pytest.approx(expected.train_loss, rel=1e-2)
 
 
-def test_a_trial_under_xla_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
-    assert_it_goes_on_from_a_checkpoint("mixed_float16", tmp_path)  # It has the most state.
+def test_a_trial_under_xla_goes_on_from_a_checkpoint() -> None:
+    assert_it_goes_on_from_a_checkpoint("mixed_float16")  # It has the most state.

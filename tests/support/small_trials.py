@@ -1,5 +1,6 @@
 """Small trials on made-up images, trained in this process."""
 
+import io
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -114,11 +115,22 @@ def weights(model: keras.Model) -> list[NDArray[Any]]:
 
 def cell_results(trained: TrialRun) -> tuple[list[Epoch], dict[str, Any], list[bytes]]:
     """All that a trial gives, to the last bit: figures, weights, optimizer and random state."""
-    with tempfile.TemporaryDirectory() as folder:
-        trained.save(Path(folder))
-        with np.load(Path(folder) / "state.npz") as state:
-            content = [state[name].tobytes() for name in state.files]
+    content = [variable.tobytes() for variable in state_of(trained)]
     return trained.epochs, asdict(trained.evaluate(trained.trial.cell.shift)), content
+
+
+def checkpoint_of(trained: TrialRun) -> io.BytesIO:
+    """What the trial needs to go on elsewhere, as a file."""
+    file = io.BytesIO()
+    trained.save(file)
+    file.seek(0)
+    return file
+
+
+def state_of(trained: TrialRun) -> list[NDArray[Any]]:
+    """All that a checkpoint of the trial holds beside its figures."""
+    with np.load(checkpoint_of(trained)) as saved:
+        return [saved[name] for name in saved.files if name != "progress"]
 
 
 def scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:

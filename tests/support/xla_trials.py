@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from small_trials import DENSE, IMAGES, cell_results, keras_model, run, trial_of, weights
+from small_trials import (
+    DENSE,
+    IMAGES,
+    cell_results,
+    checkpoint_of,
+    keras_model,
+    run,
+    trial_of,
+    weights,
+)
 
 from mnist_ray.data.dataset import Dataset
 from mnist_ray.train.compiled_model import CompiledModelCache
@@ -50,13 +59,12 @@ def assert_xla_trains_as_the_plain_graph(
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def assert_it_goes_on_from_a_checkpoint(precision: str, folder: Path) -> None:
+def assert_it_goes_on_from_a_checkpoint(precision: str) -> None:
     trial = trial_of(DENSE_WITH_DROPOUT, epochs=2, jit_compile=True, precision=precision)
     begun = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
     begun.train_epoch()
-    begun.save(folder)
     elsewhere = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
-    elsewhere.restore(folder)
+    elsewhere.restore(checkpoint_of(begun))
     while not elsewhere.is_trained:
         elsewhere.train_epoch()
     assert cell_results(elsewhere) == cell_results(run(trial))

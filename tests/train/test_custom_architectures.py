@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import shared_state
 from shared_state import BUILDER
-from small_trials import IMAGES, cell_results, run, started, trial_of
+from small_trials import IMAGES, cell_results, checkpoint_of, run, started, trial_of
 
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.custom_code import modules_of
@@ -59,9 +59,8 @@ def test_a_restored_trial_draws_what_an_undisturbed_one_draws(name: str, tmp_pat
     begun = started(trial, folder=tmp_path)
     begun.train_epoch()
     assert begun.is_restorable
-    begun.save(tmp_path)
     elsewhere = started(trial, folder=tmp_path)
-    elsewhere.restore(tmp_path)
+    elsewhere.restore(checkpoint_of(begun))
     while not elsewhere.is_trained:
         elsewhere.train_epoch()
     assert cell_results(elsewhere) == cell_results(run(trial, folder=tmp_path))

@@ -1,13 +1,11 @@
 import random
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from small_trials import DENSE, IMAGES, WITH_DROPOUT, run, trial_of
+from small_trials import DENSE, IMAGES, WITH_DROPOUT, run, state_of, trial_of
 
 from mnist_ray.train import models
 from mnist_ray.train.compiled_model import CompiledModelCache
@@ -123,10 +121,7 @@ def test_what_cannot_be_shown_to_be_equal_is_refused(
 
 
 def state(started: TrialRun) -> list[bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        started.save(Path(folder))
-        with np.load(Path(folder) / "state.npz") as saved:
-            return [saved[name].tobytes() for name in saved.files]
+    return [variable.tobytes() for variable in state_of(started)]
 
 
 @pytest.mark.parametrize(

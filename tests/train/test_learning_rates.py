@@ -1,12 +1,10 @@
 import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from small_trials import DENSE, IMAGES, WITH_DROPOUT, cell_results, run, trial_of
+from small_trials import DENSE, IMAGES, WITH_DROPOUT, cell_results, checkpoint_of, run, trial_of
 
 from mnist_ray.space.training import Training
 from mnist_ray.train.compiled_model import CompiledModelCache
@@ -95,10 +93,8 @@ def test_a_trial_goes_on_elsewhere_with_the_rest_of_its_schedule() -> None:
     trial = trial_of(DENSE, learning_rate=COSINE, epochs=3, **training)
     begun = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
     begun.train_epoch()
-    with tempfile.TemporaryDirectory() as folder:
-        begun.save(Path(folder))
-        elsewhere = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
-        elsewhere.restore(Path(folder))
+    elsewhere = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
+    elsewhere.restore(checkpoint_of(begun))
     while not elsewhere.is_trained:
         elsewhere.train_epoch()
     assert cell_results(elsewhere) == cell_results(run(trial))

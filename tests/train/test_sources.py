@@ -1,6 +1,5 @@
 """A trial that varies one source of randomness, and what it shares with ordinary trials."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from small_trials import (
     cell_results,
     run,
     started,
+    state_of,
     trial_of,
 )
 
@@ -32,10 +32,7 @@ def varied(source: Source | None, index: int = 2, architecture: Any = WITH_DROPO
 
 def start_of(trial: Trial, **how: Any) -> dict[str, list[NDArray[Any]]]:
     """The weights, and the state that dropout draws from, before any training."""
-    with tempfile.TemporaryDirectory() as folder:
-        started(trial, **how).save(Path(folder))
-        with np.load(Path(folder) / "state.npz") as state:
-            variables = [state[name] for name in state.files]
+    variables = state_of(started(trial, **how))
     # Of all that a checkpoint holds, seed generators alone have two whole numbers.
     is_seed = [v.shape == (2,) and np.issubdtype(v.dtype, np.integer) for v in variables]
     return {

@@ -1,6 +1,5 @@
 import gc
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ from small_trials import (
     IMAGES,
     WITH_DROPOUT,
     cell_results,
+    checkpoint_of,
     keras_model,
     made_up_images,
     placed,
@@ -110,14 +110,13 @@ def test_a_trial_is_the_same_to_the_last_bit_whatever_ran_in_the_process_before(
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_a_trial_that_goes_on_elsewhere_has_the_figures_of_an_undisturbed_one(
-    precision: str, tmp_path: Path
+    precision: str,
 ) -> None:
     trial = trial_of(WITH_DROPOUT, epochs=3, precision=precision)
     begun = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
     begun.train_epoch()
-    begun.save(tmp_path)
     elsewhere = TrialRun(trial, IMAGES, compiled_models=CompiledModelCache())
-    elsewhere.restore(tmp_path)
+    elsewhere.restore(checkpoint_of(begun))
     assert elsewhere.epochs == begun.epochs
     while not elsewhere.is_trained:
         elsewhere.train_epoch()
@@ -127,11 +126,11 @@ def test_a_trial_that_goes_on_elsewhere_has_the_figures_of_an_undisturbed_one(
     assert elsewhere.costs.train_seconds > begun.costs.train_seconds
 
 
-def test_a_checkpoint_of_another_trial_is_not_taken(tmp_path: Path) -> None:
-    TrialRun(trial_of(), IMAGES, compiled_models=CompiledModelCache()).save(tmp_path)
+def test_a_checkpoint_of_another_trial_is_not_taken() -> None:
+    one = TrialRun(trial_of(), IMAGES, compiled_models=CompiledModelCache())
     other = TrialRun(trial_of(index=1), IMAGES, compiled_models=CompiledModelCache())
     with pytest.raises(ValueError, match=trial_of().key):
-        other.restore(tmp_path)
+        other.restore(checkpoint_of(one))
 
 
 # Whatever data and hyperparameters there may be

@@ -1,11 +1,9 @@
 """The program of a GPU, which XLA compiles, on a CPU; more in tests/slow/test_xla_trials.py."""
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from small_trials import (
@@ -15,6 +13,7 @@ from small_trials import (
     IMAGES,
     cell_results,
     run,
+    state_of,
     trial_of,
 )
 from xla_trials import (
@@ -81,8 +80,8 @@ def test_a_kept_program_starts_again_as_new() -> None:
     assert cell_results(run(trials[1], compiled_models)) == cell_results(run(trials[1]))
 
 
-def test_a_trial_under_xla_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
-    assert_it_goes_on_from_a_checkpoint("float32", tmp_path)
+def test_a_trial_under_xla_goes_on_from_a_checkpoint() -> None:
+    assert_it_goes_on_from_a_checkpoint("float32")
 
 
 # What XLA cannot compile
@@ -136,10 +135,7 @@ def test_every_variable_has_a_place_on_a_gpu(optimizer: str, precision: str) -> 
 
 
 def dtypes_of_state(trial: TrialRun) -> set[Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        trial.save(Path(folder))
-        with np.load(Path(folder) / "state.npz") as state:
-            return {tf.as_dtype(state[name].dtype) for name in state.files}
+    return {tf.as_dtype(variable.dtype) for variable in state_of(trial)}
 
 
 def dtypes_of_gpu_variables() -> set[Any]:
