@@ -62,11 +62,10 @@ def find_inputs(
         InputError: the space or the images cannot be used, together or by themselves.
     """
     found = _find(name, data)
-    from mnist_ray.space.custom_code import user_code
     from mnist_ray.train.transform_check import checked_image_shapes
 
     space = found.space.override(trials=trials, seed=seed)
-    code = user_code(space)
+    code = space.user_code()
     space = space.with_image_shapes(checked_image_shapes(space, found.dataset, code))
     space.check_images(found.dataset.image_shape, found.dataset.classes)
     if space.search and space.search.algorithm == "optuna":

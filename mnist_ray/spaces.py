@@ -85,7 +85,7 @@ def _list() -> None:
 
 
 def _find(name: str) -> Path:
-    from mnist_ray.space.error_collector import unknown
+    from mnist_ray.errors import unknown
     from mnist_ray.space.space import shipped_spaces
 
     found = shipped_spaces()
@@ -114,10 +114,9 @@ def _with_schema(text: str) -> str:
 
 def _code_beside(path: Path) -> dict[str, bytes]:
     """The modules that a space's own builders bring and that lie beside it."""
-    from mnist_ray.space.custom_code import user_code
     from mnist_ray.space.space import load_space
 
-    code = user_code(load_space(str(path)))
+    code = load_space(str(path)).user_code()
     modules = [module for brought in code.values() for module in brought.values()]
     return {m.file.name: m.source for m in modules if m.file.parent == path.parent}
 

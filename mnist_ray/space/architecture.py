@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from mnist_ray.space.error_collector import refusal
+from mnist_ray.errors import refusal
 from mnist_ray.space.hyperparameters import (
     BUILT_IN,
     ArchitectureSettings,

@@ -3,36 +3,42 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import ErrorCollector, Place, shown
-from mnist_ray.space.hyperparameters import ArchitectureSettings, kind_of
-from mnist_ray.space.variants import Variant
+from mnist_ray.errors import ErrorCollector, Place, shown
+from mnist_ray.space.distributions import candidates
+from mnist_ray.space.hyperparameters import kind_of
+
+Named = Mapping[str, Mapping[str, Any]]
+"""By the name of an architecture or a variant, what its function takes; distributions among it."""
 
 
 def check_columns(
-    architectures: Mapping[str, ArchitectureSettings],
-    variants: Mapping[str, Variant],
-    errors: ErrorCollector,
-) -> dict[str, str]:
+    architectures: Named, transforms: Named, training: Named, errors: ErrorCollector
+) -> None:
     """Notes values of several kinds for one column, and names that two parts of a cell have.
 
-    Returns:
-        By the names of their hyperparameters whose they are, such as `architecture "mine"`.
+    `transforms` has the parameters of those variants that have a transform. `training` has the
+    arguments of the optimizer and of the learning rate, by these keys.
     """
-    own: dict[Place, Mapping[str, Any]] = {
-        ("architectures", name): dict(settings) for name, settings in architectures.items()
-    }
-    own |= {("variants", name): variant.parameters for name, variant in variants.items()}
+    own: dict[Place, Mapping[str, Any]]
+    own = {("architectures", name): given for name, given in architectures.items()}
+    own |= {("variants", name): given for name, given in transforms.items()}
     _one_kind_a_column(own, errors)
-    owners = {
-        key: f"architecture {shown(name)}"
-        for name, settings in architectures.items()
-        for key, _ in settings
-    }
-    _transforms_have_columns_of_their_own(owners, variants, errors)
-    return owners | {
-        key: f"variant {shown(name)}" for name, each in variants.items() for key in each.parameters
-    }
+    owners = {k: f"architecture {shown(n)}" for n, given in architectures.items() for k in given}
+    for name, given in transforms.items():
+        for key in ("transform", *given):
+            if key in owners:
+                errors.add(("variants", name, key), _two_parts(owners[key], rename="one"))
+    owners |= {key: f"variant {shown(n)}" for n, given in transforms.items() for key in given}
+    for section, given in training.items():
+        for key in owners.keys() & given.keys():
+            errors.add(("training", section, key), _two_parts(owners[key], rename="that one"))
+
+
+def _two_parts(owner: str, *, rename: str) -> str:
+    return (
+        f"is also a hyperparameter of {owner}, and each has a column of its own; "
+        f"rename {rename}, in its function too"
+    )
 
 
 def _one_kind_a_column(own: Mapping[Place, Mapping[str, Any]], errors: ErrorCollector) -> None:
@@ -54,21 +60,3 @@ def _values(own: Mapping[Place, Mapping[str, Any]]) -> Iterable[tuple[Place, obj
             for value in candidates(given):
                 if kind := kind_of(value):
                     yield (*place, key), value, kind
-
-
-def candidates(given: object) -> list[object]:
-    """The values that stand for all that a setting may have: one, or those of a distribution."""
-    return list(given.candidates().values()) if isinstance(given, Distribution) else [given]
-
-
-def _transforms_have_columns_of_their_own(
-    owners: Mapping[str, str], variants: Mapping[str, Variant], errors: ErrorCollector
-) -> None:
-    for name, variant in variants.items():
-        for key in ("transform", *variant.parameters) if variant.transform else ():
-            if key in owners:
-                errors.add(
-                    ("variants", name, key),
-                    f"is also a hyperparameter of {owners[key]}, and each has "
-                    "a column of its own; rename one, in its function too",
-                )

@@ -22,8 +22,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from mnist_ray.errors import InputError
-from mnist_ray.space.hyperparameters import BUILT_IN
-from mnist_ray.space.space import Space
 
 Code = Mapping[str, Mapping[str, "UserModule"]]
 """For each of the user's own functions, the modules that it brings, by their dotted names."""
@@ -58,23 +56,6 @@ class UserModule:
             if tree:
                 return _dump(tree)
         return hashlib.sha256(self.source).hexdigest()
-
-
-def user_code(space: Space) -> Code:
-    """The modules of all the user's own builders and transforms, each named "module:function".
-
-    A package without an `__init__.py` is not among them, only the modules in it that are imported.
-
-    Raises:
-        InputError: the module of a builder or transform is not found.
-    """
-    builders = dict.fromkeys(a.builder for a in space.architectures.values())
-    code = {b: modules_of(b, space.code_folder) for b in builders if b not in BUILT_IN}
-    for name, variant in space.variants.items():
-        if variant.transform and variant.transform not in code:
-            place = f"variants: {name}: transform"
-            code[variant.transform] = modules_of(variant.transform, space.code_folder, key=place)
-    return code
 
 
 def source_digests(code: Code) -> dict[str, str]:

@@ -3,9 +3,10 @@
 They have Ray Tune's names and mean what they mean there; nothing here needs Ray.
 """
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +136,19 @@ class Distribution:
 
     def to_data(self) -> dict[str, JsonValue]:
         return {self.kind: list(self.parameters)}
+
+
+def candidates(given: object) -> list[object]:
+    """The values that stand for all that a setting may have: one, or those of a distribution."""
+    return list(given.candidates().values()) if isinstance(given, Distribution) else [given]
+
+
+def combinations(
+    values: Mapping[str, Collection[JsonValue]],
+) -> Iterator[dict[str, JsonValue]]:
+    """Each choice of one value a key, the last key varying fastest."""
+    for chosen in itertools.product(*values.values()):
+        yield dict(zip(values, chosen, strict=True))
 
 
 def _is_number(value: Any) -> bool:

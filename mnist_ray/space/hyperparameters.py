@@ -27,9 +27,9 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import no_info_wrap_validator_function
 
+from mnist_ray.errors import Place, place_of, refusal, shown, unknown
 from mnist_ray.space.columns import RESERVED_COLUMNS, SETTINGS
 from mnist_ray.space.distributions import FORMS, Distribution, json_schema
-from mnist_ray.space.error_collector import Place, place_of, refusal, shown, unknown
 
 LARGEST_INTEGER = 2**31 - 1
 """The largest size or count that TensorFlow takes everywhere."""

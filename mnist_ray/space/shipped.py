@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from mnist_ray.errors import InputError
-from mnist_ray.space.error_collector import nearest, shown
+from mnist_ray.errors import InputError, nearest, shown
 
 _SHIPPED = (
     Path(__file__).parent.parent / "search_spaces",  # installed

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import JsonValue, PrivateAttr
 
-from mnist_ray.errors import InputError
+from mnist_ray.errors import ErrorCollector, InputError, Place, refusal, shown
 from mnist_ray.space.cell import Cell, check_layers
-from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
-from mnist_ray.space.hyperparameters import Cnn
+from mnist_ray.space.custom_code import Code, modules_of
+from mnist_ray.space.distributions import Distribution, combinations
+from mnist_ray.space.hyperparameters import BUILT_IN, Cnn
 from mnist_ray.space.shipped import find_file, shipped_spaces
 from mnist_ray.space.space_file import Search, SpaceFile, StoppingRule, check_rules, read_file
 from mnist_ray.space.training import Training
@@ -81,10 +81,22 @@ class Space(SpaceFile):
         """As YAML text that `load_space` reads back to an equal space."""
         return write_yaml(self.to_data())
 
-    @property
-    def code_folder(self) -> Path | None:
-        """Where the space's own modules are looked up before `sys.path`: beside its file."""
-        return self.source.parent.absolute() if self.source else None
+    def user_code(self) -> Code:
+        """The modules of all the user's own builders and transforms, each named "module:function".
+
+        They are looked up beside the space's file, then on `sys.path`. A package without an
+        `__init__.py` is not among them, only the modules in it that are imported.
+
+        Raises:
+            InputError: the module of a builder or transform is not found.
+        """
+        functions = {each.builder: "build" for each in self.architectures.values()}
+        for name, variant in self.variants.items():
+            if variant.transform:
+                functions.setdefault(variant.transform, f"variants: {name}: transform")
+        folder = self.source.parent.absolute() if self.source else None
+        own = {function: key for function, key in functions.items() if function not in BUILT_IN}
+        return {function: modules_of(function, folder, key=key) for function, key in own.items()}
 
     def pairs(self) -> list[tuple[str, str]]:
         """All (architecture, variant), by name, in the file's order."""
@@ -300,11 +312,12 @@ class Space(SpaceFile):
                 own = presentation.input_shape
                 for shape, variant in trained.items():
                     if own != shape:
+                        alike = f"such as with canvas: {max(own, shape)[0]} for both"
                         errors.add(
                             ("evaluate", "variants", index),
                             f"images of variant {shown(name)} have the shape {own}, and models of "
                             f"variant {shown(variant)} take {shape}; allowed: images of one "
-                            f"shape, {_remedy(own, shape)}",
+                            f"shape, {alike if own[-1] == shape[-1] else 'grey or colour'}",
                         )
 
     def varied_columns(self, architecture: str, variant: str) -> list[str]:
@@ -329,7 +342,7 @@ class Space(SpaceFile):
         if len(set(self._image_shapes.values())) > 1:
             grids = self.variants[variant].varied_parameters()
             columns |= {k: grid.candidates().values() for k, grid in grids.items()}
-        for values in _combinations(columns):
+        for values in combinations(columns):
             yield self.bind(architecture, variant, values, image_shape)
 
 
@@ -341,16 +354,9 @@ def _at_least(least: int, trials: int | StoppingRule) -> int | StoppingRule:
     return trials.model_copy(update=bounds)
 
 
-def _combinations(
-    columns: Mapping[str, Collection[JsonValue]],
-) -> Iterator[dict[str, JsonValue]]:
-    for values in itertools.product(*columns.values()):
-        yield dict(zip(columns, values, strict=True))
-
-
 def _grid(columns: Mapping[str, Distribution]) -> Iterator[dict[str, JsonValue]]:
     """The combinations of what grids and options hold."""
-    return _combinations(
+    return combinations(
         {name: grid.candidates().values() for name, grid in columns.items() if not grid.sampled}
     )
 
@@ -393,8 +399,3 @@ def load_space(name_or_path: str) -> Space:
     space = Space.read(document.data, document.errors, source=path.absolute(), rules=True)
     document.errors.raise_any(heading)
     return space
-
-
-def _remedy(one: tuple[int, ...], other: tuple[int, ...]) -> str:
-    is_canvas = one[-1] == other[-1]
-    return f"such as with canvas: {max(one, other)[0]} for both" if is_canvas else "grey or colour"

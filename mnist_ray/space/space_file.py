@@ -23,22 +23,22 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from mnist_ray.space.architecture import Architecture, read_architecture
-from mnist_ray.space.column_rules import candidates, check_columns
-from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import (
+from mnist_ray.errors import (
     ErrorCollector,
     Place,
     place_of,
     refusal,
     unknown,
 )
+from mnist_ray.space.architecture import Architecture, read_architecture
+from mnist_ray.space.column_rules import check_columns
+from mnist_ray.space.distributions import Distribution, candidates
 from mnist_ray.space.hyperparameters import (
     Settings,
     explained,
 )
 from mnist_ray.space.sources import Spread
-from mnist_ray.space.training import Training, check_argument_columns
+from mnist_ray.space.training import Training
 from mnist_ray.space.variants import Evaluate, Variant, check_evaluated_variants
 
 _MOST_CELLS = 100_000
@@ -273,9 +273,9 @@ def _remove(data: dict[str, JsonValue], place: Place) -> None:
 
 def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
     """Notes what is wrong between the sections, unless it follows from errors within them."""
-    settings = {name: each.hyperparameters for name, each in file.architectures.items()}
-    owners = check_columns(settings, file.variants, errors)
-    check_argument_columns(file.training, owners, errors)
+    architectures = {name: dict(each.hyperparameters) for name, each in file.architectures.items()}
+    transforms = {name: each.parameters for name, each in file.variants.items() if each.transform}
+    check_columns(architectures, transforms, file.training.given_arguments(), errors)
     _not_too_many_cells(file, errors)
     _search_and_distributions_belong_together(file, errors)
     if file.search is not None:

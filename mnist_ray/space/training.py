@@ -22,8 +22,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from mnist_ray.space.distributions import FORMS, Distribution, json_schema
-from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, unknown
+from mnist_ray.errors import Place, refusal, unknown
+from mnist_ray.space.distributions import FORMS, Distribution, candidates, json_schema
 from mnist_ray.space.hyperparameters import (
     AT_LEAST_1,
     SHARE,
@@ -199,15 +199,11 @@ def _schema(model: type[KerasSettings], plain: dict[str, Any]) -> WithJsonSchema
     return WithJsonSchema({"anyOf": [*value["anyOf"], json_schema(value)]})
 
 
-def _candidates(given: object) -> list[object]:
-    return list(given.candidates().values()) if isinstance(given, Distribution) else [given]
-
-
 def _single_values(key: str, given: object) -> list[object]:
     """The candidates; of several numbers of steps, such as boundaries, each."""
     if key not in STEPS:
-        return _candidates(given)
-    lists = [value if isinstance(value, list) else [value] for value in _candidates(given)]
+        return candidates(given)
+    lists = [value if isinstance(value, list) else [value] for value in candidates(given)]
     return list(chain.from_iterable(lists))
 
 
@@ -296,6 +292,15 @@ class Training(Settings):
         own = super().bound(drawn)
         return own.model_copy(update=inner) if inner else own
 
+    def given_arguments(self) -> dict[str, dict[str, JsonValue]]:
+        """Those of the optimizer and of the learning rate, in any option of a distribution."""
+        found: dict[str, dict[str, Any]] = {"optimizer": {}, "learning_rate": {}}
+        for key, arguments in found.items():
+            for given in candidates(getattr(self, key)):
+                data = given.to_data() if isinstance(given, KerasSettings) else given
+                arguments |= data if isinstance(data, dict) else {}
+        return found
+
     def _inner(self) -> dict[str, KerasSettings]:
         return {key: value for key, value in self if isinstance(value, KerasSettings)}
 
@@ -314,23 +319,3 @@ class Training(Settings):
             arguments = dict(value) if isinstance(value, dict) else {Optimizer.key: value}
             flat |= {key: arguments.pop(Optimizer.key, None), **arguments}
         return flat
-
-
-def check_argument_columns(
-    training: Training, hyperparameters: Mapping[str, str], errors: ErrorCollector
-) -> None:
-    """Notes arguments of the optimizer or schedule that another part of a cell has a column for.
-
-    `hyperparameters` says by its name whose each of them is: `architecture "mine"`.
-    """
-    for key in ("optimizer", "learning_rate"):
-        for given in _candidates(getattr(training, key)):
-            settings = given.to_data() if isinstance(given, KerasSettings) else given
-            for argument in hyperparameters.keys() & (
-                settings if isinstance(settings, dict) else ()
-            ):
-                errors.add(
-                    ("training", key, argument),
-                    f"is also a hyperparameter of {hyperparameters[argument]}, and each has "
-                    "a column of its own; rename that one, in its function too",
-                )

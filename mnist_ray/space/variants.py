@@ -1,6 +1,5 @@
 """Variants: how images are presented, by a function of the user's own, a shift and a canvas."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from mnist_ray.space.distributions import Distribution
-from mnist_ray.space.error_collector import ErrorCollector, refusal, shown, unknown
+from mnist_ray.errors import ErrorCollector, refusal, shown, unknown
+from mnist_ray.space.distributions import Distribution, combinations
 from mnist_ray.space.hyperparameters import (
     AT_LEAST_0,
     AT_LEAST_1,
@@ -163,8 +162,7 @@ class Variant(Settings):
             for name, values in varied.items():
                 yield from ({name: value} for value in values)
         else:
-            for combination in itertools.product(*varied.values()):
-                yield dict(zip(varied, combination, strict=True))
+            yield from combinations(varied)
 
 
 _LONGEST_SHIFT = 1_000_000

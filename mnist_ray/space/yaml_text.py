@@ -13,8 +13,7 @@ from typing import Any
 import yaml
 from pydantic import JsonValue
 
-from mnist_ray.errors import InputError
-from mnist_ray.space.error_collector import ErrorCollector, Place, refusal, shown
+from mnist_ray.errors import ErrorCollector, InputError, Place, refusal, shown
 
 LARGEST = 1_000_000
 """Characters that a document may have, in its file (there bytes) and with its anchors followed."""

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from mnist_ray.data.dataset import Dataset
-from mnist_ray.errors import InputError
+from mnist_ray.errors import ErrorCollector, InputError
 from mnist_ray.space.custom_code import Code
-from mnist_ray.space.error_collector import ErrorCollector
 from mnist_ray.space.space import Space
 from mnist_ray.space.variants import ImageShape, Transform
 from mnist_ray.train.child_check import answer_parent, ask_child

@@ -22,7 +22,6 @@ from mnist_ray.plan.trial import trials_of
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import execution
 from mnist_ray.run.setup import SweepSetup
-from mnist_ray.space.custom_code import user_code
 from mnist_ray.space.space import Space
 
 GIB = 1 << 30
@@ -100,7 +99,7 @@ def seconds_between_checkpoints(
     queue = TrialQueue(lambda records: plan(space, dataset_info, records), {})
     setup = SweepSetup(
         space=space,
-        code=user_code(space),
+        code=space.user_code(),
         dataset=IMAGES,
         dataset_info=dataset_info,
         folder=folder,

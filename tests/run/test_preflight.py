@@ -15,7 +15,6 @@ from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection
 from mnist_ray.run.preflight import check_missing, expected_concurrency
 from mnist_ray.run.setup import SweepSetup
-from mnist_ray.space.custom_code import user_code
 
 GIB = 1 << 30
 PRECISION = {"until_ci95": 0.001, "at_least": 3, "at_most": 50}
@@ -39,7 +38,7 @@ def ready(
     folder = folder_at(place)
     setup = SweepSetup(
         space=sweep.space,
-        code=user_code(sweep.space),
+        code=sweep.space.user_code(),
         dataset=load_dataset("digits"),
         dataset_info=sweep.dataset_info,
         folder=folder,

@@ -12,7 +12,6 @@ from mnist_ray.space.custom_code import (
     modules_of,
     modules_to_ship,
     source_digests,
-    user_code,
 )
 from mnist_ray.space.space import Space
 
@@ -67,7 +66,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def digest_at(folder: Path, builder: str = "mine:build") -> str:
-    return source_digests(user_code(space_at(folder, builder)))[builder]
+    return source_digests(space_at(folder, builder).user_code())[builder]
 
 
 MINE = {
@@ -91,13 +90,13 @@ MINE = {
 def test_sources_of_own_architectures_are_hashed_and_others_not(tmp_path: Path) -> None:
     write(tmp_path, MINE)
     space = space_at(tmp_path, "mine:build")
-    assert list(user_code(space)) == ["mine:build"]
-    assert space.code_folder == tmp_path
-    expected = source_digests(user_code(space))
+    assert list(space.user_code()) == ["mine:build"]
+    assert space.user_code()["mine:build"]["mine"].file == tmp_path / "mine.py"
+    expected = source_digests(space.user_code())
     assert list(expected) == ["mine:build"]
-    assert source_digests(user_code(space)) == expected
+    assert source_digests(space.user_code()) == expected
     (tmp_path / "mine.py").write_text(MINE["mine.py"] + "x = 1")
-    assert source_digests(user_code(space)) != expected
+    assert source_digests(space.user_code()) != expected
 
 
 @pytest.mark.parametrize(
@@ -127,9 +126,9 @@ def test_an_edit_of_any_other_module_changes_nothing(tmp_path: Path, edited: str
     write(tmp_path, MINE)
     builders = ["importing:build", "package.nets:build", "open_package.net:build"]
     space = space_at(tmp_path, *builders)
-    before = source_digests(user_code(space))
+    before = source_digests(space.user_code())
     (tmp_path / edited).write_text(MINE[edited] + "EDITED = True\n")
-    assert source_digests(user_code(space)) == before
+    assert source_digests(space.user_code()) == before
 
 
 def test_comments_layout_and_docstrings_change_nothing_and_all_else_does(tmp_path: Path) -> None:
@@ -174,7 +173,7 @@ def test_modules_on_the_path_are_brought_too_unless_they_are_installed(
     write(installed, {"top.py": ""})
     monkeypatch.setattr(sys, "path", [str(tmp_path / "path"), str(installed), *sys.path])
     builders = ["mine:build", "theirs.net:build", "keras.applications:ResNet50"]
-    code = user_code(space_at(tmp_path / "space", *builders))
+    code = space_at(tmp_path / "space", *builders).user_code()
     assert {builder: set(modules) for builder, modules in code.items()} == {
         "mine:build": {"mine", "on_path"},
         "theirs.net:build": {"theirs", "theirs.net"},
@@ -184,7 +183,7 @@ def test_modules_on_the_path_are_brought_too_unless_they_are_installed(
 
 def test_modules_are_kept_as_they_were_when_they_were_hashed(tmp_path: Path) -> None:
     write(tmp_path, MINE)
-    modules = user_code(space_at(tmp_path, "package.nets:build"))["package.nets:build"]
+    modules = space_at(tmp_path, "package.nets:build").user_code()["package.nets:build"]
     names = {"package", "package.nets", "package.layers", "package.inner", "package.inner.deep"}
     assert set(modules) == {*names, "above"}
     assert {name for name, module in modules.items() if module.is_package} == {
@@ -222,7 +221,7 @@ def test_what_is_sent_to_other_machines_is_all_that_the_builders_need(tmp_path: 
     }
     write(tmp_path, files)
     space = space_at(tmp_path, "alone:build", "package.inner:build", "open_package.net:build")
-    names = {path.relative_to(tmp_path).as_posix() for path in modules_to_ship(user_code(space))}
+    names = {path.relative_to(tmp_path).as_posix() for path in modules_to_ship(space.user_code())}
     # A json.py beside the space would hide Python's own on the other machine.
     needed = {
         "alone.py",
@@ -237,8 +236,8 @@ def test_what_is_sent_to_other_machines_is_all_that_the_builders_need(tmp_path: 
 
 
 def test_built_in_architectures_need_nothing_sent() -> None:
-    assert modules_to_ship(user_code(made_up_space())) == []
-    assert source_digests(user_code(made_up_space())) == {}
+    assert modules_to_ship(made_up_space().user_code()) == []
+    assert source_digests(made_up_space().user_code()) == {}
 
 
 def test_modules_in_a_linked_folder_of_a_package_count_and_circles_end(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from made_up import made_up_space
 
-from mnist_ray.errors import InputError
-from mnist_ray.space.error_collector import ErrorCollector
+from mnist_ray.errors import ErrorCollector, InputError
 from mnist_ray.space.space import Space
 
 COSINE = {"schedule": "CosineDecay", "initial_learning_rate": 0.003, "decay_steps": "epoch"}

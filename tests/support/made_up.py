@@ -12,6 +12,7 @@ from mnist_ray.analysis.reading import results_of_space
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
+from mnist_ray.errors import ErrorCollector
 from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
@@ -29,7 +30,6 @@ from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.test_sets import TestSets, asked_test_sets
 from mnist_ray.plan.trial import Trial, trials_of
-from mnist_ray.space.error_collector import ErrorCollector
 from mnist_ray.space.space import Space
 
 NOTEBOOK = {

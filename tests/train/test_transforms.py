@@ -13,7 +13,7 @@ from mnist_ray.errors import InputError
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.test_sets import asked_test_sets
 from mnist_ray.plan.trial import Trial, trials_of
-from mnist_ray.space.custom_code import source_digests, user_code
+from mnist_ray.space.custom_code import source_digests
 from mnist_ray.space.space import Space
 from mnist_ray.train.compiled_model import CompiledModelCache
 from mnist_ray.train.transform_check import checked_image_shapes, transformed_test_images
@@ -72,19 +72,19 @@ def space_of(folder: Path, **variants: Any) -> Space:
 
 
 def with_shapes(space: Space) -> Space:
-    return space.with_image_shapes(checked_image_shapes(space, IMAGES, user_code(space)))
+    return space.with_image_shapes(checked_image_shapes(space, IMAGES, space.user_code()))
 
 
 def trials(space: Space) -> list[Trial]:
     """The first trial of each cell."""
-    sources = source_digests(user_code(space))
+    sources = source_digests(space.user_code())
     info = DatasetInfo.of(IMAGES, sources=sources)
     return [trials_of(space, cell, info, 1)[0] for cell in space.cells(info.image_shape)]
 
 
 def started(space: Space, trial: Trial) -> TrialRun:
     models = CompiledModelCache()
-    return TrialRun(trial, IMAGES, compiled_models=models, code=user_code(space))
+    return TrialRun(trial, IMAGES, compiled_models=models, code=space.user_code())
 
 
 def seen(under_way: TrialRun) -> NDArray[np.uint8]:
@@ -130,7 +130,7 @@ def test_the_data_stay_as_they_are(tmp_path: Path) -> None:
 def test_all_models_are_graded_on_the_very_same_images(tmp_path: Path) -> None:
     space = space_of(tmp_path, own={"transform": "own:noisy", "most": 99})
     (trial,) = trials(space)
-    code, transform = user_code(space), trial.cell.transform
+    code, transform = space.user_code(), trial.cell.transform
     assert transform is not None
     kept, again = (transformed_test_images([transform], IMAGES, code, seed=0)[0] for _ in range(2))
     assert np.array_equal(kept, again)
@@ -157,7 +157,7 @@ def test_a_model_is_graded_on_the_images_of_other_variants(tmp_path: Path) -> No
     )
     plain, dark, again = trials(space)
     assert plain.key == again.key  # The names make no difference.
-    info = DatasetInfo.of(IMAGES, sources=source_digests(user_code(space)))
+    info = DatasetInfo.of(IMAGES, sources=source_digests(space.user_code()))
     tests = asked_test_sets(space, info)
     of_plain, of_dark = (started(space, trial) for trial in (plain, dark))
     (on_dark,) = of_plain.evaluate_others(tests)
