@@ -30,7 +30,7 @@ def sentences_of(sweep: MadeUp) -> list[str]:
     return findings(sweep.tables())
 
 
-def test_the_drop_is_told_with_means_intervals_and_n() -> None:
+def test_the_drop_is_reported_with_means_intervals_and_n() -> None:
     sentences = sentences_of(made_up_sweep(accuracies=EXACT, test_set=made_up_test_set(1000)))
     assert sentences[0] == (
         "feed_forward: mean test accuracy dropped from 0.969 "
@@ -92,14 +92,14 @@ def test_a_rise_is_not_called_a_drop() -> None:
     assert "by 0.007" in sentences[1]
 
 
-def test_failed_trials_are_told() -> None:
+def test_failed_trials_are_reported() -> None:
     sweep = made_up_sweep()
     for key in list(sweep.records)[:2]:
         sweep.records[key] = as_failed(sweep.records[key])
     assert sentences_of(sweep)[-1] == "2 trials failed; no mean includes them."
 
 
-def test_nothing_finished_is_told() -> None:
+def test_nothing_finished_is_reported() -> None:
     sweep = made_up_sweep()
     sweep.records.clear()
     assert sentences_of(sweep) == ["No trial has finished."]
@@ -186,7 +186,7 @@ def test_configurations_that_differ_in_more_than_the_architecture_are_not_compar
     )
 
 
-def test_presentations_of_a_grid_are_told_one_by_one() -> None:
+def test_presentations_of_a_grid_are_reported_one_by_one() -> None:
     variants = {"centered": {}, "shifted": {"shift": {"grid_search": [2, 4]}}}
     changes = {"architectures": {"cnn": {}}, "variants": variants}
     accuracies = {("cnn", "centered"): 0.98, ("cnn", "shifted"): 0.9}
@@ -206,7 +206,7 @@ SCORES: Scores = {
 }
 
 
-def test_a_search_is_told_with_its_optimism_and_the_default() -> None:
+def test_a_search_is_reported_with_its_optimism_and_the_default() -> None:
     assert sentences_of(made_up_search(SCORES)) == [
         "In the search for feed_forward on centered digits 3 configurations were tried (1 failed); "
         "the best scored 0.920 in the search and 0.900 afresh, so the search flattered it by "
@@ -249,7 +249,7 @@ def test_a_search_that_flattered_nothing_says_so() -> None:
     assert "so the search did not flatter it;" in sentences_of(made_up_search(higher_afresh))[0]
 
 
-def test_a_winner_that_is_not_trained_afresh_yet_is_told() -> None:
+def test_a_winner_that_is_not_trained_afresh_yet_is_reported() -> None:
     sentence = sentences_of(made_up_search(SCORES, at_most=8))[0]
     assert sentence.endswith("scored 0.920 in the search, and no fresh trial of it has finished.")
 

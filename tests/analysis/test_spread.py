@@ -149,9 +149,9 @@ def test_the_largest_is_of_the_sources_that_ordinary_trials_vary() -> None:
     table = spread_table(largest)
     cnn = table[table["variant"] == "shifted"].set_index("source")["variance_share"]
     assert cnn["sample"] > cnn["weights"]
-    (told,) = [s for s in findings(largest.tables()) if "largest spread of cnn on shifted" in s]
-    assert "ordinary trials vary" in told
-    assert "the initial weights" in told
+    (found,) = [s for s in findings(largest.tables()) if "largest spread of cnn on shifted" in s]
+    assert "ordinary trials vary" in found
+    assert "the initial weights" in found
 
 
 def test_a_few_trials_name_no_source() -> None:
@@ -162,10 +162,10 @@ def test_a_few_trials_name_no_source() -> None:
     assert not any("spread" in sentence for sentence in findings(few.tables()))
 
 
-def test_sources_that_do_not_add_up_are_told() -> None:
+def test_sources_that_do_not_add_up_are_reported() -> None:
     sentences = findings(made_up_spread(not_adding_up).tables())
-    told = [s for s in sentences if "do not add up" in s]
-    assert any("cnn on shifted digits" in s for s in told)
+    found = [s for s in sentences if "do not add up" in s]
+    assert any("cnn on shifted digits" in s for s in found)
     assert not any("comes mostly from" in s for s in sentences)
 
 

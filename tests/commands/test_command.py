@@ -59,7 +59,7 @@ def test_the_installed_command_is_the_same() -> None:
     assert (ended.code, ended.output) == (0, f"mnist-ray {__version__}\n")
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0

@@ -93,13 +93,13 @@ def test_a_machine_without_gpus_is_no_fault() -> None:
     assert checked(checks.cuda, [replace(FIT, gpus=[], tensorflow_gpus=0)]).ok is None
 
 
-def test_a_tensorflow_that_does_not_start_is_told_with_its_reason() -> None:
+def test_a_tensorflow_that_does_not_start_is_reported_with_its_reason() -> None:
     broken = replace(FIT, tensorflow_gpus=None, tensorflow_error="ImportError: libcublas.so.12")
     check = checked(checks.tensorflow, [broken])
     assert check == replace(check, ok=False, found="does not start: ImportError: libcublas.so.12")
 
 
-def test_a_cpu_with_instructions_for_bfloat16_is_told_and_one_without_is_no_fault() -> None:
+def test_a_cpu_with_instructions_for_bfloat16_is_reported_and_one_without_is_no_fault() -> None:
     with_them, without = replace(FIT, bfloat16=("avx512_bf16",)), replace(FIT, bfloat16=())
     found = checked(checks.bfloat16, [with_them])
     assert found.ok
@@ -129,7 +129,7 @@ def test_nodes_with_other_versions_are_named_with_both() -> None:
     assert checked(checks.node_versions, [FIT]).ok
 
 
-def test_constraints_that_can_not_be_read_are_wrong_and_no_traceback(home: Path) -> None:
+def test_constraints_that_cannot_be_read_are_wrong_and_no_traceback(home: Path) -> None:
     (home / "constraints.txt").write_text("ray = 2.60\n")
     check = checked(checks.pins, for_cluster=True, path=home / "constraints.txt")
     assert (check.ok, "line 1" in check.found) == (False, True)
@@ -150,7 +150,9 @@ def test_a_machine_on_which_ray_cannot_start_is_a_fault_and_no_traceback(
 # --- Data and results ----------------------------------------------------------------------------
 
 
-def test_without_mnist_it_is_told_what_a_sweep_would_do_and_nothing_is_fetched(home: Path) -> None:
+def test_without_mnist_it_is_reported_what_a_sweep_would_do_and_nothing_is_fetched(
+    home: Path,
+) -> None:
     check = checked(checks.mnist, None)
     assert check.ok is None
     assert "would download it there" in check.found
@@ -178,7 +180,7 @@ def test_a_local_folder_is_tried_and_left_as_it_was(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-def test_a_folder_that_can_not_be_written_is_a_fault(home: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_fault(home: Path) -> None:
     (home / "file").write_text("")
     check = checked(checks.results, "file/results", None)
     assert not check.ok
@@ -225,7 +227,7 @@ def test_without_a_cluster_its_checks_do_not_apply() -> None:
     assert [check.ok for check in concluded] == [None, None, None]
 
 
-def test_a_cluster_file_with_faults_is_told_with_them(home: Path) -> None:
+def test_a_cluster_file_with_faults_is_reported_with_them(home: Path) -> None:
     alone = shutil.copy(PROJECT / "cluster.yaml", home)  # what it syncs is not here
     check, found = examine_cluster_file(Path(alone))
     assert (check.ok, found) == (False, None)
@@ -244,7 +246,7 @@ def test_for_a_cluster_a_token_must_be_here_and_be_sent(
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "no address"])
-def test_an_address_that_can_not_be_joined_is_a_fault(address: str) -> None:
+def test_an_address_that_cannot_be_joined_is_a_fault(address: str) -> None:
     token, check = examine_cluster(Request(address=address))
     assert not check.ok
     assert token.ok is False  # there is something to send it to
@@ -281,7 +283,7 @@ def test_a_running_cluster_is_examined_on_its_nodes_too(home: Path) -> None:
     assert (answer.returncode, lines[-1]) == (1, "1 problem found. Lines with - do not apply here.")
 
 
-def test_where_signs_can_not_be_written_there_are_words() -> None:
+def test_where_signs_cannot_be_written_there_are_words() -> None:
     answer = subprocess.run(
         [sys.executable, "-c", "from mnist_ray import doctor; print(doctor._marks()[True])"],
         env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "ascii"},

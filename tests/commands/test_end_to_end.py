@@ -55,8 +55,8 @@ def test_it_ends_well_and_quietly(ended: Ended) -> None:
         "small: 6 cells on small (1,000 training images): 12 trials wanted, 0 already recorded, "
         "12 to run"
     )
-    told = [line for line in lines if line.startswith("[")]
-    assert [line.split("]")[0] for line in told] == [f"[{n}/12" for n in range(1, 13)]
+    progress = [line for line in lines if line.startswith("[")]
+    assert [line.split("]")[0] for line in progress] == [f"[{n}/12" for n in range(1, 13)]
     assert len(set(ended.recorded)) == 12
 
 

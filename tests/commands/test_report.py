@@ -189,7 +189,7 @@ def test_a_folder_can_be_given_as_text_path_uri_or_parent(left_behind: LeftBehin
         assert len(load_report(location)) == 4
 
 
-def test_a_report_that_was_never_made_is_told_with_the_remedy(left_behind: LeftBehind) -> None:
+def test_a_report_that_was_never_made_is_reported_with_the_remedy(left_behind: LeftBehind) -> None:
     _, path = left_behind()
     with pytest.raises(InputError, match="mnist-ray report"):
         load_report(path)
@@ -208,7 +208,7 @@ def test_the_command_tells_findings_and_where_the_page_is(
     assert f"{path}/report.html" in out
 
 
-def test_the_parent_of_one_sweep_will_do_and_the_choice_is_told(
+def test_the_parent_of_one_sweep_will_do_and_the_choice_is_reported(
     left_behind: LeftBehind, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, path = left_behind()
@@ -236,7 +236,7 @@ def test_a_folder_without_a_sweep_is_refused(
     assert "Traceback" not in error
 
 
-def test_a_space_that_can_not_be_read_is_refused(
+def test_a_space_that_cannot_be_read_is_refused(
     left_behind: LeftBehind, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, path = left_behind()
@@ -245,7 +245,7 @@ def test_a_space_that_can_not_be_read_is_refused(
     assert "space.yaml" in capsys.readouterr().err
 
 
-def test_records_that_are_no_longer_asked_for_are_told_in_one_line(
+def test_records_that_are_no_longer_asked_for_are_reported_in_one_line(
     left_behind: LeftBehind, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep, path = left_behind()
@@ -271,7 +271,7 @@ def test_the_traceback_of_a_failed_trial_is_shown_by_a_unique_prefix_of_its_key(
     assert key in capsys.readouterr().err
 
 
-def test_failed_trials_of_a_search_are_told(
+def test_failed_trials_of_a_search_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made_up_search({0: [None], 1: [None], 2: [None]}).write(folder_at(tmp_path))
@@ -281,7 +281,7 @@ def test_failed_trials_of_a_search_are_told(
     assert out.count("Failed (3 trials): ValueError: no such luck") == 1
 
 
-def test_a_failed_trial_of_cells_of_equal_settings_is_told_once(
+def test_a_failed_trial_of_cells_of_equal_settings_is_reported_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     architectures = {"first": {"build": "cnn"}, "second": {"build": "cnn"}}

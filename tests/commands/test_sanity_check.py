@@ -157,7 +157,7 @@ def test_results_may_lie_on_object_storage(trained: Path, object_storage: Object
         assert one.predictions.tolist() == other.predictions.tolist()
 
 
-def test_a_cell_without_a_model_is_told_and_the_others_are_asked(
+def test_a_cell_without_a_model_is_reported_and_the_others_are_asked(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = shutil.copytree(trained, tmp_path / "copy")
@@ -252,7 +252,7 @@ def test_a_damaged_model_is_refused_by_its_name(trained: Path, tmp_path: Path) -
         pytest.param(["--save", "nowhere/picture.png"], "no folder nowhere", id="nowhere"),
     ],
 )
-def test_bad_input_is_told_without_a_traceback_and_without_tensorflow(
+def test_bad_input_is_reported_without_a_traceback_and_without_tensorflow(
     tmp_path: Path, arguments: list[str], part: str
 ) -> None:
     program = (

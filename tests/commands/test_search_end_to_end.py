@@ -87,14 +87,16 @@ def test_a_grid_finds_the_planted_learning_rate(place: Place, grid: Ended) -> No
     assert best["learning_rate"] == GOOD
 
 
-def test_what_more_trials_would_take_is_told_from_those_that_ran(place: Place, grid: Ended) -> None:
+def test_what_more_trials_would_take_is_reported_from_those_that_ran(
+    place: Place, grid: Ended
+) -> None:
     assert grid.code == 0, grid
-    told = place.run("grid.yaml", "--trials", "5", "--dry-run", "--hourly-cost", "3.6")
-    assert told.code == 0, told
-    assert "15 trials wanted, 6 already recorded, 9 to run" in told.output
+    dry = place.run("grid.yaml", "--trials", "5", "--dry-run", "--hourly-cost", "3.6")
+    assert dry.code == 0, dry
+    assert "15 trials wanted, 6 already recorded, 9 to run" in dry.output
     for part in ("seconds each", "trials at a time", "GB of memory", "from recorded trials"):
-        assert part in told.output
-    assert "at the given hourly cost" in told.output
+        assert part in dry.output
+    assert "at the given hourly cost" in dry.output
     assert place.run("grid.yaml", "--dry-run").output.count("Nothing is missing") == 1
 
 
@@ -148,10 +150,10 @@ def test_a_search_whose_configurations_all_failed_says_so_and_ends_with_1(place:
     ended = run(place, "hopeless")
     assert ended.code == 1, ended
     assert "Traceback" not in ended.errors
-    told = ended.output.replace("\n", " ")
+    dry = ended.output.replace("\n", " ")
     assert (
         "The search for feed_forward on centered digits has no winner: all 3 configurations "
-        "failed. The first error: TrainingDivergedError" in told
+        "failed. The first error: TrainingDivergedError" in dry
     )
     assert mnist_ray.load_report(results(place, "hopeless")).empty
     assert set(mnist_ray.load_trials(results(place, "hopeless"))["status"]) == {"failed"}
@@ -189,16 +191,16 @@ def test_a_search_whose_configurations_all_failed_says_so_and_ends_with_1(place:
         ),
     ],
 )
-def test_a_space_that_can_not_be_searched_is_refused(
+def test_a_space_that_cannot_be_searched_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], parts: list[str]
 ) -> None:
     space = {"name": "bad", **SMALL, **SPACES["sampled"], **changes}
     write_space(tmp_path / "bad.yaml", space)
     arguments = [str(tmp_path / "bad.yaml"), "--results", str(tmp_path / "results")]
     assert main(arguments) == 2
-    told = capsys.readouterr().err
+    dry = capsys.readouterr().err
     for part in ("bad.yaml", *parts):
-        assert part in told
+        assert part in dry
     assert not (tmp_path / "results").exists()
 
 

@@ -138,7 +138,7 @@ def test_a_file_that_is_no_space_is_refused(place: Place) -> None:
         assert part in message
 
 
-def test_all_faults_of_a_space_are_told_at_once(place: Place) -> None:
+def test_all_faults_of_a_space_are_reported_at_once(place: Place) -> None:
     space = {
         **SPACE,
         "architectures": {"cnn": {"filter": [4]}},
@@ -175,7 +175,7 @@ def test_all_faults_of_a_space_are_told_at_once(place: Place) -> None:
         ),
     ],
 )
-def test_a_space_that_can_not_run_is_refused(
+def test_a_space_that_cannot_run_is_refused(
     place: Place, changes: dict[str, object], parts: list[str]
 ) -> None:
     write_space(place.folder / "bad.yaml", {**SPACE, **changes})
@@ -220,7 +220,7 @@ def test_an_option_out_of_range_is_refused(
     assert options[0] in capsys.readouterr().err
 
 
-def test_results_that_can_not_be_written_are_refused(place: Place) -> None:
+def test_results_that_cannot_be_written_are_refused(place: Place) -> None:
     (place.folder / "occupied").write_text("a file, where a folder would have to be")
     message = refusal(place, "small.yaml", "--results", "occupied/results")
     assert "occupied/results" in message
@@ -252,8 +252,8 @@ def without_network(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 # --- Images ----------------------------------------------------------------------------------
 
 
-# What else can be amiss with images is tested in tests/data.
-def test_images_that_can_not_be_read_are_refused(place: Place) -> None:
+# What else can be wrong with images is tested in tests/data.
+def test_images_that_cannot_be_read_are_refused(place: Place) -> None:
     whole = (place.folder / "small.npz").read_bytes()
     (place.folder / "bad.npz").write_bytes(whole[: len(whole) // 2])
     message = refusal(place, "notebook", "--data", "bad.npz")

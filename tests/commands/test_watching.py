@@ -58,8 +58,8 @@ def watch_to_the_end(folder: ResultsFolder) -> list[str]:
     sweep_with(count=5).write(folder)
 
     def run() -> None:
-        for count, told in ((9, "5 of 12 trials are recorded"), (12, "9 of 12 trials")):
-            wait_until(lambda told=told: is_page_of(folder, told))  # type: ignore[misc]
+        for count, text in ((9, "5 of 12 trials are recorded"), (12, "9 of 12 trials")):
+            wait_until(lambda text=text: is_page_of(folder, text))  # type: ignore[misc]
             pages.append(page(folder))
             sweep_with(count=count).write(folder)
 
@@ -78,9 +78,9 @@ def test_the_page_reloads_itself_and_says_how_far_the_sweep_is_until_it_is_compl
     assert "reloads itself every" in first
     assert RELOADS not in page(folder)
     assert "being watched" not in page(folder)
-    told = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
-    assert (told[0], told[-1]) == ("5 of 12 trials are recorded", "12 of 12 trials are recorded")
-    assert len(told) == len(set(told)) <= 8
+    lines = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert (lines[0], lines[-1]) == ("5 of 12 trials are recorded", "12 of 12 trials are recorded")
+    assert len(lines) == len(set(lines)) <= 8
 
 
 def test_a_sweep_on_object_storage_is_watched_too(object_storage: ObjectStorage) -> None:

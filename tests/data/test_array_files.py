@@ -146,7 +146,7 @@ def npy_bytes() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "part"),
     [
         (b"", "empty"),
         (b"<!DOCTYPE html><title>Not found</title>", "another format"),
@@ -156,14 +156,14 @@ def npy_bytes() -> bytes:
         (gzip.compress(b"whatever", mtime=0), "gzipped"),
     ],
 )
-def test_file_that_is_no_npz_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_file_that_is_no_npz_is_refused(tmp_path: Path, content: bytes, part: str) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(content)
 
     message = refusal(path)
 
     assert "not an .npz file" in message
-    assert told in message
+    assert part in message
 
 
 def test_npz_that_lacks_a_key_is_refused_with_those_it_has(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_file_without_permission_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "part"),
     [
         ({"y_train": np.zeros(9, np.uint8)}, "y_train: 9 labels for 10 images"),
         ({"x_test": np.zeros((4, 30), np.uint8)}, r"x_test: shape \[4, 30\]; allowed is \[n, hei"),
@@ -296,10 +296,10 @@ def test_file_without_permission_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, changed: Arrays, told: str) -> None:
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, changed: Arrays, part: str) -> None:
     path = save_npz(tmp_path / "a.npz", **changed)
 
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=part):
         load_dataset(str(path))
     refusal(path)
 

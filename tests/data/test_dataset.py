@@ -87,7 +87,7 @@ def test_class_names_are_those_of_the_file_and_change_no_fingerprint(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (np.array(["a", "b"]), "2 names, but the labels are 0 to 2; allowed .* the 3 classes"),
         (np.array(["a", "b", "c", "d"]), "4 names, but the labels are 0 to 2"),
@@ -100,11 +100,11 @@ def test_class_names_are_those_of_the_file_and_change_no_fingerprint(tmp_path: P
     ],
 )
 def test_class_names_that_do_not_fit_are_refused(
-    tmp_path: Path, names: np.ndarray, told: str
+    tmp_path: Path, names: np.ndarray, message: str
 ) -> None:
     path = save_npz(tmp_path / "a.npz", class_names=names)
 
-    with pytest.raises(InputError, match=f"{path}: class_names:? .*{told}"):
+    with pytest.raises(InputError, match=f"{path}: class_names:? .*{message}"):
         load_dataset(str(path))
 
 

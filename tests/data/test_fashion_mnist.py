@@ -83,7 +83,7 @@ def test_truncated_file_in_the_cache_is_fetched_anew(
     assert f"{path}: truncated or damaged" in caplog.text
 
 
-def test_truncated_file_is_told_where_it_can_not_be_fetched(cache: Path) -> None:
+def test_truncated_file_is_reported_where_it_cannot_be_fetched(cache: Path) -> None:
     path = save_idx(cache, gzipped=True) / "train-labels-idx1-ubyte.gz"
     content = path.read_bytes()[:-9]
     path.write_bytes(content)
@@ -92,7 +92,7 @@ def test_truncated_file_is_told_where_it_can_not_be_fetched(cache: Path) -> None
     assert path.read_bytes() == content
 
 
-def test_files_of_another_data_set_are_told(cache: Path) -> None:
+def test_files_of_another_data_set_are_reported(cache: Path) -> None:
     arrays = small_arrays()
     save_idx(cache, gzipped=True, x_train=arrays["x_train"][:9], y_train=arrays["y_train"][:9])
 
@@ -102,7 +102,7 @@ def test_files_of_another_data_set_are_told(cache: Path) -> None:
     assert "it has [10, 6, 5]" in message
 
 
-def test_without_network_the_ways_out_are_told(cache: Path) -> None:
+def test_without_network_the_ways_out_are_reported(cache: Path) -> None:
     message = unavailable(cache)
 
     assert f"there is no {cache / 'train-images-idx3-ubyte.gz'}" in message

@@ -82,7 +82,7 @@ def test_download_with_another_checksum_is_refused(
         assert "another checksum" in unavailable(cache)
 
 
-def test_answer_of_an_error_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_of_an_error_is_reported(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(lambda request: request.send_error(503)) as url:
         monkeypatch.setattr(mnist, "MNIST_URL", url)
         assert "503" in unavailable(cache)
@@ -138,7 +138,7 @@ def test_headers_that_trickle_in_for_ever_are_given_up(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("host", ["nowhere.invalid", "127.0.0.1"])
-def test_address_that_can_not_be_reached_is_given_up(
+def test_address_that_cannot_be_reached_is_given_up(
     cache: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -156,7 +156,7 @@ def test_name_server_that_never_answers_is_given_up(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = threading.Event()
-    # The resolver can't be made to hang without administering the machine.
+    # The resolver cannot be made to wait for ever without administering the machine.
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait() or [])
 
     message = unavailable(cache)
@@ -193,7 +193,7 @@ def test_cached_file_with_another_checksum_is_fetched_anew(
     assert cache.read_bytes() == mnist_file
 
 
-def test_cache_that_can_not_be_made_is_told(
+def test_cache_that_cannot_be_made_is_reported(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "keras").write_text("a file where the folder should be")

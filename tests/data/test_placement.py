@@ -128,7 +128,7 @@ def test_image_in_colour_is_placed_as_each_of_its_channels() -> None:
 
 
 @pytest.mark.parametrize(("shift", "canvas"), [(3, 6), (0, 3), (-1, 4)])
-def test_canvas_that_can_not_hold_the_shifted_images_is_refused(shift: int, canvas: int) -> None:
+def test_canvas_that_cannot_hold_the_shifted_images_is_refused(shift: int, canvas: int) -> None:
     images = np.ones((1, 3, 4), np.uint8)
 
     with pytest.raises(InputError, match=f"shift {shift} on canvas {canvas}: images of 3x4"):

@@ -755,13 +755,13 @@ def test_damaged_test_images_stay_until_a_sweep_writes_them_again(
 
 def npz(**changes: Any) -> bytes:
     test_set = made_up_test_set()
-    facts = {
+    fields = {
         "dataset": test_set.dataset,
         "classes": test_set.classes,
         "fingerprint": test_set.fingerprint,
         **changes,
     }
-    kept = {name: value for name, value in facts.items() if value is not None}
+    kept = {name: value for name, value in fields.items() if value is not None}
     buffer = io.BytesIO()
     np.savez(
         buffer, images=test_set.images, labels=test_set.labels, facts=np.array(json.dumps(kept))

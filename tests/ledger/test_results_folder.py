@@ -122,7 +122,7 @@ def test_of_two_runs_the_last_one_removes_what_held_their_checkpoints(
     assert folder.names("ledger") == ["a"]
 
 
-def test_a_place_that_gives_back_something_else_is_told_before_anything_starts(
+def test_a_place_that_gives_back_something_else_is_reported_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = ResultsFolder.open(tmp_path)
@@ -213,7 +213,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     assert set(seen) <= set(contents)
 
 
-def test_a_file_in_the_way_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_reported_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file")
     folder = ResultsFolder.open(tmp_path / "results", "sweep")
     assert folder.names("ledger") == []
@@ -224,7 +224,7 @@ def test_a_file_in_the_way_is_told_before_anything_starts(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a file system that is never written")
-def test_a_read_only_file_system_is_told_before_anything_starts() -> None:
+def test_a_read_only_file_system_is_reported_before_anything_starts() -> None:
     with pytest.raises(InputError, match="cannot be written"):
         ResultsFolder.open("/proc/results", "sweep").check_writable()
 
@@ -242,7 +242,7 @@ def test_a_full_disk_is_named_and_keeps_what_was_there(small_disk: Path) -> None
     folder.write("a", b"new, now that it is small")
 
 
-def test_a_full_disk_is_told_before_anything_starts(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_before_anything_starts(small_disk: Path) -> None:
     (small_disk / "filler").write_bytes(bytes(60_000))
     for number in range(2000):
         try:
@@ -256,7 +256,7 @@ def test_a_full_disk_is_told_before_anything_starts(small_disk: Path) -> None:
 # Object storage
 
 
-def test_a_bucket_that_is_not_there_is_told_before_anything_starts(
+def test_a_bucket_that_is_not_there_is_reported_before_anything_starts(
     object_storage: ObjectStorage,
 ) -> None:
     uri = object_storage.uri("results").replace(object_storage.bucket, "no-such-bucket")
@@ -281,7 +281,7 @@ class NobodyMayEnter(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def test_refused_credentials_are_told_at_once_and_not_waited_out() -> None:
+def test_refused_credentials_are_reported_at_once_and_not_waited_out() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), NobodyMayEnter)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     options = f"endpoint_override=127.0.0.1:{server.server_port}&scheme=http"

@@ -102,7 +102,7 @@ def test_what_this_machine_cannot_hold_is_refused() -> None:
         check_fit([Request(64, 0.0, GIB)], [CPU_NODE], is_cluster=False)
 
 
-def test_a_cluster_may_yet_grow_so_there_it_is_only_told(
+def test_a_cluster_may_yet_grow_so_there_it_is_only_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     check_fit([Request(64, 0.0, GIB)], [HEAD, CPU_NODE], is_cluster=True)

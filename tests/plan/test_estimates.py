@@ -26,7 +26,7 @@ def cell(architecture: str, *, rate: float = 1e-3, variant: str = "centered") ->
 
 
 def took(trial: Trial, setup: float, train: float, evaluate: float) -> dict[str, Record]:
-    """A finished trial's record with so many seconds of setup, training and grading."""
+    """A finished trial's record with so many seconds of setup, training and evaluation."""
     return {trial.key: replace(finished(trial, 0.9), costs=Costs(setup, train, evaluate))}
 
 
@@ -40,7 +40,7 @@ def test_a_cell_takes_the_mean_of_its_recorded_trials() -> None:
     assert seconds_of(first, records) == pytest.approx((11.5 + 12.5) / 2)
 
 
-def test_times_do_not_hang_on_the_seed_or_the_learning_rate() -> None:
+def test_times_do_not_depend_on_the_seed_or_the_learning_rate() -> None:
     known = cell("cnn")[0]
     other = made_up_space({"seed": 5, "training": {}})
     elsewhere = plan(other, DATASET_INFO, {}).wanted

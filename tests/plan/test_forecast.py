@@ -1,4 +1,4 @@
-"""What a dry run tells, and the calibration that it rests on where nothing is recorded."""
+"""What a dry run reports, and the calibration that it uses where nothing is recorded."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -55,10 +55,10 @@ RUN_ONCE = walk(made_up_space({"trials": 1}), timed).records
 WANTED = made_up_space({"trials": 3})
 
 
-def test_trials_done_and_to_do_are_told_by_cell() -> None:
+def test_trials_done_and_to_do_are_reported_by_cell() -> None:
     cells = expected(WANTED, RUN_ONCE).cells
-    told = [(c.cell.architecture, c.cell.variant, c.recorded, c.to_run, c.seconds) for c in cells]
-    assert told == [
+    found = [(c.cell.architecture, c.cell.variant, c.recorded, c.to_run, c.seconds) for c in cells]
+    assert found == [
         (architecture, variant, 1, 2, SECONDS[architecture])
         for architecture in ("feed_forward", "cnn")
         for variant in ("centered", "shifted")
@@ -72,9 +72,9 @@ def test_wall_time_is_that_of_workers_that_share_the_trials_out() -> None:
 
 
 def test_a_space_that_has_run_is_reckoned_from_its_records() -> None:
-    told = expected(WANTED, RUN_ONCE)
-    assert told.basis == "recorded trials"
-    assert not told.is_open
+    found = expected(WANTED, RUN_ONCE)
+    assert found.basis == "recorded trials"
+    assert not found.is_open
 
 
 def test_peak_memory_is_that_of_the_largest_trials_side_by_side() -> None:
@@ -95,9 +95,9 @@ def test_the_price_is_that_of_the_wall_time() -> None:
 
 
 def test_where_nothing_is_missing_nothing_is_to_be_paid() -> None:
-    told = expected(made_up_space({"trials": 1}), RUN_ONCE, hourly_cost=2.0)
-    assert (told.wall_seconds, told.concurrency, told.peak_memory_bytes) == (0.0, 0, 0)
-    assert told.price == 0.0
+    found = expected(made_up_space({"trials": 1}), RUN_ONCE, hourly_cost=2.0)
+    assert (found.wall_seconds, found.concurrency, found.peak_memory_bytes) == (0.0, 0, 0)
+    assert found.price == 0.0
 
 
 SEARCH: dict[str, Any] = {
@@ -112,11 +112,11 @@ SEARCH: dict[str, Any] = {
 def test_a_search_is_one_row_with_what_will_confirm_its_winner() -> None:
     """5 configurations of 2 trials, then 4 trials each of the winner and of the default."""
     space = made_up_space(SEARCH)
-    told = expected(space, RUN_ONCE)
-    [row] = told.cells
+    found = expected(space, RUN_ONCE)
+    [row] = found.cells
     assert (row.recorded, row.to_run, row.seconds) == (0, 10 + 8, 3.0)
     assert row.cell.training.learning_rate == 0.001
-    assert told.wall_seconds == START_UP_SECONDS + 9 * 3
+    assert found.wall_seconds == START_UP_SECONDS + 9 * 3
 
 
 @pytest.mark.parametrize(
@@ -124,24 +124,24 @@ def test_a_search_is_one_row_with_what_will_confirm_its_winner() -> None:
 )
 def test_what_a_search_will_yet_ask_for_is_reckoned_too(changes: dict[str, Any]) -> None:
     """At first a race asks for one trial of each, and Optuna proposes four configurations."""
-    told = expected(made_up_space({**SEARCH, **changes}), RUN_ONCE)
-    assert [row.to_run for row in told.cells] == [10 + 8]
+    found = expected(made_up_space({**SEARCH, **changes}), RUN_ONCE)
+    assert [row.to_run for row in found.cells] == [10 + 8]
 
 
 def test_replication_to_a_precision_may_take_longer() -> None:
     space = made_up_space({"trials": {"at_least": 3, "at_most": 9, "until_ci95": 0.01}})
-    told = expected(space, RUN_ONCE)
-    assert told.is_open
-    assert [row.to_run for row in told.cells] == [2, 2, 2, 2]
+    found = expected(space, RUN_ONCE)
+    assert found.is_open
+    assert [row.to_run for row in found.cells] == [2, 2, 2, 2]
 
 
 def test_configurations_of_a_search_tell_the_time_of_its_others() -> None:
     """Without a calibration, although no two have the same dropout."""
     architectures = {"feed_forward": {"dropout": {"uniform": [0, 0.5]}}}
     space = made_up_space({**SEARCH, "architectures": architectures})
-    told = expected(space, walk(space, timed, stop_after=2).records)
-    assert told.basis == "recorded trials"
-    [row] = told.cells
+    found = expected(space, walk(space, timed, stop_after=2).records)
+    assert found.basis == "recorded trials"
+    [row] = found.cells
     assert (row.recorded, row.to_run) == (2, 16)
     assert row.seconds == pytest.approx(3.0)
 
@@ -149,10 +149,10 @@ def test_configurations_of_a_search_tell_the_time_of_its_others() -> None:
 def test_a_search_that_has_ended_knows_what_it_confirms() -> None:
     space = made_up_space(SEARCH)
     records = walk(space, timed, stop_after=12).records
-    told = expected(space, records)
-    [row] = told.cells
+    found = expected(space, records)
+    [row] = found.cells
     assert (row.recorded, row.to_run) == (12, 6)
-    assert not told.is_open
+    assert not found.is_open
 
 
 # --- Calibration -----------------------------------------------------------------------------
@@ -203,12 +203,12 @@ def test_cells_of_equal_settings_have_a_row_each_and_their_trials_run_once() -> 
             "trials": 2,
         }
     )
-    told = expected(space, walk(made_up_space({"trials": 1}), timed).records, concurrency=1)
-    assert [(c.cell.architecture, c.recorded, c.to_run) for c in told.cells] == [
+    found = expected(space, walk(made_up_space({"trials": 1}), timed).records, concurrency=1)
+    assert [(c.cell.architecture, c.recorded, c.to_run) for c in found.cells] == [
         ("first", 1, 1),
         ("second", 1, 1),
     ]
-    assert told.wall_seconds == START_UP_SECONDS + SECONDS["feed_forward"]
+    assert found.wall_seconds == START_UP_SECONDS + SECONDS["feed_forward"]
     planned = plan(space, DATASET_INFO, {})
     assert (len(planned.all_cells), len(planned.missing)) == (2, 2)
 
@@ -230,38 +230,38 @@ RECORDED = walk(made_up_space({"trials": 3}), varied).records
 
 
 def test_a_budget_tells_how_many_trials_and_which_half_widths_it_should_buy() -> None:
-    told = expected(budgeted("10 min"), RECORDED)
-    work = sum(cell.to_run * cell.seconds for cell in told.cells)
+    found = expected(budgeted("10 min"), RECORDED)
+    work = sum(cell.to_run * cell.seconds for cell in found.cells)
     assert 600 - 138 - 20 < work <= 600 - 138
-    for cell in told.cells:
+    for cell in found.cells:
         assert cell.half_width is not None
         assert 0.001 < cell.half_width < 0.1
     more = expected(budgeted("2 h"), RECORDED)
-    pairs = zip(more.cells, told.cells, strict=True)
+    pairs = zip(more.cells, found.cells, strict=True)
     assert all((a.half_width or 1) < (b.half_width or 0) for a, b in pairs)
-    assert told.budget is not None
-    assert (told.budget.given, told.budget.is_too_small) == ("10 min", False)
+    assert found.budget is not None
+    assert (found.budget.given, found.budget.is_too_small) == ("10 min", False)
 
 
 def test_a_budget_tells_the_half_width_of_a_difference() -> None:
     until = {"difference": ["feed_forward", "cnn"], "ci95": 0.0001}
-    told = expected(budgeted("10 min", until=until), RECORDED).budget
-    assert told is not None
-    assert [(a.variant, b.variant) for a, b, _ in told.differences] == [
+    found = expected(budgeted("10 min", until=until), RECORDED).budget
+    assert found is not None
+    assert [(a.variant, b.variant) for a, b, _ in found.differences] == [
         ("centered", "centered"),
         ("shifted", "shifted"),
     ]
-    assert all(width and 0.001 < width < 0.1 for _, _, width in told.differences)
+    assert all(width and 0.001 < width < 0.1 for _, _, width in found.differences)
 
 
 def test_before_the_first_trials_all_cells_are_taken_to_vary_alike() -> None:
     only_seconds = {key: replace(record, test=None) for key, record in RUN_ONCE.items()}
-    told = expected(budgeted("10 min"), only_seconds)
-    assert told.budget is not None
-    assert not told.budget.is_spread_known
-    assert [cell.half_width for cell in told.cells] == [None] * 4
+    found = expected(budgeted("10 min"), only_seconds)
+    assert found.budget is not None
+    assert not found.budget.is_spread_known
+    assert [cell.half_width for cell in found.cells] == [None] * 4
     # One trial of each is recorded: 46 s. 13 of each take 598 s, and 2 s are too little for more.
-    assert [cell.recorded + cell.to_run for cell in told.cells] == [13] * 4
+    assert [cell.recorded + cell.to_run for cell in found.cells] == [13] * 4
 
 
 def test_a_budget_too_small_for_the_least_number_says_what_that_takes() -> None:

@@ -101,11 +101,11 @@ def score(values: Values) -> float:
 def batches(sampler: OptunaSampler, count: int) -> tuple[list[list[Values]], list[Scores]]:
     """So many batches; the scores of each are given before the next is asked for."""
     asked: list[list[Values]] = []
-    told: list[Scores] = []
+    scores: list[Scores] = []
     for _ in range(count):
-        asked.append(list(sampler.next_batch(told)))
-        told.append(tuple(score(each) for each in asked[-1]))
-    return asked, told
+        asked.append(list(sampler.next_batch(scores)))
+        scores.append(tuple(score(each) for each in asked[-1]))
+    return asked, scores
 
 
 def test_optunas_values_are_plain_and_within_their_ranges() -> None:
@@ -118,10 +118,10 @@ def test_optunas_values_are_plain_and_within_their_ranges() -> None:
 
 
 def test_optuna_asked_step_by_step_or_all_at_once_proposes_the_same() -> None:
-    asked, told = batches(optuna(), 5)
+    asked, scores = batches(optuna(), 5)
     at_once = optuna()
-    assert at_once.next_batch(told[:4]) == asked[4]
-    assert [at_once.next_batch(told[:count]) for count in range(5)] == asked
+    assert at_once.next_batch(scores[:4]) == asked[4]
+    assert [at_once.next_batch(scores[:count]) for count in range(5)] == asked
 
 
 def ray_tunes_batches(scored: list[Scores], *, seed: int) -> list[list[Values]]:
@@ -193,18 +193,18 @@ def test_optuna_learns_from_the_scores() -> None:
 
 def test_optuna_starts_again_where_earlier_scores_change() -> None:
     """As when a trial that failed at first finishes after all."""
-    _, told = batches(optuna(), 4)
-    with_failure = [(None, *told[0][1:]), *told[1:]]
+    _, scores = batches(optuna(), 4)
+    with_failure = [(None, *scores[0][1:]), *scores[1:]]
     sampler = optuna()
     after_failure = sampler.next_batch(with_failure)
-    assert sampler.next_batch(told) == optuna().next_batch(told)
+    assert sampler.next_batch(scores) == optuna().next_batch(scores)
     assert sampler.next_batch(with_failure) == after_failure
     assert optuna().next_batch(with_failure) == after_failure
 
 
 def test_optuna_takes_configurations_without_a_score() -> None:
-    told: list[Scores] = [(None,) * BATCH_SIZE] * 4
-    assert len(optuna().next_batch(told)) == BATCH_SIZE
+    scores: list[Scores] = [(None,) * BATCH_SIZE] * 4
+    assert len(optuna().next_batch(scores)) == BATCH_SIZE
 
 
 def test_optuna_says_nothing_of_its_own() -> None:

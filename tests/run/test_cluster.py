@@ -109,7 +109,7 @@ def test_a_wrong_token_is_named_by_its_place(head: str, monkeypatch: pytest.Monk
         check_reachable(head)
 
 
-def test_another_ray_or_python_is_told_before_ray_refuses_it() -> None:
+def test_another_ray_or_python_is_reported_before_ray_refuses_it() -> None:
     info = ClusterInfo("10.0.0.5:6379", ray_version="2.9.0", python_version="3.9.1")
     with pytest.raises(InputError, match=r"Ray 2\.9\.0 on Python 3\.9\.1, but here is Ray"):
         check_same_versions(info)

@@ -260,7 +260,7 @@ def test_a_file_that_would_bring_up_a_bad_cluster_is_refused(
         load_cluster_file(edited)
 
 
-def test_all_broken_rules_are_told_at_once(project: Path, shipped: Config) -> None:
+def test_all_broken_rules_are_reported_at_once(project: Path, shipped: Config) -> None:
     for change in (_open_dashboard, _trials_on_head, _no_auth):
         change(shipped)
     edited = project / "mine.yaml"
@@ -270,7 +270,7 @@ def test_all_broken_rules_are_told_at_once(project: Path, shipped: Config) -> No
     assert len(str(refusal.value).splitlines()) == 3
 
 
-def test_a_missing_token_is_told_with_the_command_that_makes_it(project: Path) -> None:
+def test_a_missing_token_is_reported_with_the_command_that_makes_it(project: Path) -> None:
     Path("~/.ray/auth_token").expanduser().unlink()
     with pytest.raises(InputError, match="ray get-auth-token --generate"):
         load_cluster_file(project / "cluster.yaml")

@@ -47,7 +47,7 @@ def test_versions_that_work_are_named_beside_those_that_tensorflow_was_built_for
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"driver": "470.256.02"}, r"driver 470\.256\.02, allowed from 525\.60\.13 \(CUDA 12\)"),
         ({"driver": "525.9.1"}, r"driver 525\.9\.1"),  # as numbers, not as text
@@ -60,11 +60,11 @@ def test_versions_that_work_are_named_beside_those_that_tensorflow_was_built_for
         ),
     ],
 )
-def test_what_tensorflow_cannot_work_with_is_told_with_what_is_allowed(
-    changed: dict[str, str], told: str
+def test_what_tensorflow_cannot_work_with_is_reported_with_what_is_allowed(
+    changed: dict[str, str], message: str
 ) -> None:
     [fault] = faults(**changed)
-    assert re.search(told, fault)
+    assert re.search(message, fault)
 
 
 def test_an_older_compiler_will_do_for_cards_that_it_is_right_on() -> None:

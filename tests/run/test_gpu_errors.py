@@ -37,7 +37,7 @@ def test_a_trial_for_which_a_card_has_no_memory_runs_again_with_a_larger_share(
     again = on_gpus.start()
     assert again.config["block"].first.key == first.config["block"].first.key
     assert again.config["block"].request.gpus == 1 / 4
-    assert on_gpus.told.losses == []  # no retry is used up
+    assert on_gpus.heard.losses == []  # no retry is used up
     # One that had been asked for before it was known gets the larger share too.
     fail_gpu(on_gpus, pending, "ResourceExhaustedError: OOM")
     assert on_gpus.start().config["block"].request.gpus == 1 / 4

@@ -23,7 +23,7 @@ def test_the_projects_own_metadata_says_what_is_needed() -> None:
     assert not requirements.python.contains("3.10.9")
 
 
-def test_what_is_missing_or_out_of_range_is_told_with_both_versions() -> None:
+def test_what_is_missing_or_out_of_range_is_reported_with_both_versions() -> None:
     numpy = installed_version("numpy")
     lines = ["numpy>=1", "numpy>=99", "no-such-package>=2"]
     wanted = Requirements(SpecifierSet(">=3.99"), tuple(map(Requirement, lines)))
@@ -40,7 +40,7 @@ def test_constraints_are_read_with_comments_and_markers(tmp_path: Path) -> None:
     assert read_constraints(path) == {"ray": "2.60.0"}
 
 
-def test_a_line_that_is_no_constraint_is_told_by_its_number(tmp_path: Path) -> None:
+def test_a_line_that_is_no_constraint_is_reported_by_its_number(tmp_path: Path) -> None:
     path = tmp_path / "constraints.txt"
     path.write_text("ray==2.60.0\nray = 3\n")
     with pytest.raises(InputError, match="line 2"):

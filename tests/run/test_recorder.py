@@ -33,7 +33,7 @@ def test_each_trial_is_recorded_when_it_ends_and_the_sweep_is_done_with_the_last
     first = sweep.start()
     sweep.finish(first)
     assert list(sweep.stored()) == [record_of(first).key]
-    assert sweep.told.left == [TRIALS - 1]
+    assert sweep.heard.left == [TRIALS - 1]
     sweep.run()
     assert sweep.stored().keys() == SWEEP.records.keys()
     assert sweep.recorder.next_block("last") is None
@@ -74,7 +74,7 @@ def test_a_trial_whose_worker_is_lost_is_the_next_to_start_and_may_resume(sweep:
     trial = sweep.start()
     assert not trial.config["block"].resumes
     sweep.lose(trial, "The actor died because its node has died. Node Id: 0123")
-    assert [reason for _, reason in sweep.told.losses] == ["its node has died"]
+    assert [reason for _, reason in sweep.heard.losses] == ["its node has died"]
     again = sweep.start()
     assert again.config["block"].first.key == trial.config["block"].first.key
     assert again.config["block"].resumes
@@ -94,7 +94,7 @@ def test_a_trial_that_always_loses_its_worker_fails_after_so_many_however_ray_wo
         again = sweep.start()
         assert again.config["block"].first.key == first.config["block"].first.key
         sweep.lose(again, why)
-    assert len(sweep.told.losses) == LOST_PROCESS_RETRIES
+    assert len(sweep.heard.losses) == LOST_PROCESS_RETRIES
     [failed] = sweep.reported()
     assert failed.status is Status.FAILED
     assert failed.error is not None
@@ -154,7 +154,7 @@ def test_a_storage_error_ends_the_sweep_as_what_it_is_wherever_it_comes_up(
         try:
             FAILS_IN[where](sweep)
         except StorageError as error:
-            sweep.told.losses.clear()
+            sweep.heard.losses.clear()
             try:
                 sweep.lose(trial, f"Traceback: {error}")
             except StorageError as again:
@@ -164,7 +164,7 @@ def test_a_storage_error_ends_the_sweep_as_what_it_is_wherever_it_comes_up(
     monkeypatch.setattr(tune.Tuner, "fit", fit)
     with pytest.raises(StorageError, match="no space left"):
         run(sweep)
-    assert sweep.told.losses == []
+    assert sweep.heard.losses == []
 
 
 def test_an_error_of_a_listener_ends_the_sweep_too(
@@ -174,7 +174,7 @@ def test_an_error_of_a_listener_ends_the_sweep_too(
         sweep.finish(sweep.start())
         go_on(sweep)
 
-    monkeypatch.setattr(sweep.told, "recorded", FullDisk())
+    monkeypatch.setattr(sweep.heard, "recorded", FullDisk())
     monkeypatch.setattr(tune.Tuner, "fit", fit)
     with pytest.raises(StorageError):
         run(sweep)

@@ -1,4 +1,4 @@
-"""Trackers: a sweep that tells TensorBoard and MLflow of its trials, and what is refused."""
+"""Trackers: a sweep that hands its trials to TensorBoard and MLflow, and what is refused."""
 
 import sys
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ SPACE = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Where a sweep of two trials has told TensorBoard and MLflow of them."""
+    """Where a sweep of two trials has handed them to TensorBoard and MLflow."""
     folder = tmp_path_factory.mktemp("tracked")
     write_space(folder / "tracked.yaml", SPACE)
     with opened(folder) as place:
@@ -62,7 +62,7 @@ def trials(place: Place) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def runs(place: Place) -> list[Run]:
-    """What MLflow was told, in the order of trials."""
+    """What MLflow was given, in the order of trials."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         client = mlflow.MlflowClient(tracking_uri=store(place.folder))
@@ -74,7 +74,7 @@ def runs(place: Place) -> list[Run]:
 
 @pytest.fixture(scope="module")
 def events(place: Place) -> list[EventAccumulator]:
-    """What TensorBoard was told, in the order of trials."""
+    """What TensorBoard was given, in the order of trials."""
     folders = sorted((place.folder / "results/tracked/tensorboard").iterdir())
     return [EventAccumulator(str(folder)).Reload() for folder in folders]
 
@@ -85,7 +85,7 @@ def test_every_trial_is_a_run_of_mlflow_that_has_ended(runs: list[Run]) -> None:
     assert names == ["feed_forward-centered-trial-0", "feed_forward-centered-trial-1"]
 
 
-def test_mlflow_is_told_cell_seed_and_hyperparameters_and_nothing_else(
+def test_mlflow_gets_cell_seed_and_hyperparameters_and_nothing_else(
     runs: list[Run], trials: pd.DataFrame
 ) -> None:
     for index, run in enumerate(runs):
@@ -110,14 +110,14 @@ def test_mlflow_is_told_cell_seed_and_hyperparameters_and_nothing_else(
         }
 
 
-def test_mlflow_is_told_the_figures_of_the_tables(runs: list[Run], trials: pd.DataFrame) -> None:
+def test_mlflow_gets_the_figures_of_the_tables(runs: list[Run], trials: pd.DataFrame) -> None:
     for index, run in enumerate(runs):
         for name in ("test_accuracy", "test_loss", "validation_accuracy", "train_seconds"):
             assert run.data.metrics[name] == pytest.approx(trials[name][index], rel=1e-12)
         assert run.data.metrics["parameters"] == 28 * 28 * 8 + 8 + 8 * 10 + 10
 
 
-def test_the_figures_of_every_epoch_are_told(
+def test_every_tracker_gets_the_figures_of_every_epoch(
     place: Place, runs: list[Run], events: list[EventAccumulator]
 ) -> None:
     epochs = mnist_ray.load_epochs(place.folder / "results/tracked")
@@ -133,7 +133,7 @@ def test_the_figures_of_every_epoch_are_told(
             assert [each.value for each in scalars] == pytest.approx(expected, rel=1e-6)
 
 
-def test_tensorboard_is_told_scalars_and_hyperparameters_and_no_arrays(
+def test_tensorboard_gets_scalars_and_hyperparameters_and_no_arrays(
     events: list[EventAccumulator], trials: pd.DataFrame
 ) -> None:
     for index, each in enumerate(events):
@@ -151,7 +151,7 @@ def hyperparameters(events: EventAccumulator) -> dict[str, Any]:
     return {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
 
 
-def test_trials_that_are_recorded_already_are_not_told_again(place: Place) -> None:
+def test_trials_that_are_recorded_already_are_not_handed_over_again(place: Place) -> None:
     trackers = ("--log", "tensorboard", "--log", "mlflow")
     ended = place.run("tracked.yaml", *trackers)  # to MLflow's default, were there anything to tell
     assert ended.code == 0
@@ -197,7 +197,7 @@ def folder(tmp_path: Path) -> ResultsFolder:
     return folder_at(tmp_path / "results")
 
 
-def test_a_failed_trial_is_told_as_failed_though_its_process_ended_well(record: Record) -> None:
+def test_a_failed_trial_is_reported_as_failed_though_its_process_ended_well(record: Record) -> None:
     heard = Heard()
     hand_over(heard, as_failed(record))
     assert [(trial.name, trial.failed) for trial in heard.trials] == [
@@ -205,7 +205,7 @@ def test_a_failed_trial_is_told_as_failed_though_its_process_ended_well(record: 
     ]
 
 
-def test_the_cells_of_a_grid_are_told_apart_by_name() -> None:
+def test_the_cells_of_a_grid_have_different_names() -> None:
     grid = {"feed_forward": {"hidden_units": {"grid_search": [[8], [16, 8]]}}}
     rates = {"learning_rate": {"grid_search": [0.001, 0.00321]}}
     changes = {"architectures": grid, "variants": {"centered": {}}, "training": rates, "trials": 1}
@@ -218,7 +218,7 @@ def test_the_cells_of_a_grid_are_told_apart_by_name() -> None:
     }
 
 
-def test_every_epoch_is_told_once_and_the_test_figures_with_the_last(record: Record) -> None:
+def test_every_epoch_is_reported_once_and_the_test_figures_with_the_last(record: Record) -> None:
     heard = Heard()
     hand_over(heard, record)
     [trial] = heard.trials
@@ -232,7 +232,7 @@ def test_every_epoch_is_told_once_and_the_test_figures_with_the_last(record: Rec
     ]
 
 
-def test_a_trial_that_was_cut_short_is_told_up_to_its_last_epoch(record: Record) -> None:
+def test_a_trial_that_was_cut_short_is_reported_up_to_its_last_epoch(record: Record) -> None:
     heard = Heard()
     early = replace(record, status=Status.CUT_SHORT, test=None, epochs=record.epochs[:2])
     hand_over(heard, early)
@@ -241,7 +241,7 @@ def test_a_trial_that_was_cut_short_is_told_up_to_its_last_epoch(record: Record)
     assert not trial.failed
 
 
-def test_a_trial_whose_process_was_lost_for_good_is_told_too(record: Record) -> None:
+def test_a_trial_whose_process_was_lost_for_good_is_reported_too(record: Record) -> None:
     """Its worker died before it could say anything: there is neither an epoch nor a place."""
     heard = Heard()
     hand_over(heard, replace(as_failed(record), setting=None, costs=Costs()))
@@ -250,7 +250,7 @@ def test_a_trial_whose_process_was_lost_for_good_is_told_too(record: Record) -> 
     assert trial.epochs == ()
 
 
-def test_a_tracker_that_breaks_is_told_of_once_and_stops_nothing(
+def test_a_tracker_that_breaks_is_reported_once_and_stops_nothing(
     record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard = Heard(breaks=True)
@@ -265,7 +265,7 @@ def test_a_tracker_that_breaks_is_told_of_once_and_stops_nothing(
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
-def test_a_missing_package_is_told_with_the_command_before_anything_starts(
+def test_a_missing_package_is_reported_with_the_command_before_anything_starts(
     name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -293,7 +293,7 @@ def test_tensorboard_is_refused_where_results_go_to_object_storage(
         open_trackers(["tensorboard"], folder=folder, space=made_up_sweep().space)
 
 
-def test_an_mlflow_that_can_not_be_used_is_refused_with_the_remedy(
+def test_an_mlflow_that_cannot_be_used_is_refused_with_the_remedy(
     folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://server")

@@ -323,14 +323,14 @@ def test_a_trial_of_a_search_reports_every_epoch_and_is_checkpointed_too(
     shared: SharedInputs,
 ) -> None:
     worker = worker_for(shared, reports_epochs=True)
-    told = [worker.train() for _ in range(EPOCHS - 1)]
+    results_of_epochs = [worker.train() for _ in range(EPOCHS - 1)]
     assert len(shared.checkpoints.names("")) == 1
-    told.append(worker.train())
-    assert [result[DONE] for result in told] == [False] * (EPOCHS - 1) + [True]
-    assert [len(result["cut_short"].epochs) for result in told[:-1]] == [1, 2, 3]
-    [ended] = told[-1]["ended"]
+    results_of_epochs.append(worker.train())
+    assert [result[DONE] for result in results_of_epochs] == [False] * (EPOCHS - 1) + [True]
+    assert [len(result["cut_short"].epochs) for result in results_of_epochs[:-1]] == [1, 2, 3]
+    [ended] = results_of_epochs[-1]["ended"]
     assert len(ended.record.epochs) == 4
-    assert [result["epochs"] for result in told] == [1, 2, 3, 4]
+    assert [result["epochs"] for result in results_of_epochs] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])

@@ -1,6 +1,6 @@
-"""A real Ray that was told of two GPUs, on whatever machine: who gets which, and for how long.
+"""A real Ray that believes in two GPUs, on whatever machine: who gets which, and for how long.
 
-Ray keeps account of GPUs and tells each process which are its own; it never looks at them. So all
+Ray keeps account of GPUs and says to each process which are its own; it never looks at them. So all
 that is Ray's and the sweep's part can be seen without a card. The workers here train nothing.
 """
 
@@ -116,7 +116,7 @@ def run_sweep_in(folder: Path) -> None:
         runner.run(queue, recorder, trainable=Idle, max_pending=16)
 
 
-def test_every_trial_is_told_of_one_card_and_both_are_used(uses: list[Use]) -> None:
+def test_every_trial_sees_one_card_and_both_are_used(uses: list[Use]) -> None:
     assert len(uses) == TRIALS
     assert {use.card for use in uses} == {"0", "1"}
 

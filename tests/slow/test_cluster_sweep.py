@@ -266,7 +266,7 @@ def test_a_gpu_that_only_ray_has_is_refused_before_the_first_trial_and_unused_wi
     assert set(given) == {""}  # No trial saw the card that it had not asked for.
 
 
-def test_a_trial_that_no_node_can_hold_is_told_rather_than_waited_for_in_silence(
+def test_a_trial_that_no_node_can_hold_is_reported_rather_than_waited_for_in_silence(
     head: str, node_variables: dict[str, str], place: Place
 ) -> None:
     with running_node(head, node_variables):

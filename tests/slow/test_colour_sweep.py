@@ -33,7 +33,7 @@ def build(shape, classes):
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     rng = np.random.default_rng(0)
-    # Only the colour tells the classes apart.
+    # The classes differ in colour alone.
     labels = rng.integers(0, 3, 400)
     images = rng.integers(0, 60, (400, 8, 8, 3), dtype=np.uint8)
     images[np.arange(400), 2:6, 2:6, labels] += 180

@@ -40,7 +40,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 class Terminal:
-    """A command in a terminal of its own, as wide as told."""
+    """A command in a terminal of its own, of that width."""
 
     def __init__(self, place: Place, *arguments: str, columns: int = 80) -> None:
         environment = {**place.environment(), "TERM": "xterm-256color"}

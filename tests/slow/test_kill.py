@@ -227,7 +227,7 @@ def test_a_trial_that_always_takes_its_process_along_fails_and_stops_no_other(
     ended = place.run("deadly.yaml")
     assert ended.code == 1, ended
     assert ended.errors == ""
-    assert ended.output.count("process lost") == 3 + 2  # told at each loss, twice at the end
+    assert ended.output.count("process lost") == 3 + 2  # reported at each loss, twice at the end
     assert "deadly centered trial 0: failed: process lost 4 times" in ended.output
     trials = mnist_ray.load_trials(place.folder / "results" / "deadly")
     status = dict(zip(trials.architecture, trials.status, strict=True))

@@ -39,8 +39,8 @@ def test_storage_out_of_reach_in_mid_sweep_costs_nothing(
         ended = wait(process)
     assert ended.code == 0, ended
     assert ended.errors == ""
-    told = re.findall(r"^\[(\d+)/16\]", begin + ended.output, re.MULTILINE)
-    assert [int(number) for number in told] == list(range(1, 17))
+    shown = re.findall(r"^\[(\d+)/16\]", begin + ended.output, re.MULTILINE)
+    assert [int(number) for number in shown] == list(range(1, 17))
 
     again = place.run("small.yaml", "--results", uri)
     assert again.code == 0, again

@@ -28,7 +28,7 @@ INSTANT = {
     "variants": {"centered": {}},
     "trials": SWEPT,
 }
-# Tells what the report cost: its processor time is the same on a machine that has more to do.
+# Prints what the report cost: its processor time is the same on a machine that has more to do.
 REPORT = """
 import resource, sys
 from mnist_ray.report import main

@@ -117,7 +117,7 @@ def test_what_is_no_mapping_is_reported_with_the_file() -> None:
         load_space("space.yaml")
 
 
-def test_a_file_that_can_not_be_opened_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_opened_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def deny(path: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 

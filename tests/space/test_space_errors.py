@@ -299,9 +299,9 @@ BAD = [
 def test_bad_input_is_reported_with_its_place_and_what_is_allowed(
     text: str, given: str, remedy: str
 ) -> None:
-    told = "\n".join(errors_of(text))
-    assert given in told
-    assert remedy in told.partition(given)[2]
+    errors = "\n".join(errors_of(text))
+    assert given in errors
+    assert remedy in errors.partition(given)[2]
 
 
 def test_an_error_brings_no_further_errors_with_it() -> None:

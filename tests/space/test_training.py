@@ -90,7 +90,7 @@ def test_an_optimizer_without_arguments_is_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("training", "told"),
+    ("training", "message"),
     [
         ({"optimizer": "adm"}, 'optimizer: got "adm" (did you mean "adam"?)'),
         ({"optimizer": {"name": "adm"}}, 'optimizer.name: got "adm" (did you mean "adam"?)'),
@@ -130,10 +130,10 @@ def test_an_optimizer_without_arguments_is_its_name() -> None:
         ),
     ],
 )
-def test_names_and_arguments_are_keras_own(training: dict[str, Any], told: str) -> None:
+def test_names_and_arguments_are_keras_own(training: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         space_of(training)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_argument_has_a_column_that_no_architecture_has() -> None:

@@ -91,8 +91,8 @@ class Page:
 
     def complaints(self) -> list[str]:
         """Errors and warnings in the console."""
-        told = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-        return [json.dumps(event) for event in self.events if event.get("method") in told]
+        methods = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+        return [json.dumps(event) for event in self.events if event.get("method") in methods]
 
     def _receive(self) -> dict[str, Any]:
         deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -43,7 +43,7 @@ class Limits:
     memory: int
     used: int
     arguments: tuple[str, ...]
-    told: str
+    message: str
 
 
 CASES = {
@@ -62,7 +62,7 @@ def assert_refused_alike(case: str, version: str, folder: Path) -> None:
     files = {path: text.format(**figures) for path, text in VERSIONS[version].items()}
     dry = _sweep(files, folder, *limits.arguments, "--dry-run")
     assert dry[0] == 2
-    assert limits.told in dry[1]
+    assert limits.message in dry[1]
     assert len(dry[1].splitlines()) == 1  # nothing of Ray's own beside it
     code, message = _sweep(files, folder, *limits.arguments)
     assert code == 2

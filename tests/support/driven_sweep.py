@@ -38,7 +38,7 @@ NODE = Node(cpus=2, gpus=0, memory_bytes=16 << 30)
 GPU_NODE = Node(cpus=8, gpus=1, memory_bytes=32 << 30, gpu_memory_bytes=16 << 30)
 
 
-class Told:
+class Heard:
     """A listener that keeps what it hears."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Sweep:
 
     folder: ResultsFolder
     node: Node = NODE
-    told: Told = field(default_factory=Told)
+    heard: Heard = field(default_factory=Heard)
     made_up: MadeUp = SWEEP
     records: Mapping[str, Record] = field(default_factory=dict)
     workers: int = 100
@@ -82,7 +82,7 @@ class Sweep:
             allocator=self.allocator,
             models=ModelKeeper(self.folder, self.queue.plan, self.queue.counting),
             writer=self.writer,
-            listener=self.told,
+            listener=self.heard,
             workers=self.workers,
         )
         self._attempts = 0
@@ -159,10 +159,10 @@ class Sweep:
     def reported(self) -> list[Record]:
         """What the listener has heard of, once that is all that came in."""
         came_in = len(self.queue.records) - len(self.records)
-        while len(self.told.records) < came_in:
+        while len(self.heard.records) < came_in:
             self.recorder.report_written()
             time.sleep(0.01)
-        return self.told.records
+        return self.heard.records
 
     def stored(self) -> dict[str, Record]:
         """What another process finds in the ledger then."""

@@ -14,7 +14,7 @@ KEYS = sorted(SWEEP.records)
 
 
 def as_found(record: Record, how: str) -> Record:
-    """A finished record with that grading, as it may be found instead."""
+    """A finished record with that evaluation, as it may be found instead."""
     if how == "failed":
         return as_failed(record)
     if how == "cut short":

@@ -164,7 +164,7 @@ def test_what_gives_no_probabilities_of_the_classes_is_refused(
         ("own_failing", "1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_a_module_that_can_not_be_imported_is_refused_with_the_reason(
+def test_a_module_that_cannot_be_imported_is_refused_with_the_reason(
     tmp_path: Path, module: str, source: str | None, reason: str
 ) -> None:
     if source is not None:

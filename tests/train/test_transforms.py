@@ -13,10 +13,13 @@ from mnist_ray.errors import InputError
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.test_sets import asked_test_sets
 from mnist_ray.plan.trial import Trial, trials_of
+from mnist_ray.space.cell import Cell
 from mnist_ray.space.custom_code import source_digests
 from mnist_ray.space.space import Space
-from mnist_ray.train.compiled_model import CompiledModelCache
+from mnist_ray.train.compiled_model import CompiledModel, CompiledModelCache
+from mnist_ray.train.placed_images import PlacedImages
 from mnist_ray.train.transform_check import checked_image_shapes, transformed_test_images
+from mnist_ray.train.transforms import TestImageCache
 from mnist_ray.train.trial_run import TrialRun
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -82,15 +85,34 @@ def trials(space: Space) -> list[Trial]:
     return [trials_of(space, cell, info, 1)[0] for cell in space.cells(info.image_shape)]
 
 
-def started(space: Space, trial: Trial) -> TrialRun:
-    models = CompiledModelCache()
-    return TrialRun(trial, IMAGES, compiled_models=models, code=space.user_code())
+class WatchedModels(CompiledModelCache):
+    """Keeps what the last model is trained on."""
+
+    images: PlacedImages
+
+    def start(self, cell: Cell, placed_images: PlacedImages, **rest: Any) -> CompiledModel:
+        self.images = placed_images
+        return super().start(cell, placed_images, **rest)
 
 
-def seen(under_way: TrialRun) -> NDArray[np.uint8]:
+def started(
+    space: Space,
+    trial: Trial,
+    *,
+    models: CompiledModelCache | None = None,
+    test_images: TestImageCache | None = None,
+) -> TrialRun:
+    models = models or CompiledModelCache()
+    code = space.user_code()
+    return TrialRun(trial, IMAGES, compiled_models=models, test_images=test_images, code=code)
+
+
+def seen(space: Space, trial: Trial) -> NDArray[np.uint8]:
     """The training images as the model sees them."""
-    images = under_way._placed_images
-    ((batches, _),) = images.chunks(np.arange(len(images.labels)), len(images.labels))
+    models = WatchedModels()
+    started(space, trial, models=models)
+    labels = models.images.labels
+    ((batches, _),) = models.images.chunks(np.arange(len(labels)), len(labels))
     return batches[0]
 
 
@@ -100,8 +122,9 @@ def seen(under_way: TrialRun) -> NDArray[np.uint8]:
 def test_what_a_transform_draws_moves_no_image(tmp_path: Path) -> None:
     own = {"transform": "own:same", "shift": 3}
     space = with_shapes(space_of(tmp_path, plain={"shift": 3}, own=own))
+    plain, drawing = (seen(space, trial) for trial in trials(space))
+    assert np.array_equal(plain, drawing)
     plain, drawing = (started(space, trial) for trial in trials(space))
-    assert np.array_equal(seen(plain), seen(drawing))
     assert plain.evaluate(3).accuracy == drawing.evaluate(3).accuracy
 
 
@@ -109,7 +132,7 @@ def test_a_transform_comes_before_the_shift_and_may_change_the_size(tmp_path: Pa
     own = {"transform": "own:larger", "pixels": 2, "shift": 1}
     space = with_shapes(space_of(tmp_path, own=own))
     (trial,) = trials(space)
-    assert (trial.cell.canvas, seen(started(space, trial)).shape[1:]) == (9, (9, 9))
+    assert (trial.cell.canvas, seen(space, trial).shape[1:]) == (9, (9, 9))
     assert trial.cell.columns()["pixels"] == 2
 
 
@@ -123,7 +146,7 @@ def test_a_transform_may_give_images_in_colour(tmp_path: Path) -> None:
 def test_the_data_stay_as_they_are(tmp_path: Path) -> None:
     space = space_of(tmp_path, own={"transform": "own:bright", "by": 9})
     before = IMAGES.train_images.copy()
-    assert np.array_equal(seen(started(space, trials(space)[0])), before + np.uint8(9))
+    assert np.array_equal(seen(space, trials(space)[0]), before + np.uint8(9))
     assert np.array_equal(IMAGES.train_images, before)
 
 
@@ -134,7 +157,9 @@ def test_all_models_are_graded_on_the_very_same_images(tmp_path: Path) -> None:
     assert transform is not None
     kept, again = (transformed_test_images([transform], IMAGES, code, seed=0)[0] for _ in range(2))
     assert np.array_equal(kept, again)
-    graded = started(space, trial)._test_images.images(IMAGES, transform, seed=0, code=code)
+    cache = TestImageCache()
+    started(space, trial, test_images=cache).evaluate(0)
+    graded = cache.images(IMAGES, transform, seed=0, code=code)
     assert np.array_equal(kept, graded)
 
 

@@ -69,7 +69,7 @@ def test_evaluation_leaves_the_model_as_it_was() -> None:
     assert cell_results(trained) == before
 
 
-def test_costs_are_told() -> None:
+def test_costs_are_reported() -> None:
     trained = run(trial_of())
     trained.evaluate(0)
     costs = asdict(trained.costs)
@@ -162,7 +162,7 @@ def test_mixed_precision_learns_and_keeps_its_weights_in_32_bits(
     assert {weight.dtype for weight in weights(keras_model(trained))} == {np.dtype("float32")}
 
 
-def test_more_classes_than_a_byte_holds_are_told_apart() -> None:
+def test_more_classes_than_a_byte_holds_are_distinguished() -> None:
     dataset = made_up_images(train=900, test=300, classes=300)
     trial = trial_of({"build": "feed_forward", "hidden_units": [64]}, dataset=dataset, epochs=8)
     assert learns(trial, dataset).evaluate(0).predictions.max() > 255

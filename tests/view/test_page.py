@@ -133,10 +133,10 @@ def test_the_sections_that_have_something_to_show_are_there_in_order(name: str) 
 
 def test_what_a_page_does_not_show_it_names_with_the_reason() -> None:
     provenance = section(page_named("no records"), "provenance")
-    told = provenance.partition("Not shown")[2]
-    assert "robustness: the search space does not ask for other test sets" in told
-    assert "evaluate: {shifts:" in told
-    assert "learning curves: no epochs are recorded" in told
+    named = provenance.partition("Not shown")[2]
+    assert "robustness: the search space does not ask for other test sets" in named
+    assert "evaluate: {shifts:" in named
+    assert "learning curves: no epochs are recorded" in named
     assert "No trial has finished." in section(page_named("no records"), "findings")
 
 
@@ -162,11 +162,11 @@ def test_winner_and_default_stand_beside_each_other() -> None:
     assert "feed_forward · default" in trials
 
 
-def test_configurations_are_shown_by_score_and_what_can_not_win_last() -> None:
+def test_configurations_are_shown_by_score_and_what_cannot_win_last() -> None:
     figure = re.search(r'aria-label="([^"]*search for[^"]*)"', page_named("ended search"))
     assert figure
-    told = re.findall(r"(\d): [\d.]+ ([\d.]+, n = \d(?:, \w+)?)", figure[1])
-    assert told == [
+    named = re.findall(r"(\d): [\d.]+ ([\d.]+, n = \d(?:, \w+)?)", figure[1])
+    assert named == [
         ("1", "0.9200, n = 3, winner"),
         ("0", "0.8200, n = 3"),
         ("2", "0.9500, n = 1, failed"),

@@ -36,14 +36,16 @@ def test_variants_stand_side_by_side() -> None:
     ]
 
 
-def test_winner_and_default_of_a_search_are_told_apart() -> None:
+def test_winner_and_default_of_a_search_are_distinguished() -> None:
     assert lines_of(made_up_search(SCORES)) == [
         "feed_forward winner 0.8500, no spread seen in n = 2",
         "feed_forward default 0.8000, no spread seen in n = 2",
     ]
 
 
-def test_equal_errors_are_told_once_with_their_number(capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_errors_are_reported_once_with_their_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     sweep = made_up_sweep()
     records = list(sweep.records.values())[:4]
     failed = [as_failed(record, "ValueError: bad luck") for record in records[:3]]
@@ -65,7 +67,7 @@ def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("sweep", "told"),
+    ("sweep", "lines"),
     [
         pytest.param(made_up_sweep(), "): 12 trials wanted", id="as_many_as_the_space_says"),
         pytest.param(
@@ -74,11 +76,11 @@ def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixtur
     ],
 )
 def test_trials_wanted_are_a_lower_bound_where_more_may_follow(
-    sweep: MadeUp, told: str, capsys: pytest.CaptureFixture[str]
+    sweep: MadeUp, lines: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planned = plan(sweep.space, sweep.dataset_info, sweep.records)
     Terminal(quiet=False).announce(sweep.space, dataset="digits", images=100, plan=planned)
-    assert told in capsys.readouterr().out
+    assert lines in capsys.readouterr().out
 
 
 def test_one_is_counted_in_the_singular(capsys: pytest.CaptureFixture[str]) -> None:
