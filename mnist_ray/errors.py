@@ -19,6 +19,10 @@ class InputError(ValueError):
     """
 
 
+class StorageError(OSError):
+    """The results cannot be written or read any more; what is already there is safe."""
+
+
 class ErrorCollector:
     """Gathers the errors of one document, to report them together."""
 

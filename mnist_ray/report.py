@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from mnist_ray._command import interruptible, interruption_regained, report_error
-from mnist_ray.errors import InputError
-from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
+from mnist_ray.errors import InputError, StorageError
+from mnist_ray.ledger.results_folder import ResultsFolder
 
 # What is heavy (pandas, scipy, matplotlib) is imported where it is used, so that `--help` stays
 # quick.

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ray._command import integer, report_error
-from mnist_ray.errors import InputError
-from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
+from mnist_ray.errors import InputError, StorageError
+from mnist_ray.ledger.results_folder import ResultsFolder
 
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
 # `--help` and a slip of the pen are quick.

@@ -24,7 +24,7 @@ from mnist_ray._command import (
     report_error,
     run_as_program,
 )
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from mnist_ray.plan.trial_queue import TrialQueue
@@ -153,8 +153,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     parser = _parser()
     options = Options(**vars(parser.parse_args(arguments)))
-    from mnist_ray.ledger.results_folder import StorageError
-
     logging.basicConfig(
         format="%(message)s", level=logging.INFO if options.verbose else logging.WARNING
     )

@@ -20,7 +20,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, StorageError
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.record_file import (
     DamagedFileError,
@@ -30,7 +30,7 @@ from mnist_ray.ledger.record_file import (
     to_table,
     write_table,
 )
-from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
+from mnist_ray.ledger.results_folder import ResultsFolder
 
 MOST_SMALL_FILES = 1000
 """With more small files than that they are packed; a bucket lists as many in one request."""

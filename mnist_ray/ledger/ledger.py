@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_ray.errors import StorageError
 from mnist_ray.ledger import batches
 from mnist_ray.ledger.batches import (
     Batches,
@@ -24,7 +25,7 @@ from mnist_ray.ledger.batches import (
 )
 from mnist_ray.ledger.identity import JSON
 from mnist_ray.ledger.record import Record
-from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
+from mnist_ray.ledger.results_folder import ResultsFolder
 
 NPZ_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 

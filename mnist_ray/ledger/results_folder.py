@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pyarrow import fs
 
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, StorageError
 
 T = TypeVar("T")
 
@@ -25,10 +25,6 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 """Parts of a URI that must never be shown: user and password, and parameters that hold secrets."""
-
-
-class StorageError(OSError):
-    """The results cannot be written or read any more; what is already there is safe."""
 
 
 @dataclass

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from made_up import as_failed, made_up_space, made_up_sweep, made_up_test_set
 from object_storage import ObjectStorage
 
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, StorageError
 from mnist_ray.ledger import batches
 from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.identity import digest
@@ -34,7 +34,7 @@ from mnist_ray.ledger.record import (
     Versions,
 )
 from mnist_ray.ledger.record_file import from_parquet, to_parquet
-from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
+from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan import trial as trial_room
 from mnist_ray.plan.trial import trials_of
 

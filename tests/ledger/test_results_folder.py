@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from object_storage import ObjectStorage
 
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, StorageError
 from mnist_ray.ledger import results_folder as results
-from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
+from mnist_ray.ledger.results_folder import ResultsFolder
 
 SECRET = "wJalrXUtnFEMI"
 

@@ -11,11 +11,11 @@ import pytest
 from made_up import as_failed, made_up_sweep
 from object_storage import ObjectStorage
 
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, StorageError
 from mnist_ray.ledger import writer as writer_room
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Record
-from mnist_ray.ledger.results_folder import ResultsFolder, StorageError
+from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.ledger.writer import LedgerWriter
 
 RECORDS = list(made_up_sweep({"trials": 3}).records.values())

@@ -19,8 +19,8 @@ from ray.exceptions import ObjectLostError
 from ray.tune import TuneError
 from walking import cut_short
 
+from mnist_ray.errors import StorageError
 from mnist_ray.ledger.record import Status
-from mnist_ray.ledger.results_folder import StorageError
 from mnist_ray.plan.block import Block
 from mnist_ray.run import runner
 from mnist_ray.run.recorder import LOST_PROCESS_RETRIES
