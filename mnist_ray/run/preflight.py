@@ -15,9 +15,8 @@ from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection
 from mnist_ray.run.cluster import check_reachable, check_same_versions
 from mnist_ray.run.setup import SweepSetup
-from mnist_ray.train.builder_check import check_builders
 from mnist_ray.train.calibration import calibrate
-from mnist_ray.train.training_check import check_trainings
+from mnist_ray.train.cell_check import check_cells
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,8 +37,7 @@ def check_missing(queue: TrialQueue, setup: SweepSetup) -> None:
         check_same_versions(check_reachable(setup.address))
     cells = {trial.cell_key: trial.cell for trial in missing}
     _warn_of_small_budget(queue, setup)
-    check_builders(list(cells.values()), classes=setup.dataset_info.classes, code=setup.code)
-    check_trainings(list(cells.values()), train_images=setup.dataset_info.train_images)
+    check_cells(list(cells.values()), setup.dataset_info, setup.code)
 
 
 def _warn_of_small_budget(queue: TrialQueue, setup: SweepSetup) -> None:

@@ -1,20 +1,14 @@
 """How fast this machine trains a cell: a few batches are timed in a child process."""
 
-import contextlib
-import io
 import math
-import os
-import pickle
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Cell
-from mnist_ray.train.environment import WORKER_ENVIRONMENT
+from mnist_ray.train.child_process import in_child
 
 if TYPE_CHECKING:
     from mnist_ray.data.dataset import Dataset
@@ -77,43 +71,43 @@ def time_cells(
         batches: that are timed of each cell.
         limit_seconds: after which a child is ended.
     """
-    left, timings = dict(cells), dict[str, Timing | str]()
-    while left:
-        request = pickle.dumps((left, dataset_info, threads, code, gpus, batches))
-        answers, ending = _ask_child(request, limit_seconds)
-        has_begun = next(answers, None) is not None
-        timings |= answers
-        left = {key: cell for key, cell in left.items() if key not in timings}
+    timings: dict[str, Timing | str] = {}
+    while left := {key: cell for key, cell in cells.items() if key not in timings}:
+        request = (left, dataset_info, threads, code, gpus, batches)
+        answers, ending = in_child(_time_all, *request, limit_seconds=limit_seconds)
+        timings |= dict(answers[1:])
+        failed = [key for key in left if key not in timings]
+        reason = ": ".join([f"its process ended with exit code {ending.code}", *ending.last_words])
+        if ending.code is None:
+            reason = f"not done after {limit_seconds:g} s"
         # Where TensorFlow does not start, no cell can be trained.
-        failed = list(left)[:1] if has_begun else list(left)
-        timings |= dict.fromkeys(failed, ending)
-        left = {key: cell for key, cell in left.items() if key not in failed}
+        timings |= dict.fromkeys(failed[:1] if answers else failed, reason)
     return timings
 
 
-def _ask_child(request: bytes, limit_seconds: float | None) -> tuple[Iterator[Any], str]:
-    """What a child process has answered by its end, and what it said last."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "mnist_ray.train.calibration"],
-            input=request,
-            capture_output=True,
-            env={**os.environ, **WORKER_ENVIRONMENT},
-            timeout=limit_seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as expired:
-        return _unpickled(expired.stdout or b""), f"not done after {limit_seconds:g} s"
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    ending = f"its process ended with exit code {done.returncode}"
-    return _unpickled(done.stdout), ": ".join([ending, *said[-1:]])
+# In the child process
 
 
-def _unpickled(answer: bytes) -> Iterator[Any]:
-    stream = io.BytesIO(answer)
-    with contextlib.suppress(EOFError, pickle.UnpicklingError):
-        while True:
-            yield pickle.load(stream)  # noqa: S301 (of our own child)
+def _time_all(
+    cells: Mapping[str, Cell],
+    dataset_info: DatasetInfo,
+    threads: int,
+    code: Code,
+    gpus: bool,
+    batches: int,
+) -> Iterator[str | tuple[str, Timing | str]]:
+    """Something as soon as TensorFlow has started, then the timing of each cell."""
+    from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
+    from mnist_ray.train.gpu_memory import GpuMemory
+
+    device.configure(threads, gpus=gpus)
+    gpu_memory = GpuMemory()
+    yield "ready"
+    for key, cell in cells.items():
+        try:
+            yield key, _time(cell, dataset_info, code, batches=batches, gpu_memory=gpu_memory)
+        except Exception as error:  # A sweep reports it when the cell's trials run.
+            yield key, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _time(
@@ -172,33 +166,3 @@ def _noise(dataset_info: DatasetInfo, count: int) -> "Dataset":
     labels = generator.integers(0, dataset_info.classes, count).astype(np.int32)
     labels[0] = dataset_info.classes - 1
     return Dataset("noise", images, labels, images, labels)
-
-
-def _main() -> None:
-    request = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
-    cells, dataset_info, threads, code, gpus, batches = request
-    # What a user's own code prints must not get into the answer.
-    answer, sys.stdout = sys.stdout.buffer, sys.stderr
-    from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
-    from mnist_ray.train.gpu_memory import GpuMemory
-
-    device.configure(threads, gpus=gpus)
-    gpu_memory = GpuMemory()
-    pickle.dump("ready", answer)
-    answer.flush()
-    for key, cell in cells.items():
-        try:
-            timing: Timing | str = _time(
-                cell, dataset_info, code, batches=batches, gpu_memory=gpu_memory
-            )
-        except Exception as error:  # A sweep reports it when the cell's trials run.
-            timing = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        pickle.dump((key, timing), answer)
-        answer.flush()
-
-
-if __name__ == "__main__":
-    # As a module that can be imported: what is pickled must not be of `__main__`.
-    from mnist_ray.train import calibration
-
-    calibration._main()

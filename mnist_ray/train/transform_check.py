@@ -1,7 +1,6 @@
 """Transforms are called in a child process before a sweep starts, and when its results are kept."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,10 +9,9 @@ from mnist_ray.errors import ErrorCollector, InputError
 from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Space
 from mnist_ray.space.variants import ImageShape, Transform
-from mnist_ray.train.child_check import answer_parent, ask_child
+from mnist_ray.train.child_process import check_in_child
 from mnist_ray.train.transforms import Images, TestImageCache, transformed
 
-_MODULE = "mnist_ray.train.transform_check"
 _SAMPLES = 16
 """Images that each transform is called with."""
 
@@ -31,16 +29,16 @@ def checked_image_shapes(space: Space, dataset: Dataset, code: Code) -> dict[str
         InputError: some do something else, or cannot be called; all are reported at once.
     """
     transforms = space.transforms()
-    if not transforms:
-        return {}
-    question = (transforms, dataset.train_images[:_SAMPLES], code)
-    answers = ask_child(_MODULE, ("shapes", *question), what="transform")
+    request = ([*transforms.values()], dataset.train_images[:_SAMPLES], code)
+    subjects = [str(alike[0]) for alike in transforms.values()]
+    answers = check_in_child(_shapes, *request, subjects=subjects)
+    shapes = dict(zip(transforms, answers, strict=True))
     errors = ErrorCollector(space.lines)
-    for key, fault in answers.items():
+    for key, fault in shapes.items():
         if isinstance(fault, str):
             errors.add(("variants", space.variant_of(key), "transform"), fault)
     errors.raise_any(f"the search space {space.name}")
-    return dict(answers)
+    return shapes
 
 
 def transformed_test_images(
@@ -51,26 +49,22 @@ def transformed_test_images(
     Raises:
         InputError: one fails.
     """
-    if not transforms:
-        return []
-    question = ("test images", list(transforms), dataset, code, seed)
-    found: list[Images] | str = ask_child(_MODULE, question, what=str(transforms[0]))
-    if isinstance(found, str):
-        raise InputError(found)
-    return found
+    subjects = [str(each) for each in transforms]
+    return check_in_child(_test_images, transforms, dataset, code, seed, subjects=subjects)
 
 
 # In the child process
 
 
 def _shapes(
-    transforms: Mapping[str, Sequence[Transform]], images: Images, code: Code
-) -> dict[str, ImageShape | str]:
-    """By the keys of `transforms` the shape of the images, or what is wrong."""
-    return {key: _shape(alike, images, code) for key, alike in transforms.items()}
+    transforms: Sequence[Sequence[Transform]], images: Images, code: Code
+) -> Iterator[ImageShape | str]:
+    for alike in transforms:
+        yield _shape(alike, images, code)
 
 
 def _shape(transforms: Sequence[Transform], images: Images, code: Code) -> ImageShape | str:
+    """The shape of the images that all of them give, or what is wrong."""
     shapes: dict[ImageShape, Transform] = {}
     for transform in transforms:
         try:
@@ -103,17 +97,10 @@ def _shape_of(transform: Transform, images: Images, code: Code) -> ImageShape:
 
 def _test_images(
     transforms: Sequence[Transform], dataset: Dataset, code: Code, seed: int
-) -> list[Images] | str:
+) -> Iterator[Images]:
     cache = TestImageCache()
-    try:
-        return [cache.images(dataset, each, seed=seed, code=code) for each in transforms]
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def _answer(kind: str, *question: Any) -> object:
-    return {"shapes": _shapes, "test images": _test_images}[kind](*question)  # type: ignore[operator]
-
-
-if __name__ == "__main__":
-    answer_parent(_answer)
+    for transform in transforms:
+        try:
+            yield cache.images(dataset, transform, seed=seed, code=code)
+        except Exception as error:
+            raise InputError(f"{type(error).__name__}: {error}") from error

@@ -1,12 +1,14 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up import made_up_space
+from walking import DATASET_INFO
 
 from mnist_ray.errors import InputError
 from mnist_ray.space.custom_code import modules_of
 from mnist_ray.space.space import Cell
-from mnist_ray.train.builder_check import check_builders
+from mnist_ray.train.cell_check import check_cells
 
 SUBCLASSED = """
 import atexit
@@ -35,7 +37,7 @@ def without_softmax(shape, classes, width):
 """
 
 
-def cells_of(folder: Path, *builders: str) -> list[Cell]:
+def cells_that_build(folder: Path, *builders: str) -> list[Cell]:
     """The cells of a space whose file lies in `folder`, with an architecture for each builder."""
     architectures = {f"mine{i}": {"build": name, "width": 3} for i, name in enumerate(builders)}
     changes = {"architectures": {"feed_forward": {}, **architectures}}
@@ -43,7 +45,7 @@ def cells_of(folder: Path, *builders: str) -> list[Cell]:
 
 
 def test_built_in_architectures_need_no_check(tmp_path: Path) -> None:
-    check_builders(cells_of(tmp_path), classes=10, code={})
+    check_cells(cells_that_build(tmp_path), DATASET_INFO, {})
 
 
 def test_a_model_that_talks_is_accepted_and_one_without_probabilities_refused(
@@ -51,7 +53,45 @@ def test_a_model_that_talks_is_accepted_and_one_without_probabilities_refused(
 ) -> None:
     (tmp_path / "mine_talking.py").write_text(SUBCLASSED)
     builders = ["mine_talking:build", "mine_talking:without_softmax"]
-    cells = cells_of(tmp_path, *builders)
+    cells = cells_that_build(tmp_path, *builders)
     code = {builder: modules_of(builder, tmp_path) for builder in builders}
     with pytest.raises(InputError, match=r"without_softmax gave .* no probabilities.*softmax"):
-        check_builders(cells, classes=10, code=code)
+        check_cells(cells, DATASET_INFO, code)
+
+
+# Trainings
+
+COSINE = {"schedule": "CosineDecay", "initial_learning_rate": 0.003}
+
+
+def cells_trained_by(**training: Any) -> list[Cell]:
+    return made_up_space({"training": training}).cells((8, 8))
+
+
+def test_plain_trainings_need_no_check() -> None:
+    check_cells(cells_trained_by(optimizer="lion"), DATASET_INFO, {})
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (
+            {"optimizer": {"grid_search": ["adam", {"name": "sgd", "momentum": 2}]}},
+            r'training.optimizer: Keras can.t use .*"momentum": 2.*ValueError.*momentum',
+        ),
+        (
+            {"learning_rate": {**COSINE, "decay_steps": {"grid_search": ["epoch", 0]}}},
+            r"training.learning_rate: .*CosineDecay.*",
+        ),
+        (
+            {"learning_rate": {**COSINE, "decay_steps": 2, "alpha": -1.0}},
+            r"gives -.* in step [23] of epoch 1; .* at least 0",
+        ),
+    ],
+    ids=["an argument that Keras refuses", "no steps", "a negative rate"],
+)
+def test_what_keras_cannot_use_is_refused_before_anything_starts(
+    training: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        check_cells(cells_trained_by(**training), DATASET_INFO, {})
