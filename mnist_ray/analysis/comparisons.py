@@ -241,8 +241,8 @@ def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Com
     values_a, values_b = ([float(known[i] or 0) for i in seen.trials] for known in series)
     return replace(
         compare(values_a, values_b, pairs=len(seen.trials)),
-        ci95_low=seen.interval.ci95_low,
-        ci95_high=seen.interval.ci95_high,
+        ci95_low=seen.precision.ci95_low,
+        ci95_high=seen.precision.ci95_high,
         # The tests assume that the number of trials was not decided by looking at them.
         p_value=None,
         wilcoxon_p=None,
@@ -263,7 +263,7 @@ def _compare_with_gaps(a: CellResults, b: CellResults, *, goal: float, at_most: 
         values_a, values_b = ([known[trial] for trial in common] for known in (known_a, known_b))
         figures = compare(values_a, values_b, pairs=len(common))
         known = precision(differences(values_a, values_b), goal=goal, at_most=at_most)
-        low, high = known.around(figures.difference)
+        low, high = known.ci95_low, known.ci95_high
     # As where there are no gaps, the tests assume that nobody looked.
     return replace(figures, ci95_low=low, ci95_high=high, p_value=None, wilcoxon_p=None)
 

@@ -9,7 +9,8 @@ from mnist_ray.analysis.sweep_results import CellSpread
 from mnist_ray.analysis.tables import CELL, Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.space.sources import Source
-from mnist_ray.stats.spread import Share, VarianceShares, spread_of, variance_shares
+from mnist_ray.stats.spread import Share, VarianceShares, variance_shares
+from mnist_ray.stats.summary import summarize
 
 ALL = "all"
 """In place of a source: the ordinary trials, in which all sources but the sample vary."""
@@ -58,13 +59,13 @@ def _accuracies(records: Sequence[Record]) -> dict[int, float]:
 
 
 def _spread_columns(records: Sequence[Record]) -> Row:
-    known = spread_of([*_accuracies(records).values()])
+    known = summarize([*_accuracies(records).values()])
     return {
         "trials": known.n,
         "failed": sum(record.status is Status.FAILED for record in records),
         "std_test_accuracy": known.std,
-        "std_ci95_low": known.ci95_low,
-        "std_ci95_high": known.ci95_high,
+        "std_ci95_low": known.std_ci95_low,
+        "std_ci95_high": known.std_ci95_high,
     }
 
 

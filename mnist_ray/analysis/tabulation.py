@@ -320,10 +320,9 @@ def _precision_columns(accuracies: Sequence[float], goal: StoppingRule | None) -
     if goal is None:
         return {}
     known = precision(accuracies, goal=goal.until_ci95, at_most=goal.at_most)
-    low, high = known.around(summarize(accuracies).mean)
     return {
-        "ci95_low": low,
-        "ci95_high": high,
+        "ci95_low": known.ci95_low,
+        "ci95_high": known.ci95_high,
         "fixed_trials": known.fixed_trials,
         "plain_half_width": known.student_half_width,
         "satisfied": known.satisfied,

@@ -10,12 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.space.space import StoppingRule
 from mnist_ray.stats.comparison import differences
-from mnist_ray.stats.sequential import SequentialInterval, fixed_replication, precision_interval
+from mnist_ray.stats.sequential import Precision, precision_interval
 
 Series = tuple[float | None, ...]
 """Test accuracies of a cell's trials from index 0 on, without a gap; None for a failed one."""
@@ -44,13 +42,13 @@ class Look:
     """What the stopping rule sees in the trials that are recorded, or saw when it stopped.
 
     Attributes:
-        trials: the indices that the interval is computed from. Each finished in every series.
-        interval: of the mean accuracy, or of the mean paired difference, on those trials. It is
-            valid although the rule looks after every trial.
+        trials: the indices that the precision is computed from. Each finished in every series.
+        precision: of the mean accuracy, or of the mean paired difference, on those trials. Its
+            interval is valid although the rule looks after every trial.
     """
 
     trials: tuple[int, ...]
-    interval: SequentialInterval
+    precision: Precision
 
 
 def fixed(trials: int) -> Demand:
@@ -66,8 +64,10 @@ def look(goal: StoppingRule, half_width: float, series: Sequence[Series]) -> Loo
         series: one, for a cell's mean; or two, for the mean of their paired difference.
     """
     indices, values = finished_in_all(series, goal)
-    interval = _interval(values, goal, half_width)
-    return Look(tuple(indices[: interval.n]), interval)
+    seen = precision_interval(
+        values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
+    )
+    return Look(tuple(indices[: seen.n]), seen)
 
 
 # A plan is made after each record, and a record changes the series of one cell only.
@@ -83,21 +83,21 @@ def to_precision(goal: StoppingRule, half_width: float, series: tuple[Series, ..
     recorded = min(goal.at_most, *(len(known) for known in series))
     if recorded < goal.at_least:
         return Demand(goal.at_least, goal.at_least, is_open=True, priority=math.inf)
-    indices, values = finished_in_all(series, goal)
-    all_first_failed = not indices
-    if all_first_failed:
+    seen = look(goal, half_width, series)
+    if not seen.trials:
         return fixed(goal.at_least)
-    interval = _interval(values, goal, half_width)
-    if interval.stopped:
-        return fixed(indices[interval.n - 1] + 1)
+    if seen.precision.satisfied:
+        return fixed(seen.trials[-1] + 1)
     if recorded == goal.at_most:
         return fixed(goal.at_most)
-    predicted = recorded + _more_at_once(values, half_width)
+    # Half of those that this spread would need start at once, so that few are started in vain; at
+    # least one, so that the sweep goes on.
+    lacking = (seen.precision.fixed_trials or 0) - len(seen.trials)
     return Demand(
         counted=recorded + 1,
-        started=min(predicted, goal.at_most),
+        started=min(recorded + max(1, lacking // 2), goal.at_most),
         is_open=True,
-        priority=(interval.student_half_width or math.inf) / half_width,
+        priority=(seen.precision.student_half_width or math.inf) / half_width,
     )
 
 
@@ -146,20 +146,3 @@ def finished_in_all(series: Sequence[Series], goal: StoppingRule) -> tuple[list[
     columns = list(zip(*finished.values(), strict=True))
     values = differences(*columns) if len(columns) == 2 else columns[0] if columns else []
     return list(finished), list(values)
-
-
-def _interval(values: Sequence[float], goal: StoppingRule, half_width: float) -> SequentialInterval:
-    return precision_interval(
-        values, half_width=half_width, at_least=goal.at_least, at_most=goal.at_most
-    )
-
-
-def _more_at_once(values: Sequence[float], half_width: float) -> int:
-    """How many more trials to start at once: half of those that this spread would need.
-
-    Half, so that few are started in vain; at least one, so that the sweep goes on.
-    """
-    if len(values) < 2:
-        return 1
-    std = float(np.std(values, ddof=1))
-    return max(1, (fixed_replication(std, half_width) - len(values)) // 2)

@@ -14,9 +14,9 @@ tail to one side lowers it (Gumbel's: 93.6 %, where naive stopping covers 86 to 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import isfinite, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,8 +26,6 @@ from mnist_ray.stats.summary import (
     UPPER_QUANTILE,
     FloatArray,
     checked_sample,
-    sample_mean,
-    sample_std,
     summarize,
     t_quantile,
 )
@@ -41,71 +39,36 @@ _PRIOR_DEGREES = 4
 
 
 @dataclass(frozen=True)
-class SequentialInterval:
-    """Where replication to a precision stands, or where it stopped."""
+class Precision:
+    """How precisely the mean of the first `n` trials is known, or was when replication stopped.
+
+    There is no interval below two trials, and where all values are equal.
+    """
 
     n: int
-    """The number of trials, from the first on, that it is based on."""
-    mean: float | None
-    ci95_low: float | None
-    """Lower end of the sequential interval; None below two trials and where all are equal."""
-    ci95_high: float | None
-    satisfied: bool
-    """Whether both half-widths are at most the one asked for."""
-    stopped: bool
-    """Whether no more trials are wanted: satisfied, or there are `at_most`."""
-    student_half_width: float | None
-    """Of Student's t interval, which ignores optional stopping; None as for `ci95_low`."""
-
-
-@dataclass(frozen=True, eq=False)
-class PrefixHalfWidths:
-    """Half-widths after 1, 2, 3 … trials, float64[..., trials]; ∞ where there is no spread yet."""
-
-    sequential: FloatArray
-    """Of the interval that stays valid under optional stopping."""
-    student: FloatArray
-    """Of Student's t interval."""
-
-    def first_within(self, half_width: float, at_least: int) -> NDArray[np.intp]:
-        """The first number of trials where both are narrow enough, else that of all: intp[...]."""
-        enough = np.maximum(self.sequential, self.student) <= half_width
-        enough[..., : at_least - 1] = False
-        enough[..., -1] = True
-        return np.asarray(enough.argmax(axis=-1) + 1)
-
-
-@dataclass(frozen=True)
-class Precision:
-    """How precisely a mean is known. No figure where all values are equal, or below two."""
-
-    half_width: float | None
-    """Of the 95 % interval that stays valid under optional stopping."""
-    student_half_width: float | None
-    satisfied: bool | None
-    """Whether both are at most the goal; None without a goal. Five equal values satisfy any."""
-    fixed_trials: int | None
+    mean: float | None = None
+    ci95_low: float | None = None
+    """Lower end of the interval that stays valid under optional stopping."""
+    ci95_high: float | None = None
+    student_half_width: float | None = None
+    """Of Student's t interval, which ignores optional stopping."""
+    satisfied: bool | None = None
+    """Whether both half-widths are at most the goal; None without a goal."""
+    fixed_trials: int | None = None
     """How many trials replication of a fixed size would have needed for the goal."""
 
-    def around(self, mean: float | None) -> tuple[float | None, float | None]:
-        """The ends of the sequential interval around `mean`."""
-        if mean is None or self.half_width is None:
-            return None, None
-        return mean - self.half_width, mean + self.half_width
 
-
-def precision_half_widths(values: ArrayLike, *, at_most: int) -> PrefixHalfWidths:
+def precision_half_widths(values: ArrayLike, *, at_most: int) -> tuple[FloatArray, FloatArray]:
     """Half-widths of the sequential and of Student's interval for each prefix.
 
     Whoever looks after every trial tends to stop where the spread happens to look small. Student's
     interval then covers the truth too rarely: for a smallest number of trials of 2, 3, 5 and 10
     down to 88, 90, 92 and 93.5 %. The sequential interval takes the quantile of Student's t with
     0.4 · (n - 1) degrees of freedom: it is 1.9 % wider than Student's after a hundred trials. This
-    is the procedure of Chow & Robbins (Annals of
-    Mathematical Statistics 36, 1965) with a stricter quantile. For normal values it covers the
-    truth at least 94.9 % of the time with at most 100 trials, whatever the smallest number (at
-    least 94.6 % with at most 15). It takes about five trials more than a rule that knows the
-    standard deviation.
+    is the procedure of Chow & Robbins (Annals of Mathematical Statistics 36, 1965) with a stricter
+    quantile. For normal values it covers the truth at least 94.9 % of the time with at most 100
+    trials, whatever the smallest number (at least 94.6 % with at most 15). It takes about five
+    trials more than a rule that knows the standard deviation.
 
     After `at_most` trials nothing is left to decide, and the interval is Student's. Only sweeps
     whose spread does not look small get that far.
@@ -113,6 +76,9 @@ def precision_half_widths(values: ArrayLike, *, at_most: int) -> PrefixHalfWidth
     Args:
         values: float64[..., trials] in trial order, not more than `at_most`.
         at_most: the number of trials at which replication stops in any case.
+
+    Returns:
+        after 1, 2, 3 … trials, float64[..., trials] each; ∞ where there is no spread yet.
 
     Raises:
         ValueError: a value is not finite, or there are none, or more than `at_most`.
@@ -128,13 +94,27 @@ def precision_half_widths(values: ArrayLike, *, at_most: int) -> PrefixHalfWidth
     sequential[(sem == 0) & (n < _EQUAL_VALUES_THAT_STOP)] = np.inf
     sequential[..., n == at_most] = student[..., n == at_most]
     sequential[..., 0] = student[..., 0] = np.inf
-    return PrefixHalfWidths(sequential=sequential, student=student)
+    return sequential, student
+
+
+def first_within(half_widths: FloatArray, goal: float, at_least: int) -> NDArray[np.intp]:
+    """The first number of trials that is narrow enough, else that of all: intp[...].
+
+    Args:
+        half_widths: after 1, 2, 3 … trials, float64[..., trials].
+        goal: the half-width asked for.
+        at_least: trials before the first look.
+    """
+    enough = half_widths <= goal
+    enough[..., : at_least - 1] = False
+    enough[..., -1] = True
+    return np.asarray(enough.argmax(axis=-1) + 1)
 
 
 def precision_interval(
     values: ArrayLike, *, half_width: float, at_least: int, at_most: int
-) -> SequentialInterval:
-    """Whether the mean is known to ± `half_width` yet, and its sequential interval.
+) -> Precision:
+    """Whether the mean is known to ± `half_width` yet, on the trials at which the rule stops.
 
     For a paired difference give `differences(a, b)`.
 
@@ -153,19 +133,15 @@ def precision_interval(
             "half_width > 0 and 2 <= at_least <= at_most"
         )
     sample = checked_sample(values)[:at_most]
-    if sample.size == 0:
-        return SequentialInterval(0, None, None, None, False, False, None)
-    n = int(precision_half_widths(sample, at_most=at_most).first_within(half_width, at_least))
-    mean = sample_mean(sample[:n])
-    known = precision(sample[:n], goal=half_width, at_most=at_most)
-    satisfied = n >= at_least and bool(known.satisfied)
-    stopped = satisfied or n == at_most
-    ends = known.around(mean)
-    return SequentialInterval(n, mean, *ends, satisfied, stopped, known.student_half_width)
+    if sample.size:
+        widths = np.maximum(*precision_half_widths(sample, at_most=at_most))
+        sample = sample[: int(first_within(widths, half_width, at_least))]
+    known = precision(sample, goal=half_width, at_most=at_most)
+    return known if known.n >= at_least else replace(known, satisfied=False)
 
 
 def precision(values: ArrayLike, *, goal: float | None, at_most: int) -> Precision:
-    """How precisely the mean of `values` is known.
+    """How precisely the mean of all `values` is known. Five equal values satisfy any goal.
 
     Args:
         values: float64[n] in trial order, n may be 0 and is not more than `at_most`.
@@ -176,16 +152,20 @@ def precision(values: ArrayLike, *, goal: float | None, at_most: int) -> Precisi
         ValueError: not one-dimensional, not finite, or more than `at_most`.
     """
     summary = summarize(values)
-    if summary.n == 0:
-        return Precision(None, None, satisfied=None if goal is None else False, fixed_trials=None)
-    widths = precision_half_widths(values, at_most=at_most)
-    sequential, student = float(widths.sequential[-1]), float(widths.student[-1])
+    if summary.mean is None:
+        return Precision(0, satisfied=None if goal is None else False)
+    sequential, student = (
+        float(widths[-1]) for widths in precision_half_widths(values, at_most=at_most)
+    )
     satisfied = None if goal is None else max(sequential, student) <= goal
     if not summary.std:
-        return Precision(None, None, satisfied=satisfied, fixed_trials=None)
+        return Precision(summary.n, summary.mean, satisfied=satisfied)
     return Precision(
-        half_width=sequential if isfinite(sequential) else None,
-        student_half_width=student if isfinite(student) else None,
+        summary.n,
+        summary.mean,
+        ci95_low=summary.mean - sequential,
+        ci95_high=summary.mean + sequential,
+        student_half_width=student,
         satisfied=satisfied,
         fixed_trials=None if goal is None else fixed_replication(summary.std, goal),
     )
@@ -214,13 +194,9 @@ def shrunk_std(samples: Sequence[ArrayLike]) -> FloatArray:
     Returns:
         NaN for all where no sample has two values.
     """
-    degrees = np.array([max(len(np.atleast_1d(sample)) - 1, 0) for sample in samples])
-    variances = np.array(
-        [
-            sample_std(np.asarray(x)) ** 2 if d else 0.0
-            for x, d in zip(samples, degrees, strict=True)
-        ]
-    )
+    known = [summarize(sample) for sample in samples]
+    degrees = np.array([max(each.n - 1, 0) for each in known])
+    variances = np.array([(each.std or 0.0) ** 2 for each in known])
     if not degrees.any():
         return np.full(len(degrees), np.nan)
     pooled = float(degrees @ variances / degrees.sum())

@@ -1,7 +1,4 @@
-"""How large a spread over trials is, and which share of its variance each source has.
-
-A standard deviation s over n trials has the 95 % interval s √((n-1) / χ²) with the 97.5 % and 2.5 %
-quantiles of the chi-square distribution of n - 1 degrees of freedom, for normal values.
+"""Which share of the variance over trials each source of randomness has.
 
 A share of variance, s²ᵢ / s², has the interval exp(log share ± t · e): t is the 97.5 % quantile of
 Student's distribution, and e the standard deviation of log share over bootstrap resamples of the
@@ -12,19 +9,12 @@ percentiles of the resamples do; docs/statistics.md has the figures.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, log
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from numpy.typing import NDArray
 
-from mnist_ray.stats.summary import (
-    UPPER_QUANTILE,
-    FloatArray,
-    checked_sample,
-    sample_std,
-    t_quantile,
-)
+from mnist_ray.stats.summary import FloatArray, checked_sample, sample_std, t_quantile
 
 _RESAMPLES = 2000
 _ENTRIES_AT_ONCE = 1_000_000
@@ -32,34 +22,6 @@ _ENTRIES_AT_ONCE = 1_000_000
 
 Accuracies = Mapping[int, float]
 """By the index of the trial."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A standard deviation (ddof 1) over n values with its 95 % interval, in their unit."""
-
-    n: int
-    std: float | None
-    """None below two values."""
-    ci95_low: float | None
-    """None below two values, and where all are equal."""
-    ci95_high: float | None
-
-
-def spread_of(values: ArrayLike) -> Spread:
-    """The standard deviation of float64[n].
-
-    Raises:
-        ValueError: not one-dimensional, or a value is not finite.
-    """
-    sample = checked_sample(values)
-    n = sample.size
-    std = sample_std(sample) if n > 1 else None
-    if not std:
-        return Spread(n, std, None, None)
-    # `chdtri` takes the probability above the quantile.
-    upper, lower = special.chdtri(n - 1, [1 - UPPER_QUANTILE, UPPER_QUANTILE])
-    return Spread(n, std, std * sqrt((n - 1) / upper), std * sqrt((n - 1) / lower))
 
 
 @dataclass(frozen=True)
@@ -145,13 +107,12 @@ def _resampled_variances(groups: Sequence[Accuracies]) -> FloatArray:
         centred[:, column] = [group[i] - mean if i in group else 0.0 for i in indices]
     rng = np.random.default_rng(0)
     size = len(indices)
+    step = max(1, _ENTRIES_AT_ONCE // size)
     parts = []
-    left = _RESAMPLES
-    while left:
-        count = min(left, max(1, _ENTRIES_AT_ONCE // size))
+    for start in range(0, _RESAMPLES, step):
+        count = min(step, _RESAMPLES - start)
         times = rng.multinomial(size, np.full(size, 1 / size), size=count).astype(float)
         parts.append(_weighted_variances(times, present, centred))
-        left -= count
     return np.concatenate(parts)
 
 

@@ -43,27 +43,32 @@ def t_quantile(degrees: float) -> float:
 
 @dataclass(frozen=True)
 class Summary:
-    """A sample's mean and its uncertainty, in the unit of the values."""
+    """A sample's mean and spread and their uncertainty, in the unit of the values."""
 
     n: int
-    mean: float | None
-    """None without values."""
-    std: float | None
+    mean: float | None = None
+    """None without values, as are minimum and maximum."""
+    std: float | None = None
     """Standard deviation, ddof 1; None below two values."""
-    sem: float | None
+    sem: float | None = None
     """Standard error of the mean, std / √n; None below two values."""
-    ci95_low: float | None
+    ci95_low: float | None = None
     """Lower end of Student's t interval, not clipped; None below two values and where all agree."""
-    ci95_high: float | None
-    minimum: float | None
-    maximum: float | None
+    ci95_high: float | None = None
+    std_ci95_low: float | None = None
+    """Lower end of the standard deviation's interval; None as for `ci95_low`."""
+    std_ci95_high: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 def summarize(values: ArrayLike) -> Summary:
-    """Mean, spread and 95 % interval (Student's t, n - 1 degrees of freedom) of float64[n].
+    """Mean, spread and 95 % intervals of float64[n].
 
-    Equal values have a standard deviation of exactly 0, and no interval: that no spread was seen
-    does not mean that there is none.
+    The mean's is Student's t interval with n - 1 degrees of freedom. That of a standard deviation s
+    is s √((n-1) / χ²) with the 97.5 % and 2.5 % quantiles of the chi-square distribution of n - 1
+    degrees of freedom, for normal values. Equal values have a standard deviation of exactly 0, and
+    no interval: that no spread was seen does not mean that there is none.
 
     Raises:
         ValueError: not one-dimensional, or a value is not finite.
@@ -71,11 +76,24 @@ def summarize(values: ArrayLike) -> Summary:
     sample = checked_sample(values)
     n = sample.size
     if n == 0:
-        return Summary(0, None, None, None, None, None, None, None)
+        return Summary(0)
     mean, minimum, maximum = sample_mean(sample), float(sample.min()), float(sample.max())
     std = sample_std(sample) if n > 1 else None
-    sem = None if std is None else std / sqrt(n)
-    if not sem:
-        return Summary(n, mean, std, sem, None, None, minimum, maximum)
+    if not std:
+        return Summary(n, mean, std, sem=std, minimum=minimum, maximum=maximum)
+    sem = std / sqrt(n)
     half_width = t_quantile(n - 1) * sem
-    return Summary(n, mean, std, sem, mean - half_width, mean + half_width, minimum, maximum)
+    # `chdtri` takes the probability above the quantile.
+    upper, lower = special.chdtri(n - 1, [1 - UPPER_QUANTILE, UPPER_QUANTILE])
+    return Summary(
+        n,
+        mean,
+        std,
+        sem,
+        ci95_low=mean - half_width,
+        ci95_high=mean + half_width,
+        std_ci95_low=std * sqrt((n - 1) / upper),
+        std_ci95_high=std * sqrt((n - 1) / lower),
+        minimum=minimum,
+        maximum=maximum,
+    )

@@ -125,17 +125,17 @@ def test_the_interval_is_of_the_trials_that_the_rule_stopped_at() -> None:
     assert to_precision(GOAL, 0.01, PAIR).counted == STOP
     seen = look(GOAL, 0.01, PAIR)
     assert seen.trials == (0, 1, 3, 4, 5, 6)
-    assert seen.interval.n == 6
-    assert seen.interval.satisfied
+    assert seen.precision.n == 6
+    assert seen.precision.satisfied
     expected = precision_interval(
         differences(*([known[index] for index in seen.trials] for known in PAIR)),
         half_width=0.01,
         at_least=GOAL.at_least,
         at_most=GOAL.at_most,
     )
-    assert seen.interval == expected
-    assert seen.interval.mean == pytest.approx(0.045)
-    assert seen.interval.ci95_high == pytest.approx(0.045, abs=0.01)
+    assert seen.precision == expected
+    assert seen.precision.mean == pytest.approx(0.045)
+    assert seen.precision.ci95_high == pytest.approx(0.045, abs=0.01)
 
 
 @pytest.mark.parametrize("more", [(STOP, STOP), (STOP + 1, STOP), (STOP, STOP + 2), (9, 9)])
@@ -147,7 +147,7 @@ def test_the_interval_that_it_stopped_on_stays_whatever_runs_later(more: tuple[i
 def test_before_it_stops_the_interval_is_of_all_trials_so_far() -> None:
     seen = look(GOAL, 0.01, (PAIR[0][: STOP - 1], PAIR[1][: STOP - 1]))
     assert seen.trials == (0, 1, 3, 4, 5)
-    assert not seen.interval.stopped
+    assert not seen.precision.satisfied
 
 
 GIVEN_UP: Series = (None, None, None, 0.9, 0.9, 0.9, 0.9, 0.9)
@@ -156,7 +156,7 @@ GIVEN_UP: Series = (None, None, None, 0.9, 0.9, 0.9, 0.9, 0.9)
 def test_without_a_trial_that_both_have_finished_there_is_no_interval() -> None:
     for series in (((), (0.9,)), ((None, 0.9), (0.9, None)), (GIVEN_UP, GIVEN_UP)):
         seen = look(GOAL, 0.01, series)
-        assert (seen.trials, seen.interval.mean, seen.interval.stopped) == ((), None, False)
+        assert (seen.trials, seen.precision.mean, seen.precision.satisfied) == ((), None, False)
 
 
 @settings(max_examples=200)
@@ -174,7 +174,7 @@ def test_wherever_the_rule_stops_its_interval_is_of_the_trials_that_count(
     demand = to_precision(GOAL, half_width, series)
     seen = look(GOAL, half_width, series)
     assert all(known[index] is not None for known in series for index in seen.trials)
-    if seen.interval.satisfied:
+    if seen.precision.satisfied:
         assert not demand.is_open
         assert demand.counted == seen.trials[-1] + 1
     if not demand.is_open:

@@ -9,6 +9,8 @@ from samples import SWEEPS, known, repeatable
 from scipy import stats
 
 from mnist_ray.stats.sequential import (
+    Precision,
+    first_within,
     fixed_replication,
     precision,
     precision_half_widths,
@@ -29,14 +31,14 @@ def test_rule_covers_the_truth_where_naive_stopping_does_not(
     sweeps: FloatArray, at_least: int, at_most: int
 ) -> None:
     sweeps = sweeps[:, :at_most]
-    prefixes = precision_half_widths(sweeps, at_most=at_most)
+    sequential, student = precision_half_widths(sweeps, at_most=at_most)
     rule, naive = [], []
     for oracle in (1, 3, 10, 15, 20, 30, 50, 80, 120):
         goal = 1.96 / oracle**0.5
-        stops = prefixes.first_within(goal, at_least)
-        rule.append(_coverage(sweeps, prefixes.sequential, stops))
-        stops = _first_within(prefixes.student, goal, at_least)
-        naive.append(_coverage(sweeps, prefixes.student, stops))
+        stops = first_within(np.maximum(sequential, student), goal, at_least)
+        rule.append(_coverage(sweeps, sequential, stops))
+        stops = first_within(student, goal, at_least)
+        naive.append(_coverage(sweeps, student, stops))
     assert min(rule) >= 0.945
     assert min(naive) < 0.945
 
@@ -45,9 +47,9 @@ def test_rule_covers_the_truth_where_naive_stopping_does_not(
 def test_rule_takes_few_trials_more_than_one_who_knew_the_spread(
     sweeps: FloatArray, at_least: int
 ) -> None:
-    prefixes = precision_half_widths(sweeps, at_most=100)
+    half_widths = np.maximum(*precision_half_widths(sweeps, at_most=100))
     for oracle in (5, 10, 20, 50, 80):
-        stops = prefixes.first_within(1.96 / oracle**0.5, at_least)
+        stops = first_within(half_widths, 1.96 / oracle**0.5, at_least)
         assert oracle < stops.mean() < oracle + 6
 
 
@@ -55,9 +57,9 @@ def test_rule_takes_few_trials_more_than_one_who_knew_the_spread(
 def test_interval_is_that_of_the_simulated_rule(
     sweeps: FloatArray, at_least: int, at_most: int, goal: float
 ) -> None:
-    prefixes = precision_half_widths(sweeps[:200, :at_most], at_most=at_most)
-    stops = prefixes.first_within(goal, at_least)
-    for sweep, n, own in zip(sweeps, stops, prefixes.sequential, strict=False):
+    sequential, student = precision_half_widths(sweeps[:200, :at_most], at_most=at_most)
+    stops = first_within(np.maximum(sequential, student), goal, at_least)
+    for sweep, n, own in zip(sweeps, stops, sequential, strict=False):
         interval = precision_interval(sweep, half_width=goal, at_least=at_least, at_most=at_most)
         assert interval.n == n
         assert interval.mean == pytest.approx(sweep[:n].mean())
@@ -74,7 +76,7 @@ def test_hand_worked_example() -> None:
     assert interval.student_half_width == pytest.approx(2.776445 / 5**0.5, rel=1e-6)
     assert interval.ci95_high == pytest.approx(stats.t.ppf(0.975, 1.6) / 5**0.5)
     assert not interval.satisfied
-    assert not interval.stopped
+    assert not stopped(interval, at_most=100)
 
 
 @repeatable
@@ -94,19 +96,19 @@ def test_later_trials_never_change_where_it_stopped(
     ]
     for n, look in enumerate(looks):
         assert look.n <= min(n, at_most)
-        assert look.stopped or look.n == n
+        assert stopped(look, at_most=at_most) or look.n == n
         if look.satisfied:
             assert look.n >= at_least
             assert known(look.student_half_width) <= goal
             assert (known(look.ci95_high) - known(look.ci95_low)) / 2 <= goal * (1 + 1e-9)
-        if look.stopped:
+        if stopped(look, at_most=at_most):
             assert all(later == look for later in looks[n:])
             break
 
 
 def test_before_the_first_look_there_is_an_interval_but_no_decision() -> None:
     interval = precision_interval([0.90, 0.91, 0.90], half_width=0.5, at_least=5, at_most=10)
-    assert (interval.n, interval.satisfied, interval.stopped) == (3, False, False)
+    assert (interval.n, interval.satisfied, stopped(interval, at_most=10)) == (3, False, False)
     assert interval.ci95_low is not None
 
 
@@ -114,8 +116,8 @@ def test_none_and_one_trial() -> None:
     none, one = (
         precision_interval(values, half_width=0.1, at_least=2, at_most=3) for values in ([], [0.9])
     )
-    assert (none.n, none.mean, none.stopped) == (0, None, False)
-    assert (one.n, one.mean, one.stopped) == (1, 0.9, False)
+    assert (none.n, none.mean, stopped(none, at_most=3)) == (0, None, False)
+    assert (one.n, one.mean, stopped(one, at_most=3)) == (1, 0.9, False)
     assert one.ci95_low is one.ci95_high is one.student_half_width is None
 
 
@@ -123,7 +125,7 @@ def test_without_a_choice_the_interval_is_the_plain_one() -> None:
     values = [0.90, 0.93, 0.91, 0.95]
     interval = precision_interval(values, half_width=0.001, at_least=4, at_most=4)
     summary = summarize(values)
-    assert (interval.n, interval.satisfied, interval.stopped) == (4, False, True)
+    assert (interval.n, interval.satisfied, stopped(interval, at_most=4)) == (4, False, True)
     assert interval.ci95_low == pytest.approx(summary.ci95_low)
     assert interval.ci95_high == pytest.approx(summary.ci95_high)
 
@@ -140,8 +142,8 @@ def test_a_few_equal_values_do_not_stop_it() -> None:
 def test_equal_values_may_satisfy_the_goal_but_show_no_precision() -> None:
     known = precision([0.9] * 5, goal=0.01, at_most=100)
     assert known.satisfied
-    assert known.half_width is known.student_half_width is known.fixed_trials is None
-    assert known.around(0.9) == (None, None)
+    assert known.student_half_width is known.fixed_trials is None
+    assert (known.mean, known.ci95_low, known.ci95_high) == (0.9, None, None)
     assert not precision([0.9] * 4, goal=0.01, at_most=100).satisfied
 
 
@@ -173,15 +175,11 @@ def test_fixed_replication_of_a_known_case() -> None:
         fixed_replication(1.0, 0.0)
 
 
+def stopped(interval: Precision, *, at_most: int) -> bool:
+    return bool(interval.satisfied) or interval.n == at_most
+
+
 def _coverage(sweeps: FloatArray, half_widths: FloatArray, stops: NDArray[np.intp]) -> float:
     rows = np.arange(len(sweeps))
     means = np.cumsum(sweeps, axis=1)[rows, stops - 1] / stops
     return float(np.mean(np.abs(means) <= half_widths[rows, stops - 1]))
-
-
-def _first_within(half_widths: FloatArray, goal: float, at_least: int) -> NDArray[np.intp]:
-    enough = half_widths <= goal
-    enough[:, : at_least - 1] = False
-    enough[:, -1] = True
-    first: NDArray[np.intp] = enough.argmax(axis=1) + 1
-    return first

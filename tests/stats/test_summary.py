@@ -30,11 +30,11 @@ def test_agrees_with_scipy(values: list[float]) -> None:
 
 
 def test_one_trial_gives_its_value_and_no_uncertainty() -> None:
-    assert summarize([0.9]) == Summary(1, 0.9, None, None, None, None, 0.9, 0.9)
+    assert summarize([0.9]) == Summary(1, 0.9, minimum=0.9, maximum=0.9)
 
 
 def test_no_trial_gives_nothing() -> None:
-    assert summarize([]) == Summary(0, None, None, None, None, None, None, None)
+    assert summarize([]) == Summary(0)
 
 
 def test_equal_trials_have_a_spread_of_exactly_zero() -> None:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from recorded_accuracies import RECORDED
 from scipy import stats
 
-from mnist_ray.stats.spread import spread_of, variance_shares
+from mnist_ray.stats.spread import variance_shares
+from mnist_ray.stats.summary import summarize
 
 SUMMED = frozenset({"weights", "shuffling"})
 
@@ -16,21 +17,21 @@ def by_index(values: np.ndarray, *, first: int = 0) -> dict[int, float]:
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
 def test_the_interval_is_that_of_chi_square(values: list[float]) -> None:
-    known = spread_of(values)
+    known = summarize(values)
     assert known.n == len(values)
     assert known.std == pytest.approx(np.std(values, ddof=1), abs=1e-12)
-    if known.ci95_low is None:
+    if known.std_ci95_low is None:
         assert np.ptp(values) < 1e-9
         return
     variance, degrees = known.std**2, known.n - 1
     low, high = stats.chi2.ppf([0.025, 0.975], degrees)
-    assert known.ci95_low**2 == pytest.approx(degrees * variance / high)
-    assert known.ci95_high**2 == pytest.approx(degrees * variance / low)
+    assert known.std_ci95_low**2 == pytest.approx(degrees * variance / high)
+    assert known.std_ci95_high**2 == pytest.approx(degrees * variance / low)
 
 
 def test_a_spread_needs_two_values_and_equal_ones_have_no_interval() -> None:
-    assert (spread_of([]).std, spread_of([0.9]).std) == (None, None)
-    assert (spread_of([0.9] * 3).std, spread_of([0.9] * 3).ci95_low) == (0.0, None)
+    assert (summarize([]).std, summarize([0.9]).std) == (None, None)
+    assert (summarize([0.9] * 3).std, summarize([0.9] * 3).std_ci95_low) == (0.0, None)
 
 
 def test_a_share_is_a_ratio_of_variances_and_their_sum_leaves_the_sample_out() -> None:
@@ -51,7 +52,7 @@ def test_a_share_is_a_ratio_of_variances_and_their_sum_leaves_the_sample_out() -
     assert shares.sources["weights"].largest_rate == pytest.approx(1, abs=0.05)
 
 
-def test_without_a_spread_of_all_there_are_no_shares() -> None:
+def test_without_a_summarize_all_there_are_no_shares() -> None:
     equal = {0: 0.9, 1: 0.9, 2: 0.9}
     varied = {"weights": {1: 0.9, 2: 0.8, 3: 0.7}}
     assert variance_shares(equal, varied, summed=SUMMED) is None
@@ -117,7 +118,7 @@ def test_of_recorded_accuracies_the_interval_covers_the_spread_less_often(cell: 
     truth = population.std()
     samples = rng.choice(population, (2000, 20))
     covered = [
-        known.ci95_low is not None and known.ci95_low <= truth <= (known.ci95_high or 0)
-        for known in map(spread_of, samples)
+        known.std_ci95_low is not None and known.std_ci95_low <= truth <= (known.std_ci95_high or 0)
+        for known in map(summarize, samples)
     ]
     assert 0.75 < np.mean(covered) < 0.98

@@ -61,7 +61,7 @@ def spend(draw: Draw, *, draws: int, seed: int, spread: float) -> Spent:
             precision(v[:n], goal=None, at_most=1000) for v, n in zip(values, numbers, strict=True)
         ]
         means = [float(v[:n].mean()) for v, n in zip(values, numbers, strict=True)]
-        widths = [each.half_width or 0.0 for each in known]
+        widths = [((k.ci95_high or 0.0) - (k.ci95_low or 0.0)) / 2 for k in known]
         equal = [summarize(v[:EQUAL]) for v in values]
         ends = [(s.mean or 0.0, ((s.ci95_high or 0.0) - (s.ci95_low or 0.0)) / 2) for s in equal]
         covered.append([abs(m) <= w for m, w in zip(means, widths, strict=True)])
