@@ -317,21 +317,21 @@ class _Sweep:
 
     def describe(self) -> None:
         """Write what the records are of, so that the folder explains itself."""
-        from mnist_ray.ledger.ledger import SweepManifest, TestSet
+        from mnist_ray.ledger.ledger import SweepManifest
+        from mnist_ray.ledger.test_images import TestSet, write_test_set
 
         setup, info, dataset = self.setup, self.setup.dataset_info, self.setup.dataset
         setup.ledger.set_aside_damaged()
         setup.ledger.pack()
-        setup.ledger.write_test_set(
-            TestSet(
-                dataset.name,
-                dataset.fingerprint,
-                dataset.classes,
-                dataset.test_images,
-                dataset.test_labels.astype("int32"),
-                dataset.class_names,
-            )
+        test_set = TestSet(
+            dataset.name,
+            dataset.fingerprint,
+            dataset.classes,
+            dataset.test_images,
+            dataset.test_labels.astype("int32"),
+            dataset.class_names,
         )
+        write_test_set(setup.folder, test_set)
         setup.ledger.write_manifest(
             SweepManifest(
                 info.fingerprint,
