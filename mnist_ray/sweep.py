@@ -292,7 +292,7 @@ class _Sweep:
             space=space,
             dataset_info=info,
             records=self.queue.records,
-            concurrency=min(concurrency, self.options.max_concurrent or concurrency),
+            concurrency=concurrency,
             hourly_cost=self.options.hourly_cost,
             calibrate=partial(calibrate, dataset_info=info, threads=1, code=self.setup.code),
         )
