@@ -1,124 +1,87 @@
-"""What the commands share: their arguments, and which space and images they mean."""
+"""What the commands share: how their options are declared, and how a command begins and ends."""
 
 import argparse
 import contextlib
 import gc
 import math
 import os
-import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import field, fields
+from typing import Any, NoReturn, TypeVar
 
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, StorageError
 
-# What is heavy is imported where it is used, so that `--help` stays quick.
-if TYPE_CHECKING:
-    from mnist_ray.data.dataset import Dataset
-    from mnist_ray.space.custom_code import Code
-    from mnist_ray.space.space import Space
+Options = TypeVar("Options")
+Number = TypeVar("Number", int, float)
 
-_DIGITS_NOTICE = (
-    "This is not MNIST: it can't be had here ({reason}), so this is scikit-learn's digits, 1,797 "
-    "small handwritten digits set in 28x28 pixels. With MNIST at hand: --data PATH."
-)
+_INTERRUPTED = 130
 
 
-@dataclass(frozen=True, eq=False)
-class SweepInputs:
-    """A space and its images.
+def option(what: str, *, default: Any = None, **settings: Any) -> Any:
+    """A field of the dataclass that declares a command's options.
 
-    `notices` say plainly, at the start and at the end, where they are not what one would expect.
+    Args:
+        what: it says, for `--help`.
+        default: of the field; `dataclasses.MISSING` where the option has to be given.
+        settings: as argparse takes them; `names` on the command line, where they are not `--` and
+            the field's name, none for what is given by its place; `heading`, above it and those
+            that follow.
     """
-
-    space: "Space"
-    dataset: "Dataset"
-    code: "Code" = field(default_factory=dict)
-    """The modules of the user's own architectures and transforms."""
-    notices: tuple[str, ...] = ()
+    return field(default=default, metadata={"help": what, **settings})
 
 
-def find_inputs(
-    name: str | None,
+def flag(what: str, **settings: Any) -> Any:
+    """An option that is true where it is given; see `option`."""
+    return option(what, default=False, action="store_true", **settings)
+
+
+def run_command(
+    name: str,
+    options: type[Options],
+    run: Callable[[Options], int],
     *,
-    data: str | None,
-    trials: int | None = None,
-    seed: int | None = None,
-) -> SweepInputs:
-    """The space called `name`, as a command changes it, and its images.
+    arguments: Sequence[str] | None,
+) -> int:
+    """Run the command called `name`; its exit code.
 
-    Without a name: the notebook's cells on MNIST where it can be had, otherwise on digits.
+    That is what `run` gives; 2 where something given cannot be used (`InputError`); 1 where
+    something went wrong later, such as a results place that cannot be reached any more
+    (`StorageError`); 130 where a person interrupted it.
 
     Args:
-        name: a path or the name of a shipped space.
-        data: where MNIST lies; `MNIST_RAY_DATA` where None.
-        trials: of each cell, in place of the file's.
-        seed: in place of the file's.
-
-    Raises:
-        InputError: the space or the images cannot be used, together or by themselves.
+        name: as it is typed.
+        options: the dataclass of its options, whose docstring says what the command does.
+        run: does it.
+        arguments: in place of those that this process was given.
     """
-    found = _find(name, data)
-    from mnist_ray.train.transform_check import checked_image_shapes
-
-    space = found.space.override(trials=trials, seed=seed)
-    code = space.user_code()
-    space = space.with_image_shapes(checked_image_shapes(space, found.dataset, code))
-    space.check_images(found.dataset.image_shape, found.dataset.classes)
-    if space.search and space.search.algorithm == "optuna":
-        from mnist_ray.plan.sampler import check_optuna
-
-        check_optuna()
-    return replace(found, space=space, code=code)
-
-
-def _find(name: str | None, data: str | None) -> SweepInputs:
-    from mnist_ray.data.keras_cache import DatasetUnavailable
-    from mnist_ray.space.space import load_space
-
-    space = load_space(name or "notebook")
+    parser = _parser(name, options)
+    given = options(**vars(parser.parse_args(arguments)))
     try:
-        return SweepInputs(space, _load(space, data))
-    except DatasetUnavailable as error:
-        if name is not None:
-            raise
-        reason = str(error.__cause__ or error).splitlines()[0]
-    digits = load_space("digits")
-    notice = _DIGITS_NOTICE.format(reason=reason)
-    return SweepInputs(digits, _load(digits, None), notices=(notice,))
+        with _interruptible(), interruption_regained():
+            return run(given)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+    except (InputError, StorageError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
-def _load(space: "Space", data: str | None) -> "Dataset":
-    from mnist_ray.data.dataset import load_dataset
-
-    if space.dataset == "mnist":
-        data = data or os.environ.get("MNIST_RAY_DATA") or None
-    base = space.source.parent if space.source else None
-    return load_dataset(space.dataset, data=data, base=base)
-
-
-_OF_ONE_RUN = ("dry_run", "fresh", "hourly_cost", "quiet", "verbose")
-"""Options of a sweep that say nothing of what is to be run."""
-
-
-def command_again(options: object, defaults: object) -> str:
-    """The command line that runs what such a sweep still lacks.
-
-    Args:
-        options: of a sweep, as attributes; `space` is the one that is given by its place.
-        defaults: the options when none is given.
-    """
-    words = ["mnist-ray", "sweep"]
-    for name, value in vars(options).items():
-        if name in _OF_ONE_RUN or value == vars(defaults)[name]:
-            continue
-        values = [str(each) for each in (value if isinstance(value, list | tuple) else [value])]
-        flag = [] if name == "space" else [f"--{name.replace('_', '-')}"]
-        words += [word for each in values for word in (*flag, each)]
-    return shlex.join(words)
+def _parser(name: str, options: Any) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"mnist-ray {name}", description=options.__doc__)
+    group: argparse._ActionsContainer = parser
+    for each in fields(options):
+        settings = dict(each.metadata)
+        if heading := settings.pop("heading", None):
+            group = parser.add_argument_group(heading)
+        names = settings.pop("names", [f"--{each.name.replace('_', '-')}"])
+        # What is not given is left to the dataclass.
+        group.add_argument(*names or [each.name], default=argparse.SUPPRESS, **settings)
+    return parser
 
 
 def run_as_program(main: Callable[[], int]) -> NoReturn:
@@ -132,19 +95,9 @@ def run_as_program(main: Callable[[], int]) -> NoReturn:
     sys.exit(exit_code)
 
 
-def report_error(error: Exception, *, command: str) -> int:
-    """Print the error that ended `command`; its exit code.
-
-    That is 2 where something given cannot be used (`InputError`), and 1 where something went wrong
-    later, such as a results place that cannot be reached any more (`StorageError`).
-    """
-    print(f"{command}: {error}", file=sys.stderr)
-    return 2 if isinstance(error, InputError) else 1
-
-
 @contextlib.contextmanager
-def interruptible(*, exit_code: int) -> Iterator[None]:
-    """Ctrl-C or SIGTERM raises KeyboardInterrupt; a second one ends the process with `exit_code`.
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C or SIGTERM raises KeyboardInterrupt; a second one ends the process.
 
     Ray's processes then end by themselves. For the command alone: in a notebook, ending at once
     would take the notebook's kernel along.
@@ -155,7 +108,7 @@ def interruptible(*, exit_code: int) -> Iterator[None]:
 
     def interrupt(*_: object) -> None:
         for number in before:
-            signal.signal(number, lambda *_: os._exit(exit_code))
+            signal.signal(number, lambda *_: os._exit(_INTERRUPTED))
         raise KeyboardInterrupt
 
     # One that is ignored (as in a shell script's background, or under nohup) stays so.
@@ -187,31 +140,20 @@ def interruption_regained() -> Iterator[None]:
 
 def integer(*, least: int) -> Callable[[str], int]:
     """What argparse takes for a type: an integer from `least` on."""
-
-    def parsed(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{text!r} given, an integer from {least} on allowed")
-        return number
-
-    return parsed
+    return _bounded(int, least, f"an integer from {least} on")
 
 
 def number(*, least: float) -> Callable[[str], float]:
     """What argparse takes for a type: a finite number from `least` on."""
+    return _bounded(float, least, f"a number of at least {least:g}")
 
-    def parsed(text: str) -> float:
-        try:
-            given = float(text)
-        except ValueError:
-            given = math.nan
-        if not least <= given < math.inf:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} given, a number of at least {least:g} allowed"
-            )
-        return given
+
+def _bounded(read: Callable[[str], Number], least: float, allowed: str) -> Callable[[str], Number]:
+    def parsed(text: str) -> Number:
+        with contextlib.suppress(ValueError):
+            number = read(text)
+            if least <= number < math.inf:
+                return number
+        raise argparse.ArgumentTypeError(f"{text!r} given, {allowed} allowed")
 
     return parsed

@@ -1,11 +1,5 @@
-"""Check what works on this machine and on a cluster, before a sweep is started.
+"""Whether sweeps can run here and on a cluster: `mnist-ray doctor`."""
 
-Nothing is changed: no Ray is started (and so no token made), nothing is downloaded, and the file
-that is written to see whether results can be stored is deleted again. On a machine with a GPU, a
-few steps of each built-in architecture are trained there, which takes about a minute.
-"""
-
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mnist_ray._command import option, run_command
 from mnist_ray.errors import InputError
 from mnist_ray.ledger import versions
 from mnist_ray.run import checks, cluster, machine
@@ -28,16 +23,24 @@ NODES_LIMIT_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the doctor is asked to look at."""
+class Scope:
+    """Check what works on this machine and on a cluster, before a sweep is started.
 
-    cluster_file: Path | None = None
-    address: str | None = None
-    results: str | None = None
-    """A folder or URI; else what the cluster file names, else the sweep's default."""
-    data: str | None = None
-    train: str = "auto"
-    """Where a few steps are trained: `auto` (on a GPU, if there is one), `cpu` or `no`."""
+    Nothing is changed: no Ray is started (and so no token made), nothing is downloaded, and the
+    file that is written to see whether results can be stored is deleted again. On a machine with a
+    GPU, a few steps of each built-in architecture are trained there, which takes about a minute.
+    """
+
+    cluster: Path | None = option("check a cluster.yaml", type=Path, metavar="FILE")
+    address: str | None = option("check a running cluster: auto|host:port", metavar="ADDR")
+    results: str | None = option("where the sweep shall write", metavar="DIR|URI")
+    data: str | None = option("where MNIST lies", metavar="PATH")
+    train: str = option(
+        "where to train a few steps of each architecture in each precision, with and without "
+        "XLA: auto (the default) on the GPU if there is one; cpu takes some minutes",
+        default="auto",
+        choices=["auto", "cpu", "no"],
+    )
 
 
 @dataclass(frozen=True)
@@ -49,46 +52,46 @@ class Examination:
     """What was trained here, if anything was."""
 
 
-def examine(request: Request) -> Examination:
+def examine(scope: Scope) -> Examination:
     """Every check, in the order of a person's way from the laptop to a cluster."""
     with ThreadPoolExecutor() as pool:  # TensorFlow takes seconds to import; the rest goes on
         here = pool.submit(lambda: Machine(**machine.describe_machine()))
-        cluster_check, cluster_file = examine_cluster_file(request.cluster_file)
+        cluster_check, cluster_file = examine_cluster_file(scope.cluster)
         results = pool.submit(
             conclude,
             "results",
-            partial(checks.results, request.results, cluster_file),
+            partial(checks.results, scope.results, cluster_file),
             remedy="See that the path, network and credentials are right",
         )
-        joined = [cluster_check, *examine_cluster(request)]
-        for_cluster = request.cluster_file is not None
+        joined = [cluster_check, *examine_cluster(scope)]
+        for_cluster = scope.cluster is not None
         own = [
             conclude("Python", checks.python),
             conclude("packages", checks.installed_packages),
             conclude("constraints", partial(checks.pins, for_cluster=for_cluster)),
             *examine_machines([here.result()], where="here"),
         ]
-        rest = [conclude("data set", partial(checks.mnist, request.data)), results.result()]
-    training, trained = examine_training(request, here.result())
+        rest = [conclude("data set", partial(checks.mnist, scope.data)), results.result()]
+    training, trained = examine_training(scope, here.result())
     return Examination([*own, training, *rest, *joined], trained)
 
 
-def examine_training(request: Request, here: Machine) -> tuple[Check, DeviceTrials | None]:
+def examine_training(scope: Scope, here: Machine) -> tuple[Check, DeviceTrials | None]:
     """Whether every architecture trains here; and the figures, if that was tried."""
     found: list[DeviceTrials | None] = []
 
     def train() -> str:
-        found.append(train_here(request, here))
+        found.append(train_here(scope, here))
         return checks.training(found[0])
 
     check = conclude("training here", train)
     return check, found[0] if found else None
 
 
-def train_here(request: Request, here: Machine) -> DeviceTrials | None:
+def train_here(scope: Scope, here: Machine) -> DeviceTrials | None:
     """A few steps of each architecture, where that was asked for or a GPU is there to be tried."""
-    on_gpus = request.train == "auto" and bool(here.tensorflow_gpus)
-    if not on_gpus and request.train != "cpu":
+    on_gpus = scope.train == "auto" and bool(here.tensorflow_gpus)
+    if not on_gpus and scope.train != "cpu":
         return None
     from mnist_ray.run.connection import this_machine
 
@@ -117,13 +120,13 @@ def examine_cluster_file(path: Path | None) -> tuple[Check, ClusterFile | None]:
     return check, found[0] if found else None
 
 
-def examine_cluster(request: Request) -> list[Check]:
+def examine_cluster(scope: Scope) -> list[Check]:
     """The token; whether a running cluster answers, is closed to strangers, and has fit nodes."""
     try:
-        address, refusal = cluster.find_address(request.address), None
+        address, refusal = cluster.find_address(scope.address), None
     except InputError as error:
         address, refusal = None, error
-    is_needed = bool(request.cluster_file or address or refusal)
+    is_needed = bool(scope.cluster or address or refusal)
     sent = conclude("token", partial(checks.token, is_needed=is_needed))
     if refusal:
         return [sent, Check("cluster", False, str(refusal))]
@@ -232,12 +235,15 @@ def _marks() -> dict[bool | None, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; gives its exit code: 0 where nothing is wrong, else 1."""
+    """Run the command; its exit code: 0 where nothing is wrong, else 1."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before anything imports Ray
-    request = _parse(arguments)
-    if request.train == "cpu" and sys.stderr.isatty():
+    return run_command("doctor", Scope, _run, arguments=arguments)
+
+
+def _run(scope: Scope) -> int:
+    if scope.train == "cpu" and sys.stderr.isatty():
         print("Training a few steps of each architecture: some minutes ...", file=sys.stderr)
-    examination = examine(request)
+    examination = examine(scope)
     show(examination.checks)
     if examination.trained:
         show_trials(examination.trained)
@@ -245,23 +251,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = f"{wrong} problem{'s' * (wrong > 1)} found" if wrong else "No problem found"
     print(f"{found}. Lines with - do not apply here.")
     return 1 if wrong else 0
-
-
-def _parse(arguments: Sequence[str] | None) -> Request:
-    parser = argparse.ArgumentParser(prog="mnist-ray doctor", description=__doc__)
-    parser.add_argument("--cluster", type=Path, metavar="FILE", help="check a cluster.yaml")
-    parser.add_argument("--address", metavar="ADDR", help="check a running cluster: auto|host:port")
-    parser.add_argument("--results", metavar="DIR|URI", help="where the sweep shall write")
-    parser.add_argument("--data", metavar="PATH", help="where MNIST lies")
-    parser.add_argument(
-        "--train",
-        choices=["auto", "cpu", "no"],
-        default="auto",
-        help="where to train a few steps of each architecture in each precision, with and without "
-        "XLA: auto (the default) on the GPU if there is one; cpu takes some minutes",
-    )
-    given = parser.parse_args(arguments)
-    return Request(given.cluster, given.address, given.results, given.data, given.train)
 
 
 if __name__ == "__main__":

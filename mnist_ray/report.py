@@ -1,16 +1,16 @@
 """The report of a sweep: `mnist-ray report RESULTS` makes it from the ledger alone."""
 
-import argparse
 import sys
 import tempfile
 import time
 import webbrowser
 from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from mnist_ray._command import interruptible, interruption_regained, report_error
-from mnist_ray.errors import InputError, StorageError
+from mnist_ray._command import flag, option, run_command
+from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 
 # What is heavy (pandas, scipy, matplotlib) is imported where it is used, so that `--help` stays
@@ -19,74 +19,54 @@ if TYPE_CHECKING:
     from mnist_ray.analysis.sweep_results import SweepResults
     from mnist_ray.analysis.tables import Tables
 
-_INTERRUPTED = 130
 _PAUSE_SECONDS = 30.0
 """Between two looks for something new."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; gives its exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        with interruptible(exit_code=_INTERRUPTED), interruption_regained():
-            _run(options)
-    except (InputError, StorageError) as error:
-        return report_error(error, command="mnist-ray report")
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    return 0
+@dataclass(frozen=True)
+class ReportOptions:
+    """Make the tables and the page of a sweep anew, from its ledger alone."""
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mnist-ray report",
-        description="Make the tables and the page of a sweep anew, from its ledger alone.",
-    )
-    parser.add_argument(
-        "results",
+    results: Sequence[str] = option(
+        "a sweep's folder or URI; several are put side by side in one report",
+        default=MISSING,
+        names=[],
         nargs="+",
         metavar="RESULTS",
-        help="a sweep's folder or URI; several are put side by side in one report",
     )
-    parser.add_argument(
-        "--output", metavar="DIR", help="where to write; by default the sweep's own folder"
+    output: str | None = option("where to write; by default the sweep's own folder", metavar="DIR")
+    watch: bool = flag(
+        "make the page anew while a sweep runs, at most every 30 s, until nothing is missing"
     )
-    parser.add_argument(
-        "--watch",
-        action="store_true",
-        help="make the page anew while a sweep runs, at most every 30 s, until nothing is missing",
-    )
-    parser.add_argument(
-        "--export",
+    export: str | None = option(
+        "also write the table as Markdown and LaTeX, and each figure as PDF and SVG, for a paper",
         metavar="DIR",
-        help="also write the table as Markdown and LaTeX, and each figure as PDF and SVG, for a "
-        "paper",
     )
-    parser.add_argument(
-        "--format",
-        choices=("markdown", "latex"),
-        help="only print the table of means, and write no report",
+    format: str | None = option(
+        "only print the table of means, and write no report", choices=("markdown", "latex")
     )
-    parser.add_argument("--open", action="store_true", help="open the page in a browser")
-    parser.add_argument(
-        "--traceback",
-        metavar="KEY",
-        help="only show the traceback of the failed trial whose key begins so",
+    open: bool = flag("open the page in a browser")
+    traceback: str | None = option(
+        "only show the traceback of the failed trial whose key begins so", metavar="KEY"
     )
-    return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return run_command("report", ReportOptions, _run, arguments=arguments)
+
+
+def _run(options: ReportOptions) -> int:
     # A table that is printed may be piped on.
     told = sys.stderr if options.format else sys.stdout
     folders = [_find_and_tell(location, told) for location in options.results]
     if options.traceback:
         print(_traceback(folders, options.traceback))
-        return
-    if options.format:
+    elif options.format:
         _print_table(folders, options)
-        return
-    _report(folders, options)
+    else:
+        _report(folders, options)
+    return 0
 
 
 def _find_and_tell(location: str, file: TextIO) -> ResultsFolder:
@@ -99,7 +79,7 @@ def _find_and_tell(location: str, file: TextIO) -> ResultsFolder:
     return folder
 
 
-def _print_table(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> None:
+def _print_table(folders: Sequence[ResultsFolder], options: ReportOptions) -> None:
     """The table of means alone; with --export beside the files."""
     from mnist_ray.analysis.tabulation import tabulate
     from mnist_ray.view.cell_views import make_cell_views
@@ -114,7 +94,7 @@ def _print_table(folders: Sequence[ResultsFolder], options: argparse.Namespace) 
         export(sweeps, tables, exported_to)
 
 
-def _report(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> None:
+def _report(folders: Sequence[ResultsFolder], options: ReportOptions) -> None:
     from mnist_ray.analysis.findings import findings
     from mnist_ray.view.report import write_report
 
@@ -138,7 +118,7 @@ def _report(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> No
         _open(output)
 
 
-def _exported_to(options: argparse.Namespace) -> ResultsFolder | None:
+def _exported_to(options: ReportOptions) -> ResultsFolder | None:
     if not options.export:
         return None
     from mnist_ray.view.export import export_folder
@@ -146,7 +126,7 @@ def _exported_to(options: argparse.Namespace) -> ResultsFolder | None:
     return export_folder(options.export)
 
 
-def _output(folders: Sequence[ResultsFolder], options: argparse.Namespace) -> ResultsFolder:
+def _output(folders: Sequence[ResultsFolder], options: ReportOptions) -> ResultsFolder:
     """Where the report is written."""
     if len(folders) > 1 and not options.output:
         raise InputError(

@@ -1,27 +1,26 @@
 """Let the saved models read random test images: `mnist-ray sanity-check RESULTS`."""
 
-import argparse
 import contextlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray._command import integer, report_error
-from mnist_ray.errors import InputError, StorageError
+from mnist_ray._command import integer, option, run_command
+from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
 # `--help` and a slip of the pen are quick.
 if TYPE_CHECKING:
     from mnist_ray.analysis.sweep_results import CellResults, SweepResults
-    from mnist_ray.ledger.test_images import TestSet
+    from mnist_ray.ledger.ledger import TestSet
     from mnist_ray.space.space import Cell
     from mnist_ray.view.examples import Guess
 
@@ -166,36 +165,25 @@ def _first_line(error: Exception) -> str:
 # The command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; gives its exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        if options.save is not None:
-            _check_picture(options.save)
-        _run(options)
-    except (InputError, StorageError) as error:
-        return report_error(error, command="mnist-ray sanity-check")
-    return 0
+@dataclass(frozen=True)
+class SanityCheckOptions:
+    """Let the saved models of a sweep read a few random test images."""
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mnist-ray sanity-check",
-        description="Let the saved models of a sweep read a few random test images.",
-    )
-    parser.add_argument("results", metavar="RESULTS", help="a sweep's folder or URI")
-    parser.add_argument(
-        *("--images", "--digits"),
-        type=integer(least=1),
+    results: str = option("a sweep's folder or URI", default=MISSING, names=[], metavar="RESULTS")
+    images: int = option(
+        "how many (default: 5)",
+        names=["--images", "--digits"],
         default=5,
+        type=integer(least=1),
         metavar="N",
-        help="how many (default: 5)",
     )
-    parser.add_argument(
-        "--seed", type=integer(least=0), default=0, metavar="N", help="draws them (default: 0)"
-    )
-    parser.add_argument("--save", type=Path, metavar="FILE", help="a picture of them, too (.png)")
-    return parser
+    seed: int = option("draws them (default: 0)", default=0, type=integer(least=0), metavar="N")
+    save: Path | None = option("a picture of them, too (.png)", type=Path, metavar="FILE")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return run_command("sanity-check", SanityCheckOptions, _run, arguments=arguments)
 
 
 def _check_picture(path: Path) -> None:
@@ -212,7 +200,7 @@ def _check_picture(path: Path) -> None:
         )
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: SanityCheckOptions) -> int:
     from rich.console import Console
 
     from mnist_ray.analysis import phrases
@@ -220,6 +208,8 @@ def _run(options: argparse.Namespace) -> None:
     from mnist_ray.analysis.reading import find_sweep
     from mnist_ray.view.guesses import save_picture, tabulate_guesses
 
+    if options.save is not None:
+        _check_picture(options.save)
     folder = find_sweep(ResultsFolder.open(options.results))
     check = check_models(folder, images=options.images, seed=options.seed)
     console = Console(highlight=False)
@@ -241,6 +231,7 @@ def _run(options: argparse.Namespace) -> None:
                 f"--save {options.save}: cannot be written ({error}). Name another file."
             ) from error
         console.print(f"The picture: {options.save}", markup=False, soft_wrap=True)
+    return 0
 
 
 if __name__ == "__main__":

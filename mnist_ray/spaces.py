@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from mnist_ray._command import report_error
+from mnist_ray._command import flag, option, run_command
 from mnist_ray.errors import InputError
 
 _HOW_LONG = "How long: "
@@ -31,37 +31,32 @@ class Introduction:
         return cls(answers.strip(), how_long.strip())
 
 
+@dataclass(frozen=True)
+class SpacesOptions:
+    """List the search spaces that come along: what each answers, and how long that takes. With a
+    name: print that one, or copy it here to start from."""
+
+    name: str | None = option("one of them", names=[], nargs="?", metavar="NAME")
+    copy: bool = flag("write NAME.yaml into this folder, and the code that it uses beside it")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; gives its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.copy and options.name is None:
-        parser.error("--copy: say which one, as in `mnist-ray spaces notebook --copy`")
-    try:
-        if options.name is None:
-            _list()
-        elif options.copy:
-            _copy(options.name)
-        else:
-            print(_find(options.name).read_text(), end="")
-    except InputError as error:
-        return report_error(error, command="mnist-ray spaces")
+    """Run the command; its exit code."""
+    return run_command("spaces", SpacesOptions, _run, arguments=arguments)
+
+
+def _run(options: SpacesOptions) -> int:
+    if options.name is None and options.copy:
+        raise argparse.ArgumentTypeError(
+            "--copy: say which one, as in `mnist-ray spaces notebook --copy`"
+        )
+    if options.name is None:
+        _list()
+    elif options.copy:
+        _copy(options.name)
+    else:
+        print(_find(options.name).read_text(), end="")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mnist-ray spaces",
-        description="List the search spaces that come along: what each answers, and how long that "
-        "takes. With a name: print that one, or copy it here to start from.",
-    )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="one of them")
-    parser.add_argument(
-        "--copy",
-        action="store_true",
-        help="write NAME.yaml into this folder, and the code that it uses beside it",
-    )
-    return parser
 
 
 def _list() -> None:

@@ -2,8 +2,8 @@ import argparse
 
 import pytest
 
-from mnist_ray._command import command_again, integer
-from mnist_ray.sweep import Options
+from mnist_ray._command import integer
+from mnist_ray.sweep import SweepOptions
 
 
 def test_an_integer_from_the_least_on_is_taken() -> None:
@@ -19,10 +19,10 @@ def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
 
 
 def test_the_command_that_goes_on_has_what_was_asked_for_and_not_how_it_was_shown() -> None:
-    options = Options(
+    options = SweepOptions(
         space="my space.yaml", trials=5, gpus_per_trial=0.25, log=["mlflow", "wandb"], quiet=True
     )
-    assert command_again(options, Options()) == (
+    assert options.command_again() == (
         "mnist-ray sweep 'my space.yaml' --trials 5 --gpus-per-trial 0.25 --log mlflow --log wandb"
     )
-    assert command_again(Options(), Options()) == "mnist-ray sweep"
+    assert SweepOptions().command_again() == "mnist-ray sweep"

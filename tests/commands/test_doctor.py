@@ -12,7 +12,7 @@ import pytest
 from ray_head import free_port, running_head
 
 from mnist_ray import doctor
-from mnist_ray.doctor import Request, examine_cluster, examine_cluster_file
+from mnist_ray.doctor import Scope, examine_cluster, examine_cluster_file
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.versions import installed_version
 from mnist_ray.run import checks, connection, machine
@@ -142,7 +142,7 @@ def test_a_machine_on_which_ray_cannot_start_is_a_fault_and_no_traceback(
         raise InputError("this machine: too little memory is free")
 
     monkeypatch.setattr(connection, "this_machine", refuse)
-    check, figures = doctor.examine_training(Request(train="cpu"), FIT)
+    check, figures = doctor.examine_training(Scope(train="cpu"), FIT)
     assert (check.ok, figures) == (False, None)
     assert "too little memory" in check.found
 
@@ -223,7 +223,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_without_a_cluster_its_checks_do_not_apply() -> None:
-    concluded = [examine_cluster_file(None)[0], *examine_cluster(Request())]
+    concluded = [examine_cluster_file(None)[0], *examine_cluster(Scope())]
     assert [check.ok for check in concluded] == [None, None, None]
 
 
@@ -247,7 +247,7 @@ def test_for_a_cluster_a_token_must_be_here_and_be_sent(
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "no address"])
 def test_an_address_that_cannot_be_joined_is_a_fault(address: str) -> None:
-    token, check = examine_cluster(Request(address=address))
+    token, check = examine_cluster(Scope(address=address))
     assert not check.ok
     assert token.ok is False  # there is something to send it to
 

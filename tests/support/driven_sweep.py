@@ -80,9 +80,7 @@ class Sweep:
             self.queue,
             dataset="digits",
             allocator=self.allocator,
-            models=ModelKeeper(
-                self.folder, self.queue.plan, self.queue.counting, arriving=self.folder
-            ),
+            models=ModelKeeper(self.folder, self.queue.plan, self.queue.counting),
             writer=self.writer,
             listener=self.heard,
             workers=self.workers,
@@ -143,7 +141,7 @@ class Sweep:
     def run(self) -> list[Block]:
         """End all that is left, one after the other."""
         blocks = []
-        while self.queue.left:
+        while not self.recorder.is_done:
             trial = self.start()
             blocks.append(trial.config["block"])
             self.finish(trial)
