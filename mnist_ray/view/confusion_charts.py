@@ -8,19 +8,9 @@ from numpy.typing import NDArray
 
 from mnist_ray.stats.predictions import confusion_matrix
 from mnist_ray.view.cell_views import CellView
-from mnist_ray.view.heat_map import squares
-from mnist_ray.view.svg import (
-    INK,
-    MUTED,
-    Chart,
-    Drawing,
-    Mark,
-    page_figure,
-)
+from mnist_ray.view.heat_map import heat_map, write_in_square
+from mnist_ray.view.svg import INK, MUTED, Chart, Mark, page_figure
 
-_MOST_LINES = 8
-_MOST_CURVES = 100
-"""Trials of a cell that have a line of their own."""
 _CLASSES_WITH_NUMBERS = 12
 _NUMBERED_TICKS = 10
 _NAMED_TICKS = 20
@@ -29,135 +19,112 @@ _LONGEST_TICK = 16
 _TICK_INCHES = 0.075
 """Of one letter."""
 
+Counts = NDArray[np.int64]
+"""Images of a true class (row) that are taken for a class (column): int64 [classes, classes]."""
+
 
 def confusion_charts(views: Sequence[CellView]) -> Iterator[Chart]:
     """One for each cell whose predictions are known, all on the same scale."""
-    known = [(view, matrix) for view in views if (matrix := _confusion(view)) is not None]
-    full_scale = max((float(_errors(matrix).max()) for _, matrix in known), default=1.0)
-    for position, (view, matrix) in enumerate(known):
-        svg = confusion(
+    known = [(view, *found) for view in views if (found := _confusion(view))]
+    full_scale = max((float(_errors(matrix).max()) for *_, matrix in known), default=1.0)
+    for position, (view, names, matrix) in enumerate(known):
+        yield confusion(
             matrix,
-            view.test_set.names if view.test_set else (),
+            names,
             series=view.series,
             full_scale=full_scale,
-            numbers=len(matrix) <= _CLASSES_WITH_NUMBERS,
             name=f"confusion-{position}",
-            alternative=_confusion_alternative(view, matrix),
+            caption=view.label,
         )
-        yield Chart(svg, view.label, view.series)
 
 
-def _confusion(view: CellView) -> NDArray[np.int64] | None:
-    predictions = view.predictions()
-    if predictions is None or view.test_set is None:
+def _confusion(view: CellView) -> tuple[Sequence[str], Counts] | None:
+    """The names of the classes, and the matrix of all trials together."""
+    test_set, predictions = view.test_set, view.predictions()
+    if test_set is None or predictions is None:
         return None
-    return confusion_matrix(view.test_set.labels, predictions, view.test_set.classes)
+    return test_set.names, confusion_matrix(test_set.labels, predictions, test_set.classes)
 
 
-def _shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+def confusion(
+    matrix: Counts,
+    names: Sequence[str],
+    *,
+    series: int,
+    full_scale: float,
+    name: str,
+    caption: str,
+) -> Chart:
+    """How often each class is taken for each other one; of few classes with shares in percent.
+
+    Args:
+        matrix: at least one row has a count.
+        names: of the classes.
+        series: the colour, and that beside the caption.
+        full_scale: share of a class' images, from 0 to 1, that has the deepest colour.
+        name: of the chart.
+        caption: what the matrix is of.
+    """
+    shares, errors = _shares(matrix), _errors(matrix)
+    # Errors are rare: a square root keeps the small ones visible.
+    depths = np.sqrt(np.minimum(errors / max(full_scale, 1e-9), 1))
+    ticks = [_shortened(name) for name in names]
+    margin = _TICK_INCHES * (max(map(len, ticks)) - 1)
+    with page_figure(2.7 + margin, 2.7 + margin) as figure:
+        axes = heat_map(figure, depths, series, x_label="predicted", y_label="truth")
+        if len(matrix) <= _CLASSES_WITH_NUMBERS:
+            for truth, predicted in np.argwhere(shares >= 0.005):
+                text = f"{100 * shares[truth, predicted]:.0f}"
+                colour = MUTED if truth == predicted else INK
+                write_in_square(axes, (truth, predicted), text, colour=colour)
+        _class_ticks(axes, ticks)
+        return Chart(
+            figure,
+            name,
+            caption,
+            alternative=f"Confusion matrix of {caption}: {_worst(errors, names)}.",
+            series=series,
+            marks=list(_marks(axes, matrix, names)),
+        )
+
+
+def _shares(matrix: Counts) -> NDArray[np.float64]:
     """The shares of each true class that are taken for each class."""
     shares: NDArray[np.float64] = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     return shares
 
 
-def _errors(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+def _errors(matrix: Counts) -> NDArray[np.float64]:
     """The shares of each class that are taken for each other one."""
     shares = _shares(matrix)
     np.fill_diagonal(shares, 0)
     return shares
 
 
-def _confusion_alternative(view: CellView, matrix: NDArray[np.int64]) -> str:
-    errors, names = _errors(matrix), view.test_set.names if view.test_set else ()
+def _worst(errors: NDArray[np.float64], names: Sequence[str]) -> str:
     order = np.argsort(-errors, axis=None)[:3]
-    places = [divmod(int(place), len(matrix)) for place in order if errors.flat[place] > 0]
     worst = ", ".join(
         f"{100 * errors[truth, predicted]:.1f} % of {names[truth]} as {names[predicted]}"
-        for truth, predicted in places
+        for truth, predicted in zip(*np.unravel_index(order, errors.shape), strict=True)
+        if errors[truth, predicted] > 0
     )
-    summary = f"most often it classifies {worst}" if worst else "no errors"
-    return f"Confusion matrix of {view.label}: {summary}."
+    return f"most often it classifies {worst}" if worst else "no errors"
 
 
-def confusion(
-    matrix: NDArray[np.int64],
-    names: Sequence[str],
-    *,
-    series: int,
-    full_scale: float,
-    numbers: bool,
-    name: str,
-    alternative: str,
-) -> Drawing:
-    """How often each class is taken for each other one.
-
-    Args:
-        matrix: int64 [classes, classes], rows the truth; at least one row with a count.
-        names: of the classes.
-        series: the colour.
-        full_scale: share of a class' images, from 0 to 1, that has the deepest colour.
-        numbers: write shares in percent into the squares, on the diagonal those that are right.
-        name: of the figure in the page.
-        alternative: its text alternative.
-    """
-    # Errors are rare: a square root keeps the small ones visible.
-    depth = np.ceil(10 * np.sqrt(np.minimum(_errors(matrix) / max(full_scale, 1e-9), 1)))
-    ticks = [_shortened(name) for name in names]
-    margin = _TICK_INCHES * (max(map(len, ticks)) - 1)
-    with page_figure(2.7 + margin, 2.7 + margin) as figure:
-        axes = figure.subplots()
-        for level in range(1, 11):
-            places = np.argwhere(depth == level)
-            if len(places):
-                axes.add_patch(squares(places, series, opacity=0.065 * level))
-        if numbers:
-            _write_shares(axes, _shares(matrix))
-        _class_axes(axes, ticks)
-        return Drawing(figure, name, alternative, _counts(axes, matrix, names))
-
-
-def _counts(axes: Axes, matrix: NDArray[np.int64], names: Sequence[str]) -> list[Mark]:
-    return [
-        Mark(
-            axes,
-            predicted,
-            truth,
-            f"truth {names[truth]}, predicted {names[predicted]}: {matrix[truth, predicted]:,} of "
-            f"{matrix[truth].sum():,}",
-            is_square=True,
-        )
-        for truth, predicted in np.argwhere(matrix > 0)
-    ]
-
-
-def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:
-    for truth, predicted in np.argwhere(shares >= 0.005):
-        axes.text(
-            predicted,
-            truth,
-            f"{100 * shares[truth, predicted]:.0f}",
-            ha="center",
-            va="center",
-            fontsize=6.5,
-            in_layout=False,  # they are inside anyway, and there are many
-            color=MUTED if truth == predicted else INK,
-        )
+def _marks(axes: Axes, matrix: Counts, names: Sequence[str]) -> Iterator[Mark]:
+    for truth, predicted in np.argwhere(matrix > 0):
+        count, of = matrix[truth, predicted], matrix[truth].sum()
+        title = f"truth {names[truth]}, predicted {names[predicted]}: {count:,} of {of:,}"
+        yield Mark(axes, predicted, truth, title, is_square=True)
 
 
 def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_TICK else f"{name[: _LONGEST_TICK - 1]}…"
 
 
-def _class_axes(axes: Axes, names: Sequence[str]) -> None:
-    classes, are_long = len(names), max(map(len, names)) > 3
-    step = max(1, classes // (_NAMED_TICKS if are_long else _NUMBERED_TICKS))
-    ticks = range(0, classes, step)
-    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5))
-    axes.set_xticks(ticks, names[::step], rotation=90 if are_long else 0, parse_math=False)
-    axes.set_yticks(ticks, names[::step], parse_math=False)
+def _class_ticks(axes: Axes, names: Sequence[str]) -> None:
+    are_long = max(map(len, names)) > 3
+    step = max(1, len(names) // (_NAMED_TICKS if are_long else _NUMBERED_TICKS))
+    axes.set_xticks(range(0, len(names), step), names[::step], rotation=90 if are_long else 0)
+    axes.set_yticks(range(0, len(names), step), names[::step])
     axes.set_aspect("equal")
-    axes.tick_params(length=0, labelsize=7.5)
-    axes.set_xlabel("predicted", fontsize=8)
-    axes.set_ylabel("truth", fontsize=8)
-    for spine in axes.spines.values():
-        spine.set_visible(True)

@@ -164,7 +164,7 @@ def export(sweeps: Sequence[SweepResults], tables: Tables, folder: ResultsFolder
     for name, chart in _named(figures.all()):
         for kind in _KINDS:
             buffer = io.BytesIO()
-            chart.drawing.write(buffer, kind)
+            chart.write(buffer, kind)
             files[f"{name}.{kind}"] = buffer.getvalue()
     for name, content in files.items():
         folder.write(name, content)
@@ -178,4 +178,4 @@ def _named(charts: Iterable[Chart]) -> Iterator[tuple[str, Chart]]:
     """Each figure with the name of its files: what it is, and the caption as far as it goes."""
     for chart in charts:
         words = re.sub(r"[^a-z0-9]+", "-", chart.caption.lower()).strip("-")[:60].strip("-")
-        yield "-".join(filter(None, [chart.drawing.name, words])), chart
+        yield "-".join(filter(None, [chart.name, words])), chart

@@ -76,7 +76,7 @@ def render(
 
     `tables` are those of `sweeps`. Equal input gives the same text, byte for byte.
     """
-    figures = Figures(sweeps, tables)
+    figures = Figures(sweeps, tables, most_grids=_MOST_GRIDS)
     views = figures.views
     images = phrases.images(*(results.dataset for results in sweeps))
     content = {
@@ -90,7 +90,8 @@ def render(
         "unrequested": [(results.name, results.left_out) for results in sweeps if results.left_out],
         "sweeps": [results.name for results in sweeps],
         "between_sweeps": differences(sweeps),
-        **_grids(figures),
+        "grids": figures.grids,
+        "grids_left_out": figures.grids_left_out,
         **_cells(sweeps, figures, tables),
         **_searches(figures),
         **_comparisons(figures),
@@ -181,13 +182,6 @@ def _png(image: NDArray[np.uint8], view: CellView | Guess) -> str:
 
 
 # What the sections show
-
-
-def _grids(figures: Figures) -> dict[str, Any]:
-    return {
-        "grids": list(figures.grids(_MOST_GRIDS)),
-        "grids_left_out": max(0, len(figures.found_grids) - _MOST_GRIDS),
-    }
 
 
 def _cells(sweeps: Sequence[SweepResults], figures: Figures, tables: Tables) -> dict[str, Any]:

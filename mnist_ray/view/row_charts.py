@@ -8,17 +8,10 @@ from mnist_ray.view.cell_views import (
     Row,
     by_presentation,
     describe_presentation,
+    grouped,
     label,
 )
-from mnist_ray.view.forest_plot import (
-    MOST_ROWS,
-    ChartRow,
-    describe,
-    dots,
-    estimate,
-    forest,
-    trial_title,
-)
+from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_title
 from mnist_ray.view.formats import FEWEST, first_letter
 from mnist_ray.view.svg import Chart
 
@@ -30,21 +23,20 @@ def trial_charts(views: Sequence[CellView]) -> Iterator[Chart]:
     """One for each presentation: accuracies on different test images have scales of their own."""
     for position, group in enumerate(by_presentation(views)):
         shown = [view for view in group if view.results.finished][:MOST_ROWS]
-        if not shown:
-            continue
-        rows = [_accuracy_row(view) for view in shown]
-        where = describe_presentation(group[0], views)
-        svg = dots(
-            rows,
-            name=f"trials-{position}",
-            alternative=describe(f"Test accuracy of every trial on {where}", rows),
-            x_label="test accuracy",
-        )
-        yield Chart(svg, first_letter(where))
+        if shown:
+            where = describe_presentation(group[0], views)
+            yield forest_plot(
+                [_accuracy_row(view) for view in shown],
+                name=f"trials-{position}",
+                caption=first_letter(where),
+                what=f"Test accuracy of every trial on {where}",
+                x_label="test accuracy",
+            )
 
 
 def _accuracy_row(view: CellView) -> ChartRow:
-    row = view.row
+    row, trials = view.row, view.results.finished
+    tested = [(trial, trial.test.accuracy) for trial in trials if trial.test]
     shown = estimate(row["mean_test_accuracy"], row, row["trials"])
     mark = "*" if row["left_skewed"] else ""
     return ChartRow(
@@ -54,12 +46,8 @@ def _accuracy_row(view: CellView) -> ChartRow:
         mean=row["mean_test_accuracy"],
         low=row["ci95_low"],
         high=row["ci95_high"],
-        values=[record.test.accuracy for record in view.results.finished if record.test],
-        titles=[
-            trial_title(record, record.test.accuracy)
-            for record in view.results.finished
-            if record.test
-        ],
+        values=[accuracy for _, accuracy in tested],
+        titles=[trial_title(*each) for each in tested],
         is_few=row["trials"] < FEWEST,
     )
 
@@ -76,20 +64,21 @@ def difference_charts(
         comparisons: rows of comparisons.parquet with their labels.
         series: the numbers of the architectures' colours.
     """
-    for position, kind in enumerate(dict.fromkeys(row["kind"] for _, row in comparisons)):
-        chosen = [(label, row) for label, row in comparisons if row["kind"] == kind]
+    by_kind = grouped(comparisons, lambda comparison: str(comparison[1]["kind"]))
+    for position, (kind, chosen) in enumerate(by_kind.items()):
         rows = [_difference_row(label, row, series) for label, row in chosen[:_MOST_PAIRS]]
         caption = _difference_caption(kind, [row for _, row in chosen])
         if len(chosen) > len(rows):
             caption += f": the first {len(rows)} of {len(chosen)}, all in comparisons.parquet"
         what = "difference of mean test accuracy"
-        svg = forest(
+        yield forest_plot(
             rows,
             name=f"differences-{position}",
-            alternative=describe(f"{caption}: {what}", rows),
+            caption=caption,
+            what=f"{caption}: {what}",
             x_label=what,
+            around_zero=True,
         )
-        yield Chart(svg, caption)
 
 
 _KINDS = {

@@ -6,7 +6,7 @@ from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.summary import summarize
 from mnist_ray.view.cell_views import SearchView, drawn_value
-from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, describe, dots, estimate, trial_title
+from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_title
 from mnist_ray.view.formats import FEWEST
 from mnist_ray.view.svg import Chart
 
@@ -27,18 +27,17 @@ def search_chart(search: SearchView, *, position: int) -> Chart | None:
     if not fresh and not any(_is_default(search, each) for each in shown):
         fresh = [_default_to_come(search)]
     rows = [*fresh, *(_search_row(search, each) for each in shown)]
-    caption = f"Number: {' · '.join(search.columns)}"
+    numbers = f"Number: {' · '.join(search.columns)}"
+    of_all = f" ({len(shown)} of {len(ranked)} configurations)"
     what = f"Validation accuracy of every trial in the search for {search.label}"
-    svg = dots(
+    return forest_plot(
         rows,
         name=f"search-{position}",
-        alternative=describe(f"{what}, by score ({caption})", rows),
+        caption=numbers + (of_all if len(shown) < len(ranked) else ""),
+        what=f"{what}, by score ({numbers})",
         x_label="validation accuracy",
         reference=_default_mean(search),
     )
-    if len(ranked) > len(shown):
-        caption += f" ({len(shown)} of {len(ranked)} configurations)"
-    return Chart(svg, caption)
 
 
 def _rank(configuration: Configuration) -> tuple[bool, float, int]:

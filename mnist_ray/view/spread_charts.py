@@ -7,7 +7,7 @@ from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.spread import ALL, IN_WORDS, percent
 from mnist_ray.analysis.tables import CELL, Tables
 from mnist_ray.view.cell_views import CellView, Row, grouped
-from mnist_ray.view.forest_plot import ChartRow, forest
+from mnist_ray.view.forest_plot import ChartRow, forest_plot
 from mnist_ray.view.svg import Chart
 
 
@@ -38,15 +38,15 @@ def _chart(view: CellView, rows: Sequence[Row], position: int) -> Chart:
         shown.append(ChartRow(label, number(test_set), series=None, mean=test_set))
     counts = sorted({row["trials"] for row in rows})
     caption = f"{view.label}, n = {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"
-    x_label = "standard deviation of test accuracy"
-    described = "; ".join(f"{row.label} {row.text}" for row in shown)
-    svg = forest(
+    what = "standard deviation of test accuracy"
+    return forest_plot(
         shown,
         name=f"spread-{position}",
-        alternative=f"{caption}: {x_label} by what varies: {described}.",
-        x_label=x_label,
+        caption=caption,
+        what=f"{caption}: {what} by what varies",
+        x_label=what,
+        around_zero=True,
     )
-    return Chart(svg, caption)
 
 
 def _source_row(row: Row, series: int) -> ChartRow:

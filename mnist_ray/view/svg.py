@@ -14,9 +14,13 @@ from typing import IO, Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from numpy.typing import ArrayLike
 
 WIDTH = 4.4
 """Inches of a figure as wide as the text; narrow enough to be read on a phone."""
@@ -65,7 +69,7 @@ _NOT_IN_XML = {
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in a drawing that says what it is when it is pointed at."""
+    """A place in a chart that says what it is when it is pointed at."""
 
     axes: Axes
     x: float
@@ -77,43 +81,49 @@ class Mark:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
-    """A figure that is drawn in the colours of this module."""
+class Chart:
+    """A figure that is drawn in the colours of this module, with its caption."""
 
     figure: Figure
     name: str
-    """Different from that of every other figure on the page, so that its ids are, too."""
+    """Different from that of every other chart on the page, so that its ids are, too."""
+    caption: str
     alternative: str
     """The text for those who cannot see the figure."""
-    marks: Sequence[Mark] = ()
-
-    def svg(self) -> str:
-        """As an SVG element of the page, without a size of its own.
-
-        Equal figures give equal text, byte for byte.
-        """
-        return _to_svg(self)
-
-    def write(self, file: IO[bytes], kind: Literal["pdf", "svg"]) -> None:
-        """As a file of its own, in the page's light colours and matplotlib's type."""
-        with _drawing_style({"svg.fonttype": "path", "svg.hashsalt": self.name}):
-            undated = {"Date": None} if kind == "svg" else {"CreationDate": None}
-            self.figure.savefig(file, format=kind, metadata=undated, transparent=True)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure with its caption."""
-
-    drawing: Drawing
-    caption: str
     series: int | None = None
     """The number of the colour beside the caption."""
+    marks: Sequence[Mark] = ()
 
     @property
     def svg(self) -> str:
-        """Its element of the page."""
-        return self.drawing.svg()
+        """The figure as an SVG element of the page, without a size of its own.
+
+        Equal charts give equal text, byte for byte.
+        """
+        svg = _draw(self.figure, self.name)
+        referenced = {
+            value.removeprefix("url(").removesuffix(")").removeprefix("#")
+            for element in svg.iter()
+            for key, value in element.items()
+            if key in ("clip-path", f"{_XLINK}href")
+        }
+        for element in svg.iter():
+            element.tag = element.tag.rpartition("}")[2]
+            element.attrib = _attributes_for_page(element, referenced)
+        view_box = svg.attrib["viewBox"]
+        alternative = self.alternative.translate(_NOT_IN_XML)
+        svg.attrib = {"class": "plot", "role": "img", "aria-label": alternative}
+        svg.set("viewBox", view_box)
+        width, height = map(float, view_box.split()[2:])
+        svg.extend(_pointed_at(mark, width, height) for mark in self.marks)
+        ElementTree.indent(svg, space="")
+        return ElementTree.tostring(svg, encoding="unicode")
+
+    def write(self, file: IO[bytes], kind: Literal["pdf", "svg"]) -> None:
+        """The figure as a file, in the page's light colours and matplotlib's type."""
+        with _style({"svg.fonttype": "path", "svg.hashsalt": self.name}):
+            undated = {"Date": None} if kind == "svg" else {"CreationDate": None}
+            self.figure.savefig(file, format=kind, metadata=undated, transparent=True)
 
 
 def series_colour(series: int | None) -> str:
@@ -123,13 +133,13 @@ def series_colour(series: int | None) -> str:
 
 @contextmanager
 def page_figure(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure of that size in inches, to be drawn and written in this context."""
-    with _drawing_style():
+    """An empty figure of that size in inches, to be drawn in this context."""
+    with _style():
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 @contextmanager
-def _drawing_style(changes: Mapping[Any, Any] | None = None) -> Iterator[None]:
+def _style(changes: Mapping[Any, Any] | None = None) -> Iterator[None]:
     with mpl.rc_context({**_STYLE, **(changes or {})}), warnings.catch_warnings():
         # The browser has the letters that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
@@ -141,85 +151,68 @@ def rule_lines(axes: Axes, axis: Literal["x", "y"]) -> None:
     axes.set_axisbelow(True)
 
 
-def _to_svg(drawing: Drawing) -> str:
-    with _drawing_style({"svg.hashsalt": drawing.name}):
-        svg = _draw(drawing.figure)
-    referenced = {
-        value.removeprefix("url(").removesuffix(")").removeprefix("#")
-        for element in svg.iter()
-        for key, value in element.items()
-        if key in ("clip-path", f"{_XLINK}href")
-    }
-    for element in svg.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        element.attrib = dict(_attributes_for_page(element, referenced))
-    svg.attrib = {
-        "class": "plot",
-        "role": "img",
-        "aria-label": drawing.alternative.translate(_NOT_IN_XML),
-        "viewBox": svg.attrib["viewBox"],
-    }
-    svg.extend(_pointed_at(drawing, svg.attrib["viewBox"]))
-    ElementTree.indent(svg, space="")
-    return ElementTree.tostring(svg, encoding="unicode")
+def round_strokes(
+    points: ArrayLike, codes: ArrayLike, colour: str, *, width: float, opacity: float
+) -> PathPatch:
+    """A path, float64 [n, 2] with its n codes, whose strokes without length are dots."""
+    return PathPatch(
+        Path(np.asarray(points, np.float64).reshape(-1, 2), np.asarray(codes, np.uint8)),
+        fill=False,
+        edgecolor=colour,
+        linewidth=width,
+        capstyle="round",
+        alpha=opacity,
+        clip_on=False,
+    )
 
 
-def _pointed_at(drawing: Drawing, view_box: str) -> Iterator[ElementTree.Element]:
-    """Elements that cannot be seen, each with a title that browsers show."""
-    if not drawing.marks:
-        return
-    width, height = map(float, view_box.split()[2:])
-    to_share = drawing.figure.transFigure.inverted()
-    for mark in drawing.marks:
-        corners = [(mark.x, mark.y), (mark.x - 0.5, mark.y - 0.5), (mark.x + 0.5, mark.y + 0.5)]
-        shares = to_share.transform(mark.axes.transData.transform(corners))
-        (x, y), *ends = ((width * share, height * (1 - up)) for share, up in shares)
-        if mark.is_square:
-            (left, right), (top, bottom) = (sorted(values) for values in zip(*ends, strict=True))
-            place = {"x": left, "y": top, "width": right - left, "height": bottom - top}
-        else:
-            place = {"cx": x, "cy": y, "r": 3.5}
-        attributes = {name: f"{value:.1f}" for name, value in place.items()}
-        element = ElementTree.Element("rect" if mark.is_square else "circle", attributes)
-        element.set("class", "mark")
-        ElementTree.SubElement(element, "title").text = mark.title.translate(_NOT_IN_XML)
-        yield element
-
-
-def _draw(figure: Figure) -> ElementTree.Element:
-    """Matplotlib's drawing without its background, its metadata, and its style sheet, which would
-    apply to the whole page."""
+def _draw(figure: Figure, salt: str) -> ElementTree.Element:
+    """Matplotlib's drawing without its background, its metadata, and its style sheet."""
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set_visible(False)
     buffer = io.StringIO()
     canvas: Any = FigureCanvasSVG(figure)
-    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
+    with _style({"svg.hashsalt": salt}):
+        canvas.print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = ElementTree.fromstring(buffer.getvalue().translate(_NOT_IN_XML))  # noqa: S314
-    for parent in list(svg.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):
-                parent.remove(child)
+    svg[0].remove(svg[0][0])  # The style sheet would apply to the whole page.
     return svg
+
+
+def _pointed_at(mark: Mark, width: float, height: float) -> ElementTree.Element:
+    """An element that cannot be seen, with a title that browsers show; sizes are the drawing's."""
+    corners = [(mark.x, mark.y), (mark.x - 0.5, mark.y - 0.5), (mark.x + 0.5, mark.y + 0.5)]
+    to_share = mark.axes.figure.transFigure.inverted()
+    shares = to_share.transform(mark.axes.transData.transform(corners))
+    (x, y), *ends = ((width * share, height * (1 - up)) for share, up in shares)
+    if mark.is_square:
+        (left, right), (top, bottom) = (sorted(values) for values in zip(*ends, strict=True))
+        place = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    else:
+        place = {"cx": x, "cy": y, "r": 3.5}
+    attributes = {name: f"{value:.1f}" for name, value in place.items()} | {"class": "mark"}
+    element = ElementTree.Element("rect" if mark.is_square else "circle", attributes)
+    ElementTree.SubElement(element, "title").text = mark.title.translate(_NOT_IN_XML)
+    return element
 
 
 def _attributes_for_page(
     element: ElementTree.Element, referenced: Collection[str]
-) -> Iterator[tuple[str, str]]:
+) -> dict[str, str]:
     """An element's attributes with the page's colours and type, the ids that are needed, and no
     more digits than can be seen."""
-    for key, value in element.items():
-        if key == "id":
-            if value in referenced:
-                yield key, value
-        elif key == f"{_XLINK}href":
-            yield "href", value
-        elif key == "style":
-            yield key, _style_for_page(value)
+    attributes = {
+        key.removeprefix(_XLINK): value
+        for key, value in element.items()
+        if key != "id" or value in referenced
+    }
+    for key, value in attributes.items():
+        if key == "style":
+            attributes[key] = _style_for_page(value)
         elif key in _GEOMETRY:
-            yield key, _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", value)
-        else:
-            yield key, value
+            attributes[key] = _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", value)
+    return attributes
 
 
 def _style_for_page(style: str) -> str:

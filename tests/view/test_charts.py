@@ -1,4 +1,4 @@
-"""Tests of the page's charts: `forest_plot`, `panel_charts` and their SVG."""
+"""Tests of the page's charts: what is drawn, and its SVG."""
 
 import io
 import re
@@ -6,17 +6,23 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from made_up import made_up_sweep
+from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_ray.view import confusion_charts, forest_plot, panel_charts, svg
+from mnist_ray.ledger.record import Epoch
+from mnist_ray.view import confusion_charts, line_charts, svg
+from mnist_ray.view.cell_views import CellView, make_cell_views
 from mnist_ray.view.examples import image_png
-from mnist_ray.view.forest_plot import ChartRow
-from mnist_ray.view.panel_charts import Curve, Line
+from mnist_ray.view.forest_plot import ChartRow, forest_plot
+from mnist_ray.view.svg import Chart
 
 ROWS = [
     ChartRow("cnn", "0.95, n = 3", 0, 0.95, 0.94, 0.96, [0.94, 0.95, 0.96]),
@@ -25,44 +31,65 @@ ROWS = [
 MATRIX = np.array([[9, 1, 0], [0, 10, 0], [2, 0, 8]])
 
 
+def dots_chart(rows: list[ChartRow] = ROWS, name: str = "dots", what: str = "Trials") -> Chart:
+    return forest_plot(rows, name=name, caption="", what=what, x_label="test accuracy")
+
+
 def dots(rows: list[ChartRow] = ROWS, name: str = "dots") -> str:
-    return forest_plot.dots(
-        rows, name=name, alternative="Every trial", x_label="test accuracy"
-    ).svg()
+    return dots_chart(rows, name).svg
 
 
-def confusion(names: Sequence[str] = "012", *, numbers: bool = True) -> str:
+def differences() -> str:
+    rows = [replace(row, values=()) for row in ROWS]
+    return forest_plot(
+        rows, name="f", caption="", what="Differences", x_label="difference", around_zero=True
+    ).svg
+
+
+def confusion(names: Sequence[str] = "012", matrix: NDArray[np.int64] = MATRIX) -> str:
     return confusion_charts.confusion(
-        MATRIX, names, series=2, full_scale=0.2, numbers=numbers, name="c", alternative="Taken for"
-    ).svg()
+        matrix, names, series=2, full_scale=0.2, name="c", caption="cnn"
+    ).svg
 
 
-def learning(*curves: Curve) -> str:
-    return panel_charts.learning_curves(
-        [("accuracy", curves)], limits=[(0.7, 1.0)], name="l", alternative="Learning"
-    ).svg()
+def made_up_views() -> list[CellView]:
+    sweep = made_up_sweep()
+    return make_cell_views([sweep.results()], sweep.tables())
 
 
-def robustness(lines: list[Line]) -> str:
-    return panel_charts.robustness_lines(lines, name="r", alternative="Robustness").svg()
+def learning(validation: Sequence[Sequence[float | None]], trials: Sequence[int]) -> str:
+    """The chart of a cell, of each trial of which the validation accuracies are known."""
+    view = made_up_views()[0]
+    (record, *_) = view.results.records
+    records = tuple(
+        replace(
+            record,
+            identity={**record.identity, "trial": trial},
+            epochs=tuple(Epoch(0.5, 0.8, None, value) for value in line),
+        )
+        for trial, line in zip(trials, validation, strict=True)
+    )
+    shown = replace(view, results=replace(view.results, records=records))
+    (chart,) = line_charts.learning_charts([shown])
+    return chart.svg
+
+
+def robustness(*lines: list[dict[str, Any]]) -> str:
+    views = [
+        replace(view, series=0, robustness=rows)
+        for view, rows in zip(made_up_views(), lines, strict=False)
+    ]
+    chart = line_charts.robustness_chart(views)
+    assert chart
+    return chart.svg
 
 
 def all_figures() -> dict[str, str]:
-    columns = ("test_shift", "mean_test_accuracy", "ci95_low", "ci95_high")
-    points = [(0, 0.9, 0.88, 0.92), (5, 0.8, None, None)]
-    line = Line("cnn", 0, 0, [dict(zip(columns, point, strict=True)) for point in points])
     return {
         "dots": dots(),
-        "forest": forest_plot.forest(
-            ROWS, name="f", alternative="Differences", x_label="difference"
-        ).svg(),
-        "learning": learning(
-            Curve(None, [[0.8, 0.9]], "training", [0]),
-            Curve(0, [[None, 0.9], []], "validation", [0, 1]),
-        ),
-        "robustness": panel_charts.robustness_lines(
-            [line], name="r", alternative="Robustness"
-        ).svg(),
+        "forest": differences(),
+        "learning": learning([[0.8, 0.9], [None, 0.9], []], [0, 1, 2]),
+        "robustness": robustness(points((0.9, 0.88, 0.92), (0.8, None, None))),
         "confusion": confusion(),
     }
 
@@ -98,9 +125,8 @@ def test_ids_of_two_figures_on_one_page_differ() -> None:
 def test_names_stay_text_whatever_is_in_them() -> None:
     hostile = '<script>alert(1)</script> $x_1$ url(#a) id="p0123456789" #000001 "quoted" 0.123456'
     row = ChartRow(hostile, "", 0, 0.5, None, None, [0.5])
-    drawing = forest_plot.dots([row], name="d", alternative=hostile, x_label="x").svg()
-    root = ElementTree.fromstring(drawing)
-    assert root.get("aria-label") == hostile
+    root = ElementTree.fromstring(dots_chart([row], what=hostile).svg)
+    assert (root.get("aria-label") or "").startswith(f"{hostile}: {hostile}")
     shown = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
     assert hostile in shown
     assert not [element for element in root.iter() if "script" in element.tag]
@@ -127,7 +153,8 @@ def test_numbers_of_a_confusion_matrix_are_percent_of_the_true_class() -> None:
     root = ElementTree.fromstring(confusion())
     shown = [element.text for element in root.iter() if element.tag.endswith("text")]
     assert {"90", "10", "100", "20", "80"} <= set(shown)
-    without = ElementTree.fromstring(confusion(numbers=False))
+    many = np.pad(MATRIX, ((0, 10), (0, 10)))
+    without = ElementTree.fromstring(confusion("0123456789abc", many))
     assert "90" not in [e.text for e in without.iter() if e.tag.endswith("text")]
 
 
@@ -163,7 +190,7 @@ def test_other_images_are_as_they_are(shape: tuple[int, ...], mode: str) -> None
 
 def test_figures_need_neither_ray_nor_tensorflow_nor_a_display() -> None:
     code = (
-        "import sys, mnist_ray.view.panel_charts, mnist_ray.view.row_charts; "
+        "import sys, mnist_ray.view.line_charts, mnist_ray.view.row_charts; "
         "assert not {'ray', 'tensorflow', 'matplotlib.pyplot'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -180,8 +207,8 @@ def test_a_dot_says_which_trial_it_is_and_a_cell_of_a_matrix_its_count() -> None
 
 
 def test_a_point_of_a_learning_curve_says_its_trial_and_epoch() -> None:
-    chart = learning(Curve(0, [[0.8, 0.9], [None, 0.85]], "validation", [0, 4]))
-    assert re.findall("<title>(.*?)</title>", chart) == [
+    chart = learning([[0.8, 0.9], [None, 0.85]], trials=[0, 4])
+    assert re.findall("<title>(.*? validation accuracy .*?)</title>", chart) == [
         "trial 0, epoch 1: validation accuracy 0.8000",
         "trial 0, epoch 2: validation accuracy 0.9000",
         "trial 4, epoch 2: validation accuracy 0.8500",
@@ -189,8 +216,8 @@ def test_a_point_of_a_learning_curve_says_its_trial_and_epoch() -> None:
 
 
 def test_of_many_points_of_learning_curves_the_last_epochs_say_what_they_are() -> None:
-    chart = learning(Curve(0, [[0.8] * 50] * 20, "validation", range(20)))
-    titles = re.findall("<title>(.*?)</title>", chart)
+    chart = learning([[0.8] * 50] * 20, trials=range(20))
+    titles = re.findall("<title>(.*? validation accuracy .*?)</title>", chart)
     assert len(titles) == 20
     assert all("epoch 50" in title for title in titles)
 
@@ -212,26 +239,27 @@ def test_a_mean_over_few_values_is_a_hollow_diamond() -> None:
     assert "fill: none" in few
 
 
-def points(*intervals: tuple[float, float, float]) -> list[dict[str, float]]:
+def points(*intervals: tuple[float, float | None, float | None]) -> list[dict[str, Any]]:
+    columns = ("mean_test_accuracy", "ci95_low", "ci95_high")
     return [
-        {"test_shift": 5.0 * i, "mean_test_accuracy": mean, "ci95_low": low, "ci95_high": high}
-        for i, (mean, low, high) in enumerate(intervals)
+        {"test_shift": 5 * i, "trials": 3, **dict(zip(columns, interval, strict=True))}
+        for i, interval in enumerate(intervals)
     ]
 
 
 def test_lines_of_one_colour_differ_in_their_dashes_and_overlapping_bands_are_whiskers() -> None:
-    first = Line("a", 0, 0, points((0.9, 0.88, 0.92), (0.8, 0.78, 0.82)))
-    apart = Line("b", 0, 1, points((0.7, 0.68, 0.72), (0.6, 0.58, 0.62)))
-    close = Line("c", 0, 2, points((0.91, 0.89, 0.93), (0.6, 0.58, 0.62)))
-    dashes = re.findall(r"stroke-dasharray: ([\d.,]+ ?[\d.,]*)", robustness([first, apart, close]))
+    first = points((0.9, 0.88, 0.92), (0.8, 0.78, 0.82))
+    apart = points((0.7, 0.68, 0.72), (0.6, 0.58, 0.62))
+    close = points((0.91, 0.89, 0.93), (0.6, 0.58, 0.62))
+    dashes = re.findall(r"stroke-dasharray: ([\d.,]+ ?[\d.,]*)", robustness(first, apart, close))
     assert len(set(dashes)) >= 2
     band = "fill-opacity: 0.18"
-    assert band in robustness([first, apart])
-    assert band not in robustness([first, close])
+    assert band in robustness(first, apart)
+    assert band not in robustness(first, close)
 
 
 def test_a_drawing_can_be_written_for_a_paper() -> None:
-    drawing = forest_plot.dots(ROWS, name="d", alternative="", x_label="x")
+    drawing = dots_chart()
     for kind, start in (("pdf", b"%PDF"), ("svg", b"<?xml")):
         files = [io.BytesIO(), io.BytesIO()]
         for file in files:
