@@ -20,7 +20,6 @@ from made_up import ACCURACIES, MadeUp, made_up_record, made_up_sweep, made_up_t
 from pages import rebuild
 
 from mnist_ray.analysis.reading import read_results
-from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
@@ -63,7 +62,7 @@ def write(count: int, folder: ResultsFolder) -> None:
     for cell in sweep.space.cells(test_set.image_shape):
         records = list(records_of(cell, sweep, count // 4))
         for first in range(0, len(records), _BATCH):
-            Batches(folder).write(records[first : first + _BATCH])
+            Ledger(folder).write(records[first : first + _BATCH])
 
 
 def records_of(cell: Cell, sweep: MadeUp, count: int) -> Iterator[Record]:

@@ -20,7 +20,7 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 # `--help` and a slip of the pen are quick.
 if TYPE_CHECKING:
     from mnist_ray.analysis.sweep_results import CellResults, SweepResults
-    from mnist_ray.ledger.ledger import TestSet
+    from mnist_ray.ledger.test_images import TestSet
     from mnist_ray.space.space import Cell
     from mnist_ray.view.examples import Guess
 

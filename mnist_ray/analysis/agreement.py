@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record
+from mnist_ray.ledger.test_images import TestSet
 from mnist_ray.stats.variance_decomposition import (
     VarianceDecomposition,
     decompose_variance_from_counts,

@@ -8,9 +8,10 @@ from functools import partial
 from mnist_ray.analysis.sweep_results import CellResults, CellSpread, Selection, SweepResults
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.identity import PROTOCOL, digest
-from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
+from mnist_ray.ledger.ledger import Ledger, SweepManifest
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.test_images import TestSet, read_test_set
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.search import SearchState
@@ -65,7 +66,7 @@ def read_results(
     space = space or _read_space(folder)
     latest = _latest(ledger, records)
     fingerprint = dataset_info.fingerprint if dataset_info else latest and latest.fingerprint
-    test_set = ledger.read_test_set(fingerprint) if fingerprint else None
+    test_set = read_test_set(folder, fingerprint) if fingerprint else None
     if test_set and space and space.classes:
         test_set = _renamed(test_set, space.classes)
     dataset_info = dataset_info or _dataset_info(latest, test_set)

@@ -6,7 +6,6 @@ from typing import Any
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import CELL, summary_columns
 from mnist_ray.ledger.identity import JSON
-from mnist_ray.ledger.record import Evaluation, Record
 from mnist_ray.plan.test_sets import TestSets
 from mnist_ray.space.space import Cell
 from mnist_ray.stats.summary import summarize
@@ -22,7 +21,7 @@ def robustness_rows(
             pairs = [
                 (record.test.accuracy, evaluation.accuracy)
                 for record in each.finished
-                if record.test and (evaluation := _evaluation(record, shift, presentation))
+                if record.test and (evaluation := record.evaluation(shift, presentation))
             ]
             accuracies = [accuracy for _, accuracy in pairs]
             drop = summarize([own - accuracy for own, accuracy in pairs])
@@ -47,9 +46,3 @@ def _test_sets(cell: Cell, tests: TestSets) -> Iterator[tuple[str, int, JSON | N
         shift = test.presentation.shift
         if test.name != cell.variant or shift not in tests.shifts:
             yield test.name, shift, test.identity
-
-
-def _evaluation(record: Record, shift: int, presentation: JSON | None) -> Evaluation | None:
-    if presentation is None:
-        return record.evaluation(shift)
-    return record.evaluation_on(presentation)

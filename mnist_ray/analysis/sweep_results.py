@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
-from mnist_ray.ledger import transformed_images
-from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.test_images import TestSet, read_transformed
 from mnist_ray.plan.search import SearchState
 from mnist_ray.plan.test_sets import TestSets
 from mnist_ray.plan.trial import Trial
@@ -124,7 +123,7 @@ class SweepResults:
             return self.test_set
         if self.folder is None:
             return None
-        images = transformed_images.read(self.folder, cell.records[0].identity)
+        images = read_transformed(self.folder, cell.records[0].identity)
         return None if images is None else replace(self.test_set, images=images)
 
     def record_of(self, trial: Trial, status: Status) -> Record | None:

@@ -25,8 +25,8 @@ from mnist_ray.analysis.tables import (
     schema,
     summary_columns,
 )
-from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, RunEnvironment, Status
+from mnist_ray.ledger.test_images import TestSet
 from mnist_ray.plan.search import Configuration, SearchState
 from mnist_ray.space.columns import SWEEP, Only
 from mnist_ray.space.space import Cell, Space, StoppingRule

@@ -17,7 +17,13 @@ from mnist_ray.errors import InputError
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int32] | NDArray[np.uint8]
 
-_KEYS = ("x_train", "y_train", "x_test", "y_test")
+IDX_FILES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+"""By Keras' keys of the arrays, the names of MNIST's files without the ending of gzip."""
 CLASS_NAMES = "class_names"
 """What an .npz may hold beside them: the classes' names in the order of the labels."""
 _SAVE_HINT = (
@@ -26,12 +32,6 @@ _SAVE_HINT = (
 )
 _PLAIN_INTEGERS = f"Allowed are plain integer arrays: {_SAVE_HINT}"
 _PLAIN_TEXT = "Allowed is an array of text: numpy.array(names, dtype=str)"
-_IDX_STEMS = {
-    "x_train": "train-images idx3-ubyte",
-    "y_train": "train-labels idx1-ubyte",
-    "x_test": "t10k-images idx3-ubyte",
-    "y_test": "t10k-labels idx1-ubyte",
-}
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
 # What a file that is no .npz turns out to be, by its first bytes.
@@ -68,13 +68,13 @@ def read_arrays(path: Path) -> dict[str, NamedArray]:
 
 def _read_npz(path: Path) -> dict[str, NamedArray]:
     with _open_npz(path) as file:
-        missing = [key for key in _KEYS if key not in file.files]
+        missing = [key for key in IDX_FILES if key not in file.files]
         if missing:
             raise InputError(
                 f"{path}: lacks {', '.join(missing)}; it has {', '.join(file.files) or 'nothing'}. "
                 f"Remedy: {_SAVE_HINT}."
             )
-        keys = [*_KEYS, *(key for key in file.files if key == CLASS_NAMES)]
+        keys = [*IDX_FILES, *(key for key in file.files if key == CLASS_NAMES)]
         return {key: NamedArray(f"{path}: {key}", _read_member(path, file, key)) for key in keys}
 
 
@@ -122,12 +122,13 @@ def _damaged(source: Path | str, error: Exception) -> InputError:
 
 
 def _read_idx_folder(folder: Path) -> dict[str, NamedArray]:
-    paths = {key: _find_idx(folder, *stem.split()) for key, stem in _IDX_STEMS.items()}
+    paths = {key: _find_idx(folder, name) for key, name in IDX_FILES.items()}
     return {key: NamedArray(str(path), read_idx(path)) for key, path in paths.items()}
 
 
-def _find_idx(folder: Path, part: str, kind: str) -> Path:
-    names = [f"{part}{mark}{kind}{ending}" for mark in "-." for ending in ("", ".gz")]
+def _find_idx(folder: Path, name: str) -> Path:
+    unpacked = (name, name.replace("-idx", ".idx"))
+    names = [f"{each}{ending}" for each in unpacked for ending in ("", ".gz")]
     for name in names:
         if os.path.isfile(folder / name):
             return folder / name

@@ -12,16 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ray.data import fashion_mnist
-from mnist_ray.data.array_files import (
-    CLASS_NAMES,
-    Images,
-    Labels,
-    NamedArray,
-    read_arrays,
-)
+from mnist_ray.data.array_files import CLASS_NAMES, Images, Labels, NamedArray, read_arrays
 from mnist_ray.data.digits import load_digits_as_mnist
-from mnist_ray.data.mnist import cached_mnist
+from mnist_ray.data.keras_cache import FASHION_MNIST_CLASSES, read_fashion_mnist, read_mnist
 from mnist_ray.errors import InputError
 
 
@@ -110,10 +103,9 @@ def load_dataset(dataset: str, *, data: str | None = None, base: Path | None = N
 
 
 _OF_KERAS: dict[str, Callable[[], dict[str, NamedArray]]] = {
-    "mnist": lambda: read_arrays(cached_mnist()),
-    "fashion_mnist": fashion_mnist.read_fashion_mnist,
+    "mnist": read_mnist,
+    "fashion_mnist": read_fashion_mnist,
 }
-_CLASS_NAMES = {"fashion_mnist": fashion_mnist.CLASS_NAMES}
 _NAMES = [*_OF_KERAS, "digits"]
 
 
@@ -160,7 +152,7 @@ def _checked_dataset(name: str, arrays: dict[str, NamedArray]) -> Dataset:
 def _class_names(dataset: Dataset, given: NamedArray | None) -> tuple[str, ...] | None:
     if given:
         return _checked_class_names(given, dataset.classes)
-    known = _CLASS_NAMES.get(dataset.name, ())
+    known = FASHION_MNIST_CLASSES if dataset.name == "fashion_mnist" else ()
     return known if len(known) == dataset.classes else None
 
 

@@ -9,11 +9,6 @@ from mnist_ray.data.array_files import Images
 from mnist_ray.errors import InputError
 
 
-def default_canvas(image_shape: tuple[int, ...], shift: int) -> int:
-    """Side, in pixels, of the smallest square on which an image can be shifted by `shift`."""
-    return max(image_shape[:2]) + shift
-
-
 def draw_offsets(
     image_shape: tuple[int, ...], count: int, *, shift: int, canvas: int, generator: Generator
 ) -> NDArray[np.int64]:
@@ -36,7 +31,7 @@ def draw_offsets(
     Raises:
         InputError: The canvas cannot hold the shifted images, or `shift` is negative.
     """
-    smallest = default_canvas(image_shape, shift)
+    smallest = max(image_shape[:2]) + shift
     if shift < 0 or canvas < smallest:
         height, width = image_shape[:2]
         raise InputError(

@@ -107,13 +107,9 @@ class Versions:
     @classmethod
     def installed(cls) -> "Versions":
         """Those of this Python and its packages; "unknown" for a package that is missing."""
-        return cls(
-            python_version=platform.python_version(),
-            tensorflow_version=_installed("tensorflow"),
-            keras_version=_installed("keras"),
-            ray_version=_installed("ray"),
-            numpy_version=_installed("numpy"),
-        )
+        packages = ("tensorflow", "keras", "ray", "numpy")
+        found = {f"{name}_version": installed_version(name) or "unknown" for name in packages}
+        return cls(python_version=platform.python_version(), **found)
 
     @property
     def of_training(self) -> str:
@@ -125,10 +121,6 @@ class Versions:
             f"TensorFlow {self.tensorflow_version}, Keras {self.keras_version}, "
             f"NumPy {self.numpy_version}"
         )
-
-
-def _installed(package: str) -> str:
-    return installed_version(package) or "unknown"
 
 
 @dataclass(frozen=True)
@@ -236,19 +228,15 @@ class Record:
     @property
     def hyperparameters(self) -> JSON:
         """Of architecture, training and variant alike, by the names of their columns."""
-        identity = self.identity
+        identity, transform = self.identity, self.identity.get("transform")
+        own = {"transform": transform["function"], **transform["parameters"]} if transform else {}
         return {
             **identity["hyperparameters"],
             **_flat(identity["training"]),
-            **self._transform_columns,
+            **own,
             "shift": identity["shift"],
             "canvas": identity["canvas"],
         }
-
-    @property
-    def _transform_columns(self) -> JSON:
-        transform = self.identity.get("transform")
-        return {"transform": transform["function"], **transform["parameters"]} if transform else {}
 
     @property
     def train_accuracy(self) -> float | None:
@@ -260,27 +248,25 @@ class Record:
         """After the last epoch."""
         return self.epochs[-1].validation_accuracy if self.epochs else None
 
-    def evaluation(self, shift: int) -> Evaluation | None:
-        """The evaluation on its variant's test images shifted by up to `shift` pixels, if any."""
-        return self._evaluation(None, shift)
+    def evaluation(self, shift: int, presentation: JSON | None = None) -> Evaluation | None:
+        """The evaluation on test images shifted by up to `shift` pixels, if there is one.
 
-    def evaluation_on(self, presentation: JSON) -> Evaluation | None:
-        """The evaluation on test images that are presented like that, if there is one.
-
-        `presentation` is what `mnist_ray.space.variants.Presentation.identity` gives.
+        They are its own variant's images, where they are not presented in another way: that is what
+        `mnist_ray.space.variants.Presentation.identity` gives.
         """
-        shift = presentation["shift"]
-        is_own = self.is_own_presentation(presentation)
-        return self._evaluation(None if is_own else digest(presentation), shift)
-
-    def is_own_presentation(self, presentation: JSON) -> bool:
-        """Whether images of its own variant are presented like that, but for their shift."""
-        return all(presentation.get(n) == self.identity.get(n) for n in ("canvas", "transform"))
-
-    def _evaluation(self, presentation: str | None, shift: int) -> Evaluation | None:
-        wanted = (presentation, shift)
+        other = presentation or self.identity
+        is_own = all(other.get(name) == self.identity.get(name) for name in ("canvas", "transform"))
+        wanted = (None if is_own else digest(other), shift)
         evaluations = (*self.robustness, self.test)
         return next((e for e in evaluations if e and (e.presentation, e.shift) == wanted), None)
+
+
+def join(known: dict[str, Record], record: Record) -> Record | None:
+    """Join `record` to what is known of its trial; None where it says nothing new."""
+    before = known.get(record.key)
+    joined = record if before is None else before.joined(record)
+    known[record.key] = joined
+    return None if joined is before else joined
 
 
 def _flat(training: JSON) -> JSON:

@@ -68,24 +68,8 @@ class ForeignVersionError(Exception):
     """The file is whole, but written by a version that this one does not understand."""
 
 
-def to_parquet(records: Sequence[Record]) -> bytes:
-    return write_table(to_table(records))
-
-
 def to_table(records: Sequence[Record]) -> pa.Table:
     return pa.Table.from_pylist([_to_row(r) for r in records], schema=_SCHEMA)
-
-
-def from_parquet(content: bytes) -> list[Record]:
-    """The records in a file.
-
-    Columns and fields that a later version adds are ignored.
-
-    Raises:
-        DamagedFileError: it is no Parquet file, or it does not hold what was written.
-        ForeignVersionError: it holds what only another version understands.
-    """
-    return to_records(read_table(content))
 
 
 def write_table(table: pa.Table) -> bytes:
@@ -121,7 +105,7 @@ def read_table(content: bytes) -> pa.Table:
 
 
 def to_records(table: pa.Table) -> list[Record]:
-    """The records of a table.
+    """The records of a table; what a later version adds to them is ignored.
 
     Raises:
         DamagedFileError: a key is not the hash of its identity, or an accuracy not from 0 to 1.
@@ -131,7 +115,7 @@ def to_records(table: pa.Table) -> list[Record]:
         raise DamagedFileError("it holds no records")
     rows: list[JSON] = table.to_pylist()
     identities = [_identity(row) for row in rows]
-    return [_to_record(row, identity) for row, identity in zip(rows, identities, strict=True)]
+    return [_to_record(*each) for each in zip(rows, identities, strict=True)]
 
 
 def _identity(row: JSON) -> JSON:
@@ -178,18 +162,18 @@ def _to_record(row: JSON, identity: JSON) -> Record:
     try:
         environment = row["setting"]
         if environment:
-            versions = _made(Versions, environment["versions"])
-            environment = _made(RunEnvironment, {**environment, "versions": versions})
+            versions = made(Versions, environment["versions"])
+            environment = made(RunEnvironment, {**environment, "versions": versions})
         changed = {
             "identity": identity,
             "status": Status(row["status"]),
-            "epochs": tuple(_made(Epoch, epoch) for epoch in row["epochs"]),
-            "test": _made(Evaluation, row["test"]) if row["test"] else None,
-            "robustness": tuple(_made(Evaluation, values) for values in row["robustness"]),
+            "epochs": tuple(made(Epoch, epoch) for epoch in row["epochs"]),
+            "test": made(Evaluation, row["test"]) if row["test"] else None,
+            "robustness": tuple(made(Evaluation, values) for values in row["robustness"]),
             "setting": environment,
-            "costs": _made(Costs, row["costs"]),
+            "costs": made(Costs, row["costs"]),
         }
-        record = _made(Record, {**row, **changed})
+        record = made(Record, {**row, **changed})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ForeignVersionError(f"it holds a record that is not understood ({reason})") from error
@@ -207,13 +191,7 @@ def _check_accuracies(record: Record) -> None:
             raise DamagedFileError(f"an accuracy of {record.key} is {accuracy}, not from 0 to 1")
 
 
-def _made(kind: type[T], values: JSON) -> T:
+def made(kind: type[T], values: JSON) -> T:
     """A `kind` of those `values` that it has fields for; a later version may record more."""
-    names = _FIELDS[kind]
+    names = vars(kind)["__dataclass_fields__"]  # `fields` takes long, for many records
     return kind(**{name: value for name, value in values.items() if name in names})
-
-
-_FIELDS: dict[type, frozenset[str]] = {
-    kind: frozenset(field.name for field in fields(kind))
-    for kind in (Record, RunEnvironment, Versions, Epoch, Evaluation, Costs)
-}

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pyarrow import fs
 
@@ -41,6 +41,13 @@ class ResultsFolder:
     Where object storage has answered before, operations are retried while it is unreachable. Where
     it never has, that is an error in the URI or the credentials.
     """
+
+    space: ClassVar = "space.yaml"
+    page: ClassVar = "report.html"
+    ledger: ClassVar = "ledger"
+    """The folder of records."""
+    latest: ClassVar = "ledger/latest.json"
+    """Which data and sources the last sweep asked for."""
 
     filesystem: fs.FileSystem
     path: str
@@ -84,14 +91,6 @@ class ResultsFolder:
     def is_local(self) -> bool:
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
-    @property
-    def space(self) -> str:
-        return "space.yaml"
-
-    @property
-    def page(self) -> str:
-        return "report.html"
-
     def table(self, name: str) -> str:
         """The Parquet table `name`, such as "report" or "trials"."""
         return f"{name}.parquet"
@@ -116,27 +115,14 @@ class ResultsFolder:
         """The folder of a trial's files for TensorBoard, by a readable label and its key."""
         return f"tensorboard/{_plain(label)}-{key[:8]}"
 
-    @property
-    def ledger(self) -> str:
-        """The folder of records."""
-        return "ledger"
-
     def records(self, name: str) -> str:
         """The file of records of that name."""
         return f"{self.ledger}/{name}"
 
-    def test_set(self, fingerprint: str) -> str:
-        """The test images that the records' predictions belong to."""
-        return f"ledger/test-{fingerprint[:16]}.npz"
-
-    def transformed_test_set(self, fingerprint: str, digest: str) -> str:
-        """The test images as a transform gives them; `digest` is of all that they depend on."""
-        return f"ledger/test-{fingerprint[:16]}-{digest[:16]}.npz"
-
-    @property
-    def latest(self) -> str:
-        """Which data and sources the last sweep asked for."""
-        return "ledger/latest.json"
+    def test_set(self, fingerprint: str, digest: str = "") -> str:
+        """The test images that predictions are of; as a transform gives them, by their digest."""
+        parts = filter(None, ("test", fingerprint[:16], digest[:16]))
+        return f"{self.ledger}/{'-'.join(parts)}.npz"
 
     def checkpoints(self, run: str) -> "ResultsFolder":
         """Where one run of the sweep keeps what its unfinished trials need to go on."""

@@ -7,11 +7,9 @@ the folder: that is how two sweeps into one folder see each other's records.
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 
-from mnist_ray.ledger.batches import MOST_SMALL_FILES, PACK_BYTES, FileOfRecords
 from mnist_ray.ledger.ledger import Ledger
-from mnist_ray.ledger.record import Record
+from mnist_ray.ledger.record import Record, join
 
 _MOST_WAITING = 5000
 """How many records may wait to be written: some seconds of the fastest sweeps."""
@@ -30,16 +28,9 @@ class LedgerWriter:
     """
 
     def __init__(self, ledger: Ledger, records: Mapping[str, Record]) -> None:
-        """Start the thread.
-
-        Args:
-            ledger: it has been read.
-            records: what was read, by key.
-        """
+        """Start the thread. `records` are what was read from the ledger, by key."""
         self._ledger = ledger
         self._known = dict(records)
-        self._seen = set(ledger.names)
-        self._unpacked: list[FileOfRecords] = []
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._written: list[Record] = []
@@ -53,23 +44,19 @@ class LedgerWriter:
     def __enter__(self) -> "LedgerWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._end()
-        if error is None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        if kind is None:
             self._raise_error()
 
     def put(self, record: Record, *, before: Callable[[], None] | None = None) -> None:
         """Have a record written soon. Waits while too many are waiting.
 
-        Args:
-            record: as it came in.
-            before: is called in the thread before the record is written, such as to write what
-                must be there first.
+        `before` is called in the thread before the record is written, such as to write what must be
+        there first.
 
         Raises:
             InputError, StorageError: as `written`.
@@ -98,21 +85,6 @@ class LedgerWriter:
         """
         return self._taken(self._of_others)
 
-    def close(self) -> None:
-        """Write what waits, and end the thread.
-
-        Raises:
-            InputError, StorageError: as `written`.
-        """
-        self._end()
-        self._raise_error()
-
-    def _end(self) -> None:
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify_all()
-        self._thread.join()
-
     def _taken(self, records: list[Record]) -> list[Record]:
         with self._changed:
             taken, records[:] = records[:], []
@@ -139,7 +111,7 @@ class LedgerWriter:
             if waiting:
                 next_write = time.monotonic() + _WRITE_SECONDS
                 self._write(waiting)
-                self._pack()
+                self._ledger.pack_written()
             if not is_last and time.monotonic() >= next_look:
                 self._look()
                 next_look = time.monotonic() + _LOOK_SECONDS
@@ -158,47 +130,17 @@ class LedgerWriter:
 
     def _write(self, waiting: Iterable[_Waiting]) -> None:
         batch: dict[str, Record] = {}
-        safe = []
         for record, before in waiting:
             if before:
                 before()
-            joined = self._join(record)
-            safe.append(joined or self._known[record.key])
-            if joined:
+            if joined := join(self._known, record):
                 batch[record.key] = joined
         if batch:
-            file = self._ledger.batches.write(list(batch.values()))
-            self._seen.add(file.name)
-            if file.is_small:
-                self._unpacked.append(file)
+            self._ledger.write(list(batch.values()))
         with self._changed:
-            self._written += safe
-
-    def _join(self, record: Record) -> Record | None:
-        """The record joined to what is known of its trial; None where it says nothing new."""
-        known = self._known.get(record.key)
-        joined = record if known is None else known.joined(record)
-        if joined is known:
-            return None
-        self._known[record.key] = joined
-        return joined
-
-    def _pack(self) -> None:
-        """Pack what this writer wrote: what others write is theirs to pack."""
-        size = sum(file.size for file in self._unpacked)
-        if len(self._unpacked) >= MOST_SMALL_FILES or size >= PACK_BYTES:
-            self._seen.add(self._ledger.batches.pack(self._unpacked))
-            self._unpacked = []
+            self._written += [self._known[record.key] for record, _ in waiting]
 
     def _look(self) -> None:
-        names = self._ledger.batches.sizes()
-        self._seen &= names.keys()  # Those that were packed are gone for good.
-        files = self._ledger.batches.read(name for name in names if name not in self._seen)
-        for file in files:
-            if file.damage:
-                self._ledger.warn_of_damage(file)
-        # What is gone by now is in a pack that the next look finds.
-        self._seen |= {file.name for file in files if not file.is_gone}
-        joined = [self._join(record) for file in files for record in file.records]
+        joined = [join(self._known, record) for record in self._ledger.read_new()]
         with self._changed:
             self._of_others += [record for record in joined if record]

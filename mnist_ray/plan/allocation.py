@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mnist_ray.errors import InputError
-from mnist_ray.plan.costs import gpu_memory_bytes, memory_bytes
+from mnist_ray.plan.costs import gpu_memory_bytes, memory_bytes, training_operations
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.estimates import operations_of
 from mnist_ray.plan.resources import (
     CellWorkload,
     Limits,
@@ -21,8 +20,7 @@ from mnist_ray.plan.resources import (
     side_by_side,
     threads,
 )
-from mnist_ray.plan.spread import sources_of
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial import Trial, sources_of
 from mnist_ray.space.hyperparameters import BUILT_IN
 from mnist_ray.space.space import Cell, Space
 
@@ -105,7 +103,7 @@ def _source_trials(space: Space, cell: Cell) -> int:
 def _workload(cell: Cell, dataset_info: DatasetInfo, trials: int) -> CellWorkload:
     return CellWorkload(
         trials,
-        operations_of(cell, dataset_info),
+        training_operations(cell, dataset_info),
         memory_bytes(cell, dataset_info.classes),
         gpu_memory_bytes(cell, dataset_info),
         is_guess=cell.builder not in BUILT_IN,

@@ -40,17 +40,18 @@ def model_cost(cell: Cell, classes: int) -> ModelCost:
     return ModelCost(_UNKNOWN_OPERATIONS, _UNKNOWN_PARAMETERS, _UNKNOWN_PARAMETERS // 10)
 
 
-def training_operations(cell: Cell, *, classes: int, train_images: int, test_images: int) -> float:
+def training_operations(cell: Cell, dataset_info: DatasetInfo) -> float:
     """Floating-point operations of a whole trial: a backward pass costs two forward ones.
 
     The optimizer's pass over the weights counts as 20 operations for each weight and step. It moves
     bytes rather than computes, and takes about the time of that many operations.
     """
-    cost = model_cost(cell, classes)
+    cost = model_cost(cell, dataset_info.classes)
     training = cell.training
-    trained = training.trained(train_images)
+    trained = training.trained(dataset_info.train_images)
     steps = math.ceil(trained / training.batch_size)
-    evaluated = (train_images - trained) * training.epochs + test_images
+    validated = dataset_info.train_images - trained
+    evaluated = validated * training.epochs + dataset_info.test_images
     steps_cost = 3 * cost.operations * trained + 20 * cost.parameters * steps
     return float(training.epochs * steps_cost + evaluated * cost.operations)
 

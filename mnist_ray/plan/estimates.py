@@ -1,9 +1,10 @@
 """How long trials will take: by recorded trials, by a calibration, or by arithmetic."""
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from mnist_ray.ledger.identity import JSON, digest
 from mnist_ray.ledger.record import Record, Status
@@ -16,16 +17,6 @@ _OPERATIONS_PER_SECOND = 50e9
 """Of one core in these models, measured on an AVX-512 server core; used where nothing is known."""
 
 
-def operations_of(cell: Cell, dataset_info: DatasetInfo) -> float:
-    """Floating-point operations of one trial of the cell."""
-    return training_operations(
-        cell,
-        classes=dataset_info.classes,
-        train_images=dataset_info.train_images,
-        test_images=dataset_info.test_images,
-    )
-
-
 class Timings:
     """How long trials took, and how long others will take.
 
@@ -35,7 +26,10 @@ class Timings:
     def __init__(self, dataset_info: DatasetInfo) -> None:
         self._dataset_info = dataset_info
         self._read: set[str] = set()
-        self._spent: dict[str, _Mean] = defaultdict(_Mean)
+        self._spent: dict[str, float] = defaultdict(float)
+        """Seconds of all timed trials, by their work."""
+        self._timed: Counter[str] = Counter()
+        """How many trials that were."""
         self._works: dict[str, _Work] = {}
 
     def learn(self, records: Mapping[str, Record]) -> None:
@@ -45,7 +39,9 @@ class Timings:
                 continue
             self._read.add(key)
             if record.costs.train_seconds is not None:
-                self._spent[_work_key(record.identity)].add(record.costs.seconds)
+                work = _work_key(record.identity)
+                self._spent[work] += record.costs.seconds
+                self._timed[work] += 1
 
     def seconds(
         self, trials: Iterable[Trial], *, measured: Mapping[str, float] | None = None
@@ -59,24 +55,23 @@ class Timings:
         works = self._works_of(trials)
         known = {key: value for key, value in (measured or {}).items() if key in works}
         for key, work in works.items():
-            if work.key in self._spent:
-                known[key] = self._spent[work.key].mean
-        by_family: dict[tuple[str, int], _Mean] = defaultdict(_Mean)
-        overall = _Mean()
+            if work.key in self._timed:
+                known[key] = self._spent[work.key] / self._timed[work.key]
+        paces: dict[tuple[str, int], list[float]] = defaultdict(list)
         for key, seconds in known.items():
-            for mean in (by_family[works[key].family], overall):
-                mean.add(seconds / works[key].operations)
+            paces[works[key].family].append(seconds / works[key].operations)
+        all_paces = [pace for family in paces.values() for pace in family]
 
         def estimated(work: _Work) -> float:
-            seconds = by_family.get(work.family, overall)
-            return work.operations * (seconds.mean if known else 1 / _OPERATIONS_PER_SECOND)
+            alike = paces.get(work.family, all_paces) or [1 / _OPERATIONS_PER_SECOND]
+            return work.operations * fmean(alike)
 
         return {key: known[key] if key in known else estimated(work) for key, work in works.items()}
 
     def unknown_cells(self, trials: Iterable[Trial]) -> dict[str, Cell]:
         """The cells, by key, for which no trial of the same work is recorded."""
         works = self._works_of(trials)
-        return {key: work.cell for key, work in works.items() if work.key not in self._spent}
+        return {key: work.cell for key, work in works.items() if work.key not in self._timed}
 
     def _works_of(self, trials: Iterable[Trial]) -> "dict[str, _Work]":
         """The work of each cell, by its key in the order of `trials`."""
@@ -84,7 +79,7 @@ class Timings:
         for trial in trials:
             key = trial.cell_key
             if key not in self._works:
-                operations = operations_of(trial.cell, self._dataset_info)
+                operations = training_operations(trial.cell, self._dataset_info)
                 self._works[key] = _Work(trial.cell, _work_key(trial.cell_identity), operations)
             works[key] = self._works[key]
         return works
@@ -123,22 +118,6 @@ class _Work:
     def family(self) -> tuple[str, int]:
         """What the works that run at about the same speed have in common."""
         return self.cell.builder, self.cell.canvas
-
-
-@dataclass
-class _Mean:
-    """A running mean."""
-
-    total: float = 0.0
-    count: int = 0
-
-    def add(self, value: float) -> None:
-        self.total += value
-        self.count += 1
-
-    @property
-    def mean(self) -> float:
-        return self.total / self.count
 
 
 def _work_key(identity: JSON) -> str:

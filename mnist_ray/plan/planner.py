@@ -12,9 +12,8 @@ from mnist_ray.plan.estimates import Timings
 from mnist_ray.plan.plain_cells import PlainCells
 from mnist_ray.plan.plan import CellPlan, Plan, is_done
 from mnist_ray.plan.search import Searcher, SearchState
-from mnist_ray.plan.spread import source_trials
 from mnist_ray.plan.test_sets import NO_OTHERS, TestSets, asked_test_sets
-from mnist_ray.plan.trial import Trial
+from mnist_ray.plan.trial import Trial, source_trials
 from mnist_ray.space.space import Space, StoppingRule
 
 

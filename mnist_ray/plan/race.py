@@ -1,6 +1,6 @@
 """How many trials each configuration of a batch gets, from what is recorded of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,50 +29,41 @@ def trials_without_race(progress: Progress, *, trials_each: int) -> int:
     return len(progress.scores) + 1 if progress.broken_off else trials_each
 
 
-class Race:
-    """Decides, trial index by trial index, how many trials each configuration is asked for.
+def trials_of_race(progress: Sequence[Progress], *, trials_each: int) -> list[int]:
+    """How many trials each configuration is asked for, as far as the race can be decided.
 
     After each index that all racing configurations have finished, those that are significantly
     worse than the best drop out. A configuration with a trial that ended without finishing cannot
     win, so it is excluded. Others may have dropped out only because they were worse than that one:
     the race starts again without it.
     """
+    asked: dict[int, int] = {}
+    entrants = set(range(len(progress)))
+    excluded = None
+    while excluded != set():
+        counts, excluded = _run(progress, entrants, trials_each)
+        asked |= counts
+        entrants -= excluded
+    return [asked[number] for number in range(len(progress))]
 
-    def __init__(self, progress: Sequence[Progress], *, trials_each: int) -> None:
-        self._progress, self._trials_each = progress, trials_each
-        self._entrants = set(range(len(progress)))
-        self._asked = [0] * len(progress)
-        self._start()
 
-    def run(self) -> list[int]:
-        """The trials that each configuration is asked for, as far as the race can be decided."""
-        while self._racing and self._index < self._trials_each:
-            for number in self._racing:
-                self._asked[number] = self._index + 1
-            behind = {n for n in self._racing if len(self._progress[n].scores) == self._index}
-            if any(self._progress[number].broken_off is None for number in behind):
-                break
-            if behind:
-                self._entrants -= behind
-                self._start()
-            else:
-                self._advance()
-        return self._asked
-
-    def _start(self) -> None:
-        self._racing, self._index = frozenset(self._entrants), 0
-        for number in self._entrants:
-            self._asked[number] = 0
-
-    def _advance(self) -> None:
-        """All racing configurations have finished the trial of this index."""
-        self._index += 1
-        if 2 <= self._index < self._trials_each:
-            numbers = tuple(sorted(self._racing))
-            scores = tuple(self._progress[number].scores[: self._index] for number in numbers)
-            self._racing = frozenset(
-                numbers[place] for place in _survivors(scores, self._trials_each - 2)
-            )
+def _run(
+    progress: Sequence[Progress], entrants: Collection[int], trials_each: int
+) -> tuple[dict[int, int], set[int]]:
+    """The trials that each entrant is asked for, and those that are then to be excluded."""
+    asked: dict[int, int] = {}
+    racing = sorted(entrants)
+    for finished in range(trials_each):
+        if finished >= 2:
+            scores = tuple(progress[number].scores[:finished] for number in racing)
+            staying = _survivors(scores, trials_each - 2)
+            racing = [number for place, number in enumerate(racing) if place in staying]
+        asked |= dict.fromkeys(racing, finished + 1)
+        behind = {number for number in racing if len(progress[number].scores) == finished}
+        if behind:
+            is_waiting = any(progress[number].broken_off is None for number in behind)
+            return asked, set() if is_waiting else behind
+    return asked, set()
 
 
 # A plan is made after each record, and most often nothing has changed in most of the races.

@@ -1,7 +1,7 @@
 """How much of a machine a trial gets: pure arithmetic on the cells and the machine's size."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 _SMALLEST_CLASS = 1 << 30
@@ -130,8 +130,8 @@ def side_by_side(share: float) -> int:
     return max(1, _RAY_STEPS // max(1, round(share * _RAY_STEPS)))
 
 
-def concurrency(requests: Sequence[Request], nodes: Sequence[Node]) -> int:
-    """How many trials of the largest request run at once on all nodes."""
+def concurrency(requests: Collection[Request], nodes: Sequence[Node]) -> int:
+    """How many trials of the largest request run at once on all nodes; one at least."""
     largest = max(requests, key=lambda request: (request.gpus, request.memory_bytes, request.cpus))
 
     def on(node: Node) -> int:
@@ -142,7 +142,7 @@ def concurrency(requests: Sequence[Request], nodes: Sequence[Node]) -> int:
             shares.append(node.memory_bytes / largest.memory_bytes)
         return math.floor(min(shares) + 1e-9)
 
-    return sum(on(node) for node in nodes)
+    return max(1, sum(on(node) for node in nodes))
 
 
 def memory_class(memory_bytes: int) -> int:

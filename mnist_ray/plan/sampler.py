@@ -5,8 +5,8 @@ algorithm that learns proposes batches of a fixed size, and gets the scores of a
 in the order of its configurations.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.random import SeedSequence
@@ -26,47 +26,27 @@ Scores = tuple[float | None, ...]
 """Scores of a batch of configurations, higher is better; None for one without a mean."""
 
 
-class Sampler(Protocol):
-    """A search algorithm."""
-
-    def next_batch(self, scores: Sequence[Scores]) -> Sequence[Values]:
-        """The configurations to try next.
-
-        Args:
-            scores: those of each earlier batch, in order.
-        """
+Sampler = Callable[[Sequence[Scores]], Sequence[Values]]
+"""Gives the configurations to try next, from the scores of each earlier batch, in order."""
 
 
-class RandomSampler:
-    """A `Sampler` that draws all configurations at random.
+def random_configurations(
+    distributions: Mapping[str, Distribution], seed: int, place: str, *, count: int
+) -> list[Values]:
+    """`count` configurations drawn at random; more never change earlier ones.
 
-    `place` names what is searched, so that two searches of a space draw different values. More
-    `configurations` never change earlier ones.
+    `place` names what is searched, so that two searches of a space draw different values.
     """
-
-    def __init__(
-        self,
-        distributions: Mapping[str, Distribution],
-        seed: int,
-        place: str,
-        *,
-        configurations: int,
-    ) -> None:
-        self._drawn: list[Values] = []
-        for number in range(configurations):
-            entropy = [seed, int(digest({"search": place}), 16), number]
-            generator = np.random.default_rng(SeedSequence(entropy))
-            self._drawn.append(
-                {c: each.at(generator.random()) for c, each in distributions.items()}
-            )
-
-    def next_batch(self, scores: Sequence[Scores]) -> Sequence[Values]:
-        """All of them at once, and none after that."""
-        return [] if scores else self._drawn
+    drawn = []
+    for number in range(count):
+        entropy = [seed, int(digest({"search": place}), 16), number]
+        generator = np.random.default_rng(SeedSequence(entropy))
+        drawn.append({c: each.at(generator.random()) for c, each in distributions.items()})
+    return drawn
 
 
 class OptunaSampler:
-    """A `Sampler` that takes Optuna's TPE, `BATCH_SIZE` configurations at a time.
+    """Optuna's TPE, `BATCH_SIZE` configurations at a time.
 
     Raises:
         InputError: Optuna is not installed.
@@ -97,7 +77,11 @@ class OptunaSampler:
         return self._batches[len(scores)]
 
     def _start(self) -> None:
-        self._study = _optuna_study(self._seed)
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=self._seed)
+        self._study = optuna.create_study(sampler=sampler, direction="maximize")
         self._trials: list[list[Any]] = []
         self._batches: list[list[Values]] = []
         self._scores: list[Scores] = []
@@ -127,14 +111,6 @@ def check_optuna() -> None:
             "`pip install 'mnist-ray[optuna]'` (or `pip install optuna`), or take "
             "`algorithm: random`."
         )
-
-
-def _optuna_study(seed: int) -> Any:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed)
-    return optuna.create_study(sampler=sampler, direction="maximize")
 
 
 def _optuna_distribution(distribution: Distribution) -> Any:

@@ -15,8 +15,8 @@ from functools import cached_property
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.race import Progress, Race, trials_without_race
-from mnist_ray.plan.sampler import OptunaSampler, RandomSampler, Sampler, Scores, Values
+from mnist_ray.plan.race import Progress, trials_of_race, trials_without_race
+from mnist_ray.plan.sampler import OptunaSampler, Sampler, Scores, Values, random_configurations
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Search, Space
 
@@ -123,7 +123,8 @@ class Searcher:
         is_ended = len(configurations) == self._search.configurations and not any(
             each.stage is Stage.RUNNING for each in configurations
         )
-        winner = _best(configurations) if is_ended else None
+        complete = [each for each in configurations if each.stage is Stage.COMPLETE]
+        winner = max(complete, key=lambda c: c.mean or 0.0, default=None) if is_ended else None
         default = self._defaults[pair]
         return SearchState(
             architecture=pair[0],
@@ -141,7 +142,7 @@ class Searcher:
         scores: list[Scores] = []
         while len(configurations) < self._search.configurations:
             left = self._search.configurations - len(configurations)
-            proposed = self._sampler(pair).next_batch(scores)[:left]
+            proposed = self._sampler(pair)(scores)[:left]
             batch = self._batch(pair, proposed, len(configurations), records)
             configurations += batch
             if any(each.stage is Stage.RUNNING for each in batch):
@@ -152,12 +153,12 @@ class Searcher:
     def _sampler(self, pair: Pair) -> Sampler:
         if pair not in self._samplers:
             place = digest({"architecture": pair[0], "variant": pair[1]})
-            drawn = self._spaces[pair], self._space.seed, place
-            self._samplers[pair] = (
-                OptunaSampler(*drawn)
-                if self._search.algorithm == "optuna"
-                else RandomSampler(*drawn, configurations=self._search.configurations)
-            )
+            searched = self._spaces[pair], self._space.seed, place
+            if self._search.algorithm == "optuna":
+                self._samplers[pair] = OptunaSampler(*searched).next_batch
+            else:
+                drawn = random_configurations(*searched, count=self._search.configurations)
+                self._samplers[pair] = lambda scores: drawn
         return self._samplers[pair]
 
     def _batch(
@@ -165,70 +166,55 @@ class Searcher:
     ) -> list[Configuration]:
         trials = [self._trials_of(pair, values) for values in proposed]
         progress = [self._progress(each, records) for each in trials]
+        trials_each = self._search.trials_each
+        if self._space.race:
+            asked = trials_of_race(progress, trials_each=trials_each)
+        else:
+            asked = [trials_without_race(each, trials_each=trials_each) for each in progress]
         return [
             Configuration(
-                number,
-                own[0].cell,
-                own[:asked],
-                known.scores[:asked],
-                _stage(known, asked, self._search.trials_each),
+                number, own[0].cell, own[:count], known.scores[:count], self._stage(known, count)
             )
-            for number, (own, known, asked) in enumerate(
-                zip(trials, progress, self._asked(progress), strict=True), start=first
+            for number, (own, known, count) in enumerate(
+                zip(trials, progress, asked, strict=True), start=first
             )
         ]
 
-    def _asked(self, progress: Sequence[Progress]) -> list[int]:
-        trials_each = self._search.trials_each
-        if self._space.race:
-            return Race(progress, trials_each=trials_each).run()
-        return [trials_without_race(each, trials_each=trials_each) for each in progress]
+    def _stage(self, known: Progress, asked: int) -> Stage:
+        if len(known.scores) < asked:
+            if known.broken_off is None:
+                return Stage.RUNNING
+            return Stage.CUT_SHORT if known.broken_off is Status.CUT_SHORT else Stage.FAILED
+        return Stage.COMPLETE if asked == self._search.trials_each else Stage.RACED_OUT
 
     def _trials_of(self, pair: Pair, values: Values) -> tuple[Trial, ...]:
         """Made once: the keys of trials are hashes."""
         place = pair, json.dumps(values)
         if place not in self._tried:
             cell = self._space.bind(*pair, values, self._dataset_info.image_shape)
-            self._tried[place] = self._trials(cell, self._search.trials_each)
+            count = self._search.trials_each
+            self._tried[place] = trials_of(self._space, cell, self._dataset_info, count)
         return self._tried[place]
 
     def _progress(self, trials: Sequence[Trial], records: Mapping[str, Record]) -> Progress:
         scores: list[float] = []
         for trial in trials:
             record = records.get(trial.key)
-            if record is None or not self._is_settled(record):
+            if record is None:
                 break
+            if record.status is Status.CUT_SHORT and self._space.early_stopping is None:
+                break  # It runs again as a whole.
             if record.status is not Status.FINISHED or record.validation_accuracy is None:
                 return Progress(tuple(scores), broken_off=record.status)
             scores.append(record.validation_accuracy)
         return Progress(tuple(scores))
-
-    def _is_settled(self, record: Record) -> bool:
-        """Without early stopping in the space, a trial that was cut short runs again as a whole."""
-        return record.status is not Status.CUT_SHORT or self._space.early_stopping is not None
-
-    def _trials(self, cell: Cell, count: int, *, first: int = 0) -> tuple[Trial, ...]:
-        return trials_of(self._space, cell, self._dataset_info, count, first=first)
 
     def _confirmation(self, winner: Configuration, default: Cell) -> tuple[Trial, ...]:
         count, first = self._space.confirm or 0, self._search.trials_each
         trials = [
             trial
             for cell in (winner.cell, default)
-            for trial in self._trials(cell, count, first=first)
+            for trial in trials_of(self._space, cell, self._dataset_info, count, first=first)
         ]
         # The default may itself have won.
         return tuple({trial.key: trial for trial in trials}.values())
-
-
-def _stage(known: Progress, asked: int, trials_each: int) -> Stage:
-    if len(known.scores) < asked:
-        if known.broken_off is None:
-            return Stage.RUNNING
-        return Stage.CUT_SHORT if known.broken_off is Status.CUT_SHORT else Stage.FAILED
-    return Stage.COMPLETE if asked == trials_each else Stage.RACED_OUT
-
-
-def _best(configurations: Sequence[Configuration]) -> Configuration | None:
-    complete = [each for each in configurations if each.stage is Stage.COMPLETE]
-    return max(complete, key=lambda each: each.mean or 0.0, default=None)

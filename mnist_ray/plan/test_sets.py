@@ -47,7 +47,8 @@ class TestSets:
     def are_all_in(self, record: Record) -> bool:
         """Whether the trial was graded on each of them."""
         return all(record.evaluation(shift) is not None for shift in self.shifts) and all(
-            record.evaluation_on(test.identity) is not None for test in self.variants
+            record.evaluation(test.presentation.shift, test.identity) is not None
+            for test in self.variants
         )
 
 

@@ -1,6 +1,7 @@
 """A trial: one training of a fresh model in one cell, and its permanent key."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -65,15 +66,7 @@ class Trial:
 
     def with_index(self, index: int) -> "Trial":
         """Another trial of the same cell, for which what they share is not worked out again."""
-        other = Trial(
-            self.cell,
-            index,
-            self.seed,
-            self.fingerprint,
-            self.source_digest,
-            self.source,
-            self.transform_digest,
-        )
+        other = replace(self, index=index)
         shared = ("cell_identity", "cell_key", "_around_index")
         vars(other).update({name: getattr(self, name) for name in shared})
         return other
@@ -116,3 +109,42 @@ def trials_of(
     transform = sources.get(cell.transform.function) if cell.transform else None
     trial = Trial(cell, first, space.seed, dataset_info.fingerprint, code, source, transform)
     return tuple(trial.with_index(index) for index in range(first, first + count))
+
+
+def sources_of(space: Space, cell: Cell) -> tuple[Source, ...]:
+    """Those that the space asks for and the cell has, in the space's order."""
+    asked = space.spread.sources if space.spread else ()
+    return tuple(source for source in asked if cell.has(source))
+
+
+def source_trials(
+    space: Space, cells: Iterable[Cell], dataset_info: DatasetInfo
+) -> tuple[Trial, ...]:
+    """All trials that vary one source alone.
+
+    They begin with index 1: with index 0 all that is drawn would be that of ordinary trial 0.
+    """
+    if space.spread is None:
+        return ()
+    count = space.spread.trials
+    return tuple(
+        trial
+        for cell in cells
+        for source in sources_of(space, cell)
+        for trial in trials_of(space, cell, dataset_info, count, first=1, source=source)
+    )
+
+
+def left_out_sentences(space: Space, cells: Iterable[Cell]) -> list[str]:
+    """Which of the sources asked for some cells do not have, a sentence each."""
+    lacking: dict[Source, dict[str, None]] = {}
+    for cell in cells:
+        for source in space.spread.sources if space.spread else ():
+            if not cell.has(source):
+                name = f"{cell.architecture} ({cell.variant})"
+                lacking.setdefault(source, {})[name] = None
+    return [
+        f"No trials vary {source} alone for {', '.join(names)}, which "
+        f"{'has' if len(names) == 1 else 'have'} no {source}."
+        for source, names in lacking.items()
+    ]

@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
-from mnist_ray.ledger.record import Record, Status
+from mnist_ray.ledger.record import Record, Status, join
 from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.trial import Trial
 
@@ -127,9 +127,8 @@ class TrialQueue:
         """
         for record in records:
             self._leave(record.key)
-            known = self.records.get(record.key)
-            joined = record if known is None else known.joined(record)
-            self.records[record.key] = joined
+            join(self.records, record)
+            joined = self.records[record.key]
             # No decision may rest on an outdated record, even if the trial failed when it ran
             # again.
             counting = record if self._is_outdated(joined) else joined

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mnist_ray.data.dataset import load_dataset
-from mnist_ray.data.mnist import find_cached_mnist
+from mnist_ray.data.keras_cache import find_cached_mnist
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.ledger.versions import installed_version

@@ -113,7 +113,7 @@ def explanation(trained: DeviceTrials) -> str:
     canvas = _notebook_cells(larger=trained.on_gpus)[0].canvas
     node = trained.node if trained.on_gpus else replace(trained.node, gpus=0.0)
     requests = _planned_requests(node)
-    at_a_time = max(1, concurrency(requests, [node]))
+    at_a_time = concurrency(requests, [node])
     memory = "the GPU" if trained.on_gpus else "this machine"
     lines = [
         f"Trials are the notebook's, with {canvas}x{canvas} pixels, one at a time. Each process "
@@ -165,4 +165,4 @@ def _side_by_side(timing: Timing, node: Node, *, gpus: bool) -> int:
             cpus_per_gpu=node.cpus / max(node.gpus, 1),
         )
         return side_by_side(share)
-    return max(1, concurrency([Request(1, 0.0, timing.memory_bytes)], [node]))
+    return concurrency([Request(1, 0.0, timing.memory_bytes)], [node])

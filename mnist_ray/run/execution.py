@@ -4,30 +4,25 @@ import contextlib
 import logging
 import math
 import secrets
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 
 from ray import tune
 
-from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.ledger.writer import LedgerWriter
-from mnist_ray.plan.allocation import ResourceAllocator, check_fit
-from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
 from mnist_ray.plan.estimates import estimated_seconds
 from mnist_ray.plan.resources import Limits, Node, Request, concurrency
-from mnist_ray.plan.test_sets import TestSets
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection, runner
 from mnist_ray.run.early_stopping import StopEarly
 from mnist_ray.run.exchange import SharedInputs
+from mnist_ray.run.machine import output_of
 from mnist_ray.run.model_keeper import ModelKeeper
 from mnist_ray.run.recorder import Listener, Recorder
-from mnist_ray.run.setup import SweepSetup
+from mnist_ray.run.setup import SweepSetup, announced_devices
 from mnist_ray.run.trackers import Tracker
 from mnist_ray.run.worker import BlockWorker
-from mnist_ray.space.space import Space
 
 _DOUBT = 10.0
 """By what factor a trial may take longer than was estimated."""
@@ -47,16 +42,12 @@ def execute(
         StorageError: the results can't be written any more.
     """
     nodes = _nodes_for_trials(setup.limits, listener)
-    allocator = ResourceAllocator(setup.space, setup.dataset_info, nodes, setup.limits)
-    devices = _devices(queue, allocator, nodes, is_cluster=setup.is_cluster)
+    allocator = setup.allocator(queue, nodes)
+    at_a_time = concurrency(allocator.requests(), nodes)
     with contextlib.ExitStack() as at_end:
         for tracker in trackers:
             at_end.callback(tracker.close)
         checkpoints = at_end.enter_context(_checkpoints(setup.folder))
-        seconds = _checkpoint_seconds(setup, queue, nodes)
-        inputs = _shared_inputs(
-            setup, queue.plan.tests, checkpoint_seconds=seconds, checkpoints=checkpoints
-        )
         writer = LedgerWriter(setup.ledger, queue.records)
         recorder = Recorder(
             queue,
@@ -64,68 +55,32 @@ def execute(
             allocator=allocator,
             models=ModelKeeper(setup.folder, queue.plan, queue.counting, arriving=checkpoints),
             writer=writer,
-            listener=_Audience(listener, trackers),
-            workers=_workers(allocator, nodes, max_concurrent=queue.max_concurrent),
-            devices=devices,
+            listener=listener,
+            trackers=trackers,
+            workers=min(at_a_time, queue.max_concurrent or at_a_time),
+            devices=announced_devices(queue, allocator.requests(), nodes),
             nodes_may_join=setup.is_cluster,
         )
         at_end.callback(recorder.report_written)
         at_end.enter_context(writer)
         pending = _max_pending(nodes, is_open=queue.plan.is_open, is_cluster=setup.is_cluster)
+        inputs = _shared_inputs(setup, queue, nodes, checkpoints=checkpoints)
         trainable = tune.with_parameters(BlockWorker, context=inputs)
-        scheduler = _scheduler(setup.space)
-        runner.run(queue, recorder, trainable=trainable, max_pending=pending, scheduler=scheduler)
-
-
-def _devices(
-    queue: TrialQueue, allocator: ResourceAllocator, nodes: Sequence[Node], *, is_cluster: bool
-) -> set[str]:
-    """Where trials would run, once it is sure that they can."""
-    check_fit(allocator.requests(), nodes, is_cluster=is_cluster)
-    devices = devices_for(allocator.requests(), nodes)
-    check_one_kind(queue.plan, queue.records, devices)
-    if changed := change_of_device(queue.plan, queue.records, devices):
-        _LOG.warning("%s", changed)
-    return devices
-
-
-def _workers(
-    allocator: ResourceAllocator, nodes: Sequence[Node], *, max_concurrent: int | None
-) -> int:
-    """How many trials run at a time."""
-    found = max(1, concurrency([*allocator.requests()], nodes))
-    return min(found, max_concurrent or found)
+        scheduler = StopEarly(setup.space.training) if setup.space.early_stopping else None
+        runner.run(recorder, trainable=trainable, max_pending=pending, scheduler=scheduler)
 
 
 def _shared_inputs(
-    setup: SweepSetup,
-    tests: TestSets,
-    *,
-    checkpoint_seconds: float,
-    checkpoints: ResultsFolder,
+    setup: SweepSetup, queue: TrialQueue, nodes: Sequence[Node], *, checkpoints: ResultsFolder
 ) -> SharedInputs:
     return SharedInputs(
         dataset=setup.dataset,
         code=setup.code,
-        tests=tests,
-        checkpoint_seconds=checkpoint_seconds,
+        tests=queue.plan.tests,
+        checkpoint_seconds=_checkpoint_seconds(setup, queue, nodes),
         checkpoints=checkpoints,
         git_commit=git_commit(),
     )
-
-
-class _Audience:
-    """A listener, and the trackers, which get every record."""
-
-    def __init__(self, listener: Listener, trackers: Sequence[Tracker]) -> None:
-        self._trackers = trackers
-        self.lost, self.waiting = listener.lost, listener.waiting
-        self._recorded = listener.recorded
-
-    def recorded(self, record: Record, *, left: int) -> None:
-        self._recorded(record, left=left)
-        for tracker in self._trackers:
-            tracker.log(record)
 
 
 @contextlib.contextmanager
@@ -165,36 +120,15 @@ def _max_pending(nodes: Sequence[Node], *, is_open: bool, is_cluster: bool) -> i
     By them a cluster sees how much it should grow, and a node that joins finds its first work. What
     to run next is chosen better the later it is chosen, where it follows from what came out.
     """
+    cores = [int(node.cpus) for node in nodes if node.cpus] or [1]
     if not is_cluster:
-        return 1 if is_open else 2 * _cores(nodes)
-    return _cores(nodes) if is_open else min(2 * _all_cores(nodes), _MOST_PENDING)
+        return 1 if is_open else 2 * max(cores)
+    return max(cores) if is_open else min(2 * sum(cores), _MOST_PENDING)
 
 
 def git_commit() -> str | None:
     """The commit of the repository that the working folder lies in; None outside of one."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() if found.returncode == 0 else None
-
-
-def _scheduler(space: Space) -> StopEarly | None:
-    if space.early_stopping is None:
-        return None
-    searched = space.training.varied().get("epochs")
-    choices = searched.candidates().values() if searched else [space.training.epochs]
-    return StopEarly(epochs=max(space.training.bound({"epochs": each}).epochs for each in choices))
-
-
-def _cores(nodes: Sequence[Node]) -> int:
-    return max(1, int(max((node.cpus for node in nodes), default=1)))
-
-
-def _all_cores(nodes: Sequence[Node]) -> int:
-    return max(1, int(sum(node.cpus for node in nodes)))
+    return output_of(["git", "rev-parse", "HEAD"]).strip() or None
 
 
 def _checkpoint_seconds(setup: SweepSetup, queue: TrialQueue, nodes: Sequence[Node]) -> float:

@@ -3,7 +3,7 @@
 import logging
 
 from mnist_ray.errors import InputError
-from mnist_ray.ledger import transformed_images
+from mnist_ray.ledger.test_images import transformed_path, write_transformed
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run.setup import SweepSetup
@@ -31,14 +31,14 @@ def keep_transformed_images(queue: TrialQueue, setup: SweepSetup) -> None:
         _LOG.warning("The report has no examples of transformed images: %s", error)
         return
     for trial, images in zip(wanted, made, strict=True):
-        transformed_images.write(setup.folder, trial.identity, images)
+        write_transformed(setup.folder, trial.identity, images)
 
 
 def _not_kept(queue: TrialQueue, setup: SweepSetup) -> list[Trial]:
     places: dict[str, Trial] = {}
     for trial in queue.plan.measured:
         if trial.cell.transform and trial.key in queue.records:
-            place = transformed_images.place_of(setup.folder, trial.identity)
+            place = transformed_path(setup.folder, trial.identity)
             places.setdefault(place, trial)
     first = list(places.items())[:_MOST_TRANSFORMS]
     return [trial for place, trial in first if not setup.folder.exists(place)]

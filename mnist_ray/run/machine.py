@@ -128,10 +128,10 @@ def _ask_gpus(quantity: str) -> list[str]:
     if program is None:
         return []
     query = [program, f"--query-gpu={quantity}", "--format=csv,noheader,nounits"]
-    return _output(query).strip().splitlines()
+    return output_of(query).strip().splitlines()
 
 
-def _output(command: list[str]) -> str:
+def output_of(command: list[str]) -> str:
     """What a program prints; empty where it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
@@ -169,7 +169,7 @@ def _as_number(text: str) -> float:
 def _driver_cuda() -> str:
     """The newest CUDA that the driver supports; it stands in nvidia-smi's heading alone."""
     program = shutil.which("nvidia-smi")
-    heading = _output([program]) if program else ""
+    heading = output_of([program]) if program else ""
     return next(iter(re.findall(r"CUDA Version:\s*([\d.]+)", heading)), "")
 
 

@@ -30,7 +30,7 @@ class ModelKeeper:
         plan: Plan,
         records: Mapping[str, Record],
         *,
-        arriving: ResultsFolder | None = None,
+        arriving: ResultsFolder,
     ) -> None:
         """Find what there is; in `arriving` lie models that workers write themselves."""
         self._folder, self._arriving = folder, arriving
@@ -46,9 +46,9 @@ class ModelKeeper:
         kept = self._kept.get(first.cell_key, _NONE)
         asked = self._asked.setdefault(first.cell_key, [])
         lower = sum(other.first.index < first.index for other in asked)
-        block.models_below = 0
-        if not first.source and first.index < kept and lower < _ASKED_AT_ONCE:
-            block.models_below = kept
+        is_asked = not first.source and first.index < kept and lower < _ASKED_AT_ONCE
+        block.models_below = kept if is_asked else 0
+        if is_asked:
             asked.append(block)
 
     def dismiss(self, block: Block) -> None:
@@ -69,17 +69,17 @@ class ModelKeeper:
         if record.trial < self._kept.get(cell_key, _NONE):
             self._kept[cell_key] = record.trial
             return partial(self._write, record, model, cell_key)
-        if model.archive is None and self._arriving:
+        if model.archive is None:
             return partial(self._arriving.delete, self._arriving.arriving_model(record.key))
         return None
 
     def _write(self, record: Record, model: TrainedModel, cell_key: str) -> None:
         folder, label = self._folder, f"{record.architecture}-{record.variant}"
         name = folder.model(label, cell_key)
-        if model.archive is not None:
-            folder.write(name, model.archive.data)
-        elif self._arriving:
+        if model.archive is None:
             folder.take(self._arriving, self._arriving.arriving_model(record.key), name)
+        else:
+            folder.write(name, model.archive.data)
         folder.write(folder.model_summary(label, cell_key), model.summary.encode())
 
 

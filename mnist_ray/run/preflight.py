@@ -4,17 +4,15 @@ A dry run asks the same questions.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from mnist_ray.plan.allocation import ResourceAllocator, check_fit
-from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
 from mnist_ray.plan.forecast import Forecast, forecast, seconds_beyond_budget
-from mnist_ray.plan.resources import Node, Request, concurrency
+from mnist_ray.plan.resources import concurrency
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection
 from mnist_ray.run.cluster import check_reachable, check_same_versions
-from mnist_ray.run.setup import SweepSetup
+from mnist_ray.run.setup import SweepSetup, announced_devices
 from mnist_ray.space.space import Cell
 from mnist_ray.train.calibration import calibrate
 from mnist_ray.train.cell_check import check_cells
@@ -33,7 +31,7 @@ def check_missing(queue: TrialQueue, setup: SweepSetup) -> None:
     if not missing:
         return
     if setup.address is None:
-        _check_nodes(queue, setup, [connection.this_machine()])
+        setup.allocator(queue, [connection.this_machine()])
     else:
         check_same_versions(check_reachable(setup.address))
     cells = {trial.cell_key: trial.cell for trial in missing}
@@ -56,13 +54,12 @@ def _warn_of_small_budget(queue: TrialQueue, setup: SweepSetup) -> None:
 
 def expected(queue: TrialQueue, setup: SweepSetup, *, hourly_cost: float | None) -> Forecast:
     """What the rest of a sweep would take; raises as `expected_concurrency` does."""
-    at_a_time = expected_concurrency(queue, setup) if queue.plan.missing else 1
     return forecast(
         queue.plan,
         space=setup.space,
         dataset_info=setup.dataset_info,
         records=queue.records,
-        concurrency=min(at_a_time, queue.max_concurrent or at_a_time),
+        concurrency=expected_concurrency(queue, setup) if queue.plan.missing else 1,
         hourly_cost=hourly_cost,
         calibrate=_calibration(setup),
     )
@@ -86,18 +83,7 @@ def expected_concurrency(queue: TrialQueue, setup: SweepSetup) -> int:
     else:
         with connection.connected(setup.address, verbose=False):
             nodes = connection.nodes()
-    requests = _check_nodes(queue, setup, nodes)
-    if changed := change_of_device(queue.plan, queue.records, devices_for(requests, nodes)):
-        _LOG.warning("%s", changed)
-    # A cluster without room for any is one that will add a machine.
-    return max(1, concurrency(list(requests), nodes))
-
-
-def _check_nodes(queue: TrialQueue, setup: SweepSetup, nodes: Sequence[Node]) -> set[Request]:
-    """What trials ask of `nodes`, which can give it."""
-    allocator = ResourceAllocator(setup.space, setup.dataset_info, nodes, setup.limits)
-    requests = allocator.requests()
-    check_fit(requests, nodes, is_cluster=setup.is_cluster)
-    if any(node.cpus for node in nodes):  # Otherwise a node that joins decides.
-        check_one_kind(queue.plan, queue.records, devices_for(requests, nodes))
-    return requests
+    requests = setup.allocator(queue, nodes).requests()
+    announced_devices(queue, requests, nodes)
+    found = concurrency(requests, nodes)
+    return min(found, queue.max_concurrent or found)

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
@@ -20,7 +22,7 @@ from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run.exchange import EndedTrial, Result
 from mnist_ray.run.model_keeper import ModelKeeper
 from mnist_ray.run.room_watch import RoomWatch
-from mnist_ray.run.tune_errors import account_of, reason_in
+from mnist_ray.run.trackers import Tracker
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     alone.
 
     Attributes:
+        queue: what is to run.
         error: the first error in here. It ends the sweep, whatever Ray Tune makes of it: Ray Tune
             takes some errors of callbacks for failures of the trial.
     """
@@ -64,24 +67,22 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         models: ModelKeeper,
         writer: LedgerWriter,
         listener: Listener,
+        trackers: Sequence[Tracker] = (),
         workers: int = 1,
         devices: Iterable[str] = (),
         nodes_may_join: bool = False,
     ) -> None:
-        self._queue, self._dataset, self._allocator = queue, dataset, allocator
-        self._writer, self._listener, self._models = writer, listener, models
+        self.queue, self._dataset, self._allocator = queue, dataset, allocator
+        self._writer, self._listener, self._trackers = writer, listener, trackers
+        self._models = models
         self._sizes = BlockSizes(workers=workers, records=[*queue.records.values()][-_LOOKED_AT:])
         self._room = RoomWatch(listener.waiting) if nodes_may_join else None
         self._pending: dict[str, Block] = {}
         """By trial of Ray Tune's, the blocks that wait for a worker."""
-        self._running: set[str] = set()
-        """Trials of Ray Tune's that a worker has begun."""
-        self._stopped: dict[str, Record] = {}
-        """By trial of Ray Tune's, the record that holds if it is stopped now."""
+        self._running: dict[str, Result] = {}
+        """By trial of Ray Tune's that a worker has begun, what its last result says of its end."""
         self._losses: dict[str, list[str]] = {}
         """By key of a trial, what Ray reported of each of its processes that were lost."""
-        self._gpu_errors: dict[str, str] = {}
-        """By trial of Ray Tune's, how its GPU failed; its process is about to end."""
         self._devices = {*devices, *devices_of(queue.plan, queue.records)}
         self._enlarged: set[str] = set()
         """Keys of the cells of which a larger share of a GPU was reported."""
@@ -93,38 +94,33 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         """Nothing: Ray Tune saves callbacks for resuming, which the ledger makes needless."""
         return {}
 
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing runs and nothing is left to run."""
-        return not self._queue.left
-
     def next_block(self, trial_id: str) -> Block | None:
         """What a trial of Ray Tune's is to run, if there is something now."""
         with self._keeping_errors():
-            if (first := self._queue.next()) is None:
+            if (first := self.queue.next()) is None:
                 return None
             block = self._pending[trial_id] = self._block(first)
             self._models.ask(block)
             return block
 
     def _block(self, first: Trial) -> Block:
-        size = self._sizes.size(first, waiting=self._queue.waiting + 1)
+        size = self._sizes.size(first, waiting=self.queue.waiting + 1)
         trials = [first]
-        while len(trials) < size and (trial := self._queue.next_in_block()) is not None:
+        while len(trials) < size and (trial := self.queue.next_in_block()) is not None:
             trials.append(trial)
         return Block(
             tuple(trials),
             self._allocator.request(first),
-            reports_epochs=self._queue.may_stop(first),
-            resumes=self._queue.was_lost(first),
-            test_code=self._queue.plan.tests.code,
+            reports_epochs=self.queue.may_stop(first),
+            resumes=self.queue.was_lost(first),
+            test_code=self.queue.plan.tests.code,
         )
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """End the sweep if something went wrong; look what is recorded, and what lacks room."""
         with self._keeping_errors():
             self.report_written()
-            self._queue.take_over(self._writer.of_others(), check=self._check_device)
+            self.queue.take_over(self._writer.of_others(), check=self._check_device)
             if self._room:
                 self._room.look(trials, is_idle=not self._running)
 
@@ -132,7 +128,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         """Remember that something runs."""
-        self._running.add(trial.trial_id)
+        self._running[trial.trial_id] = {}
         self._pending.pop(trial.trial_id, None)
 
     def on_trial_result(
@@ -143,18 +139,14 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         result: Result,
         **info: Any,
     ) -> None:
-        """Record what has ended, and keep what holds if the trial under way is stopped now."""
+        """Record what has ended, and keep what holds if the trial under way ends now."""
         with self._keeping_errors():
             if "missing_gpu" in result:
                 raise InputError(result["missing_gpu"])
             # Ray Tune keeps the last result of every trial until the end: take out what is large.
             self._take_in(_block_of(trial), result.pop("ended", ()))
-            if "cut_short" in result:
-                self._stopped[trial.trial_id] = result.pop("cut_short")
-            else:
-                self._stopped.pop(trial.trial_id, None)
-            if "gpu_error" in result:
-                self._gpu_errors[trial.trial_id] = result["gpu_error"]
+            at_end = {"cut_short", "gpu_error"} & result.keys()
+            self._running[trial.trial_id] = {name: result.pop(name) for name in at_end}
 
     def _take_in(self, block: Block, ended: Sequence[EndedTrial]) -> None:
         for each in ended:
@@ -163,16 +155,14 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             self._put(each.record, before=write_model)
         records = [each.record for each in ended]
         self._sizes.learn(records)
-        self._queue.complete(*records)
+        self.queue.complete(*records)
 
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         """Record a trial that was stopped early."""
         with self._keeping_errors():
-            self._end(trial)
-            record = self._stopped.pop(trial.trial_id, None)
-            if record is not None:
+            if record := self._end(trial).get("cut_short"):
                 self._check_device(record)
                 self._settle(record)
 
@@ -181,28 +171,29 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     ) -> None:
         """Run trials again whose process ended before them, as long as there is hope."""
         with self._keeping_errors():
-            self._end(trial)
-            self._stopped.pop(trial.trial_id, None)
+            gpu_error = self._end(trial).get("gpu_error")
             block = _block_of(trial)
-            unfinished = [each for each in block.trials if self._queue.runs(each)]
-            gpu_error = self._gpu_errors.pop(trial.trial_id, None)
+            unfinished = [each for each in block.trials if self.queue.runs(each)]
             if unfinished and gpu_error is None:
-                self._lose(unfinished, account_of(trial))
+                self._lose(unfinished, _account_of(trial))
             elif unfinished and gpu_error is not None:
-                self._queue.requeue(*unfinished[1:], was_lost=False)  # None of them has begun.
+                self.queue.requeue(*unfinished[1:], was_lost=False)  # None of them has begun.
                 self._take_gpu_error(unfinished[0], block.request, gpu_error)
 
-    def _end(self, trial: TuneTrial) -> None:
-        """A trial of Ray Tune's has ended; those that wait may be asked for a model now."""
-        self._running.discard(trial.trial_id)
+    def _end(self, trial: TuneTrial) -> Result:
+        """What a trial of Ray Tune's that has ended said of that.
+
+        Those that wait may be asked for a model now.
+        """
         self._pending.pop(trial.trial_id, None)
         self._models.dismiss(_block_of(trial))
         for block in self._pending.values():
             self._models.ask(block)
+        return self._running.pop(trial.trial_id, {})
 
     def _take_gpu_error(self, trial: Trial, tried: Request, error: str) -> None:
         if self._allocator.enlarge_gpu_share(trial, tried):
-            self._queue.requeue(trial)
+            self.queue.requeue(trial)
             self._warn_of_larger_share(trial, tried)
         elif error.startswith("ResourceExhaustedError"):
             self._fail(trial, f"a GPU of its own is too small for it: {error}")
@@ -234,12 +225,12 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             if len(losses) > LOST_PROCESS_RETRIES:
                 self._give_up(first, losses)
                 return
-        self._queue.requeue(*unfinished)
-        self._listener.lost(first, reason_in(account))
+        self.queue.requeue(*unfinished)
+        self._listener.lost(first, _reason_in(account))
 
     def _give_up(self, trial: Trial, losses: Sequence[str]) -> None:
         accounts = (f"Failure # {number}\n{text}" for number, text in enumerate(losses, start=1))
-        reason = f"process lost {len(losses)} times: {reason_in(losses[-1])}"
+        reason = f"process lost {len(losses)} times: {_reason_in(losses[-1])}"
         self._fail(trial, reason, traceback="\n".join(accounts))
 
     def _fail(self, trial: Trial, error: str, *, traceback: str | None = None) -> None:
@@ -250,7 +241,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
 
     def _settle(self, record: Record) -> None:
         self._put(record)
-        self._queue.complete(record)
+        self.queue.complete(record)
 
     def _put(self, record: Record, *, before: Callable[[], None] | None = None) -> None:
         self._writer.put(record, before=before)
@@ -260,10 +251,12 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         """Report the records that are safe since this was last called."""
         for record in self._writer.written():
             self._unwritten -= 1
-            self._listener.recorded(record, left=self._queue.left + self._unwritten)
+            self._listener.recorded(record, left=self.queue.left + self._unwritten)
+            for tracker in self._trackers:
+                tracker.log(record)
 
     def _check_device(self, record: Record) -> None:
-        check_joins(self._queue.plan, record, self._devices)
+        check_joins(self.queue.plan, record, self._devices)
         if device := device_of(record):
             self._devices.add(device)
 
@@ -281,3 +274,20 @@ class Recorder(tune.Callback):  # type: ignore[misc]
 def _block_of(trial: TuneTrial) -> Block:
     block: Block = trial.config["block"]
     return block
+
+
+def _account_of(trial: TuneTrial) -> str:
+    """What Ray reported when it lost the process of a trial."""
+    # Ray Tune's own `get_error` looks where the file is copied to only later.
+    path = trial.error_file
+    text = Path(path).read_text() if path and Path(path).is_file() else ""
+    return text.partition("\n")[2] if text.startswith("Failure #") else text
+
+
+def _reason_in(account: str) -> str:
+    """Why the process was lost, in one line; for people only."""
+    account = account.strip()
+    if re.match(r"The actor \w+ is unavailable", account):
+        return "it can't be reached"
+    death = re.search(r"The actor (?:is dead|died) because (.*?)\.(?:\s|$)", account)
+    return death[1] if death else next(iter(account.splitlines()), "unknown")

@@ -12,28 +12,18 @@ from typing import Any
 
 from ray import tune
 from ray.exceptions import ObjectLostError
-from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
-from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run.recorder import Recorder
 
 _LOG = logging.getLogger(__name__)
 
 
-def run(
-    queue: TrialQueue,
-    recorder: Recorder,
-    *,
-    trainable: Any,
-    max_pending: int,
-    scheduler: Any = None,
-) -> None:
-    """Run what the queue submits until it is done.
+def run(recorder: Recorder, *, trainable: Any, max_pending: int, scheduler: Any = None) -> None:
+    """Run what the recorder's queue submits until it is done.
 
     Args:
-        queue: what to run.
-        recorder: of the same queue.
+        recorder: takes in what comes back.
         trainable: what Ray Tune runs blocks in; a `mnist_ray.run.worker.BlockWorker`.
         max_pending: how many blocks may wait for resources at once. A cluster grows by them.
         scheduler: of Ray Tune, for early stopping.
@@ -44,15 +34,15 @@ def run(
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max_pending)
     with tempfile.TemporaryDirectory(prefix="mnist_ray-", ignore_cleanup_errors=True) as folder:
-        while queue.left:  # Once, unless a result is lost on its way.
-            _fit(_tuner(trainable, recorder, scheduler, folder), queue, recorder)
+        while recorder.queue.left:  # Once, unless a result is lost on its way.
+            _fit(_tuner(trainable, recorder, scheduler, folder), recorder)
 
 
 def _tuner(trainable: Any, recorder: Recorder, scheduler: Any, folder: str) -> tune.Tuner:
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=_Searcher(recorder),
+            search_alg=_BlockSource(recorder),
             num_samples=-1,
             reuse_actors=True,
             scheduler=scheduler,
@@ -62,7 +52,8 @@ def _tuner(trainable: Any, recorder: Recorder, scheduler: Any, folder: str) -> t
         run_config=tune.RunConfig(
             name="trials",
             verbose=0,
-            progress_reporter=_SilentReporter(),
+            # In a notebook Ray Tune's default would clear the cell, quiet as it is to be.
+            progress_reporter=tune.CLIReporter(),
             failure_config=tune.FailureConfig(max_failures=0),  # The recorder decides.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
             callbacks=[recorder],
@@ -71,7 +62,7 @@ def _tuner(trainable: Any, recorder: Recorder, scheduler: Any, folder: str) -> t
     )
 
 
-def _fit(tuner: tune.Tuner, queue: TrialQueue, recorder: Recorder) -> None:
+def _fit(tuner: tune.Tuner, recorder: Recorder) -> None:
     """Run until the queue is done, or until a result is lost on its way."""
     try:
         tuner.fit()
@@ -84,46 +75,26 @@ def _fit(tuner: tune.Tuner, queue: TrialQueue, recorder: Recorder) -> None:
         # A trial had ended, and its machine was lost before the driver had fetched the result.
         # Ray Tune gives up all trials then. The queue still has them.
         _LOG.warning("A machine was lost with the result of a trial; what ran starts again.")
-        queue.requeue_all()
+        recorder.queue.requeue_all()
     if recorder.error:
         raise recorder.error
 
 
-class _Searcher(Searcher):  # type: ignore[misc]
+class _BlockSource(Searcher):  # type: ignore[misc]
     """What Ray Tune takes for a search algorithm: the recorder's next block."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self._recorder = recorder
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray Tune saves searchers for resuming, which the ledger makes needless."""
-        return {}
-
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         block = self._recorder.next_block(trial_id)
         if block is not None:
             return {"block": block}
         # While trials run, one of them may have to start again.
-        return Searcher.FINISHED if self._recorder.is_done else None
+        return None if self._recorder.queue.left else Searcher.FINISHED
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Nothing: the recorder hears of it as a callback."""
+    def _ignore(self, *arguments: Any, **keywords: Any) -> None:
+        """Nothing: the recorder hears of trials as a callback, and the ledger is the state."""
 
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is the state."""
-
-
-class _SilentReporter(tune.ProgressReporter):  # type: ignore[misc]
-    """In place of Ray Tune's own, which clears the cell of a notebook even if it is to be quiet."""
-
-    def should_report(self, trials: list[TuneTrial], done: bool = False) -> bool:
-        return False
-
-    def report(self, trials: list[TuneTrial], done: bool, *sys_info: str) -> None:
-        """Nothing."""
+    on_trial_complete = save = restore = _ignore

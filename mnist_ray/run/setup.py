@@ -1,16 +1,21 @@
 """What a sweep runs with: its space, the images, and the folder of its results."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mnist_ray.data.dataset import Dataset, load_dataset
 from mnist_ray.data.keras_cache import DatasetUnavailable
-from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
+from mnist_ray.ledger.ledger import Ledger, SweepManifest
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.test_images import TestSet, write_test_set
+from mnist_ray.plan.allocation import ResourceAllocator, check_fit
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.resources import Limits
+from mnist_ray.plan.device_kinds import change_of_device, check_one_kind, devices_for
+from mnist_ray.plan.resources import Limits, Node, Request
 from mnist_ray.plan.sampler import check_optuna
+from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run.cluster import find_address
 from mnist_ray.space.custom_code import Code, source_digests
 from mnist_ray.space.space import Space, load_space
@@ -21,18 +26,17 @@ _DIGITS_NOTICE = (
     "small handwritten digits set in 28x28 pixels. With MNIST at hand: --data PATH."
 )
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class SweepSetup:
     """What a sweep runs with; nothing of it changes while trials run.
 
     Attributes:
-        space: which cells, and how many trials.
         code: the modules of the user's own architectures and transforms.
-        dataset: the images.
         dataset_info: what plans depend on.
         folder: where the results go.
-        ledger: the records in it.
         limits: what a person asked for, for each trial.
         address: of the cluster; None for a Ray of the sweep's own.
         notices: say plainly, at the start and at the end, what one would not expect.
@@ -53,6 +57,19 @@ class SweepSetup:
         """Whether trials run on a cluster that others may use too, and that may grow."""
         return self.address is not None
 
+    def allocator(self, queue: TrialQueue, nodes: Sequence[Node]) -> ResourceAllocator:
+        """What trials ask of `nodes`, which can give it.
+
+        Raises:
+            InputError: no machine can hold a trial, or decisions would mix kinds of device.
+        """
+        allocator = ResourceAllocator(self.space, self.dataset_info, nodes, self.limits)
+        requests = allocator.requests()
+        check_fit(requests, nodes, is_cluster=self.is_cluster)
+        if any(node.cpus for node in nodes):  # Otherwise a node that joins decides.
+            check_one_kind(queue.plan, queue.records, devices_for(requests, nodes))
+        return allocator
+
     def describe_records(self, command: str) -> None:
         """Write what the records are of, so that the folder explains itself.
 
@@ -62,20 +79,29 @@ class SweepSetup:
         dataset = self.dataset
         self.ledger.set_aside_damaged()
         self.ledger.pack()
-        self.ledger.write_test_set(
-            TestSet(
-                dataset.name,
-                dataset.fingerprint,
-                dataset.classes,
-                dataset.test_images,
-                dataset.test_labels.astype("int32"),
-                dataset.class_names,
-            )
+        test_set = TestSet(
+            dataset.name,
+            dataset.fingerprint,
+            dataset.classes,
+            dataset.test_images,
+            dataset.test_labels.astype("int32"),
+            dataset.class_names,
         )
+        write_test_set(self.folder, test_set)
         shapes = {key: list(shape) for key, shape in self.space.image_shapes.items()}
         sources = dict(self.dataset_info.sources)
         self.ledger.write_manifest(SweepManifest(dataset.fingerprint, sources, command, shapes))
         self.folder.write(self.folder.space, self.space.to_yaml().encode())
+
+
+def announced_devices(
+    queue: TrialQueue, requests: Collection[Request], nodes: Sequence[Node]
+) -> set[str]:
+    """Where trials would run, with a warning where those that are recorded ran elsewhere."""
+    devices = devices_for(requests, nodes)
+    if changed := change_of_device(queue.plan, queue.records, devices):
+        _LOG.warning("%s", changed)
+    return devices
 
 
 def set_up(

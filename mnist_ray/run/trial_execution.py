@@ -6,7 +6,6 @@ import logging
 import platform
 import time
 import traceback
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,10 @@ import numpy as np
 
 from mnist_ray.ledger.record import Record, RunEnvironment, Status, Versions
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.run.exchange import EndedTrial, SharedInputs, TrainedModel
+from mnist_ray.run.machine import gpu_driver
 
 if TYPE_CHECKING:
     from mnist_ray.train.trial_run import TrialRun
@@ -24,27 +25,21 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
 class TrainingProcess:
-    """What stays in a worker from one trial to the next.
+    """What stays in a worker from one trial to the next: imports, caches, and what records say.
 
-    Attributes:
-        train: the package `mnist_ray.train`, imported.
-        compiled_models: of earlier trials; a `mnist_ray.train.compiled_model.CompiledModelCache`.
-        test_images: transformed; a `mnist_ray.train.transforms.TestImageCache`.
-        inputs: what all trials share.
-        threads: of CPUs, that a trial has.
-        versions: of what is installed here; to look takes milliseconds.
-        gpu_versions: of driver and libraries, by the names of the record's fields.
+    `train` is the package `mnist_ray.train`, imported.
     """
 
-    train: ModuleType
-    compiled_models: Any
-    test_images: Any
-    inputs: SharedInputs
-    threads: int
-    versions: Versions = field(default_factory=Versions.installed)
-    gpu_versions: dict[str, str | None] = field(default_factory=dict)
+    def __init__(self, train: ModuleType, inputs: SharedInputs, request: Request) -> None:
+        self.train, self.inputs, self.threads = train, inputs, request.cpus
+        self.compiled_models = train.compiled_model.CompiledModelCache()
+        self.test_images = train.transforms.TestImageCache()
+        self.versions = Versions.installed()  # To look takes milliseconds.
+        self.gpu_versions: dict[str, str | None] = {}
+        if request.gpus:
+            cudnn = train.device.cudnn_version()
+            self.gpu_versions = {"gpu_driver_version": gpu_driver(), "cudnn_version": cudnn}
 
 
 class TrialExecution:

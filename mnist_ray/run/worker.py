@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +23,6 @@ from mnist_ray.plan.block import Block
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.run.exchange import EndedTrial, Result, SharedInputs
-from mnist_ray.run.machine import gpu_driver
 from mnist_ray.run.trial_execution import TrainingProcess, TrialExecution
 from mnist_ray.train.environment import restore
 
@@ -65,14 +65,7 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         train = import_training()
         train.device.configure(request.cpus, gpus=request.gpus > 0)
-        self._process = TrainingProcess(
-            train,
-            train.compiled_model.CompiledModelCache(),
-            train.transforms.TestImageCache(),
-            context,
-            threads=request.cpus,
-            gpu_versions=_gpu_versions(train) if request.gpus else {},
-        )
+        self._process = TrainingProcess(train, context, request)
         self._gpu_error: Exception | None = None
         self._environment = dict(os.environ)
         self._begin(config["block"])
@@ -95,8 +88,8 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
         if self._block.request.gpus and self._process.train.device.device_name() == "CPU":
             return {DONE: True, "missing_gpu": self._missing_gpu()}
         ended: list[EndedTrial] = []
-        wait = _Wait()
-        while self._left and not wait.is_over:
+        ended_at = [time.monotonic()]
+        while self._left and not _is_wait_over(ended_at):
             execution = self._execution or self._execute(self._left[0])
             try:
                 if not self._train(execution):
@@ -110,7 +103,7 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
                 ended.append(execution.failure(error))
             self._left.popleft()
             self._execution = None
-            wait.add_trial()
+            ended_at.append(time.monotonic())
         return {DONE: not self._left, "ended": ended, **_figures(ended[-1].record)}
 
     def _execute(self, trial: Trial) -> TrialExecution:
@@ -149,38 +142,20 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
         )
 
 
-class _Wait:
-    """How long trials that have ended wait to be handed over."""
+def _is_wait_over(ended_at: Sequence[float]) -> bool:
+    """Whether the first trial would wait too long, if the next takes as long as the last.
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-        self._seconds = 0.0
-        self._first: float | None = None
-
-    def add_trial(self) -> None:
-        """Another trial has ended."""
-        now = time.monotonic()
-        self._seconds, self._last = now - self._last, now
-        self._first = self._first or now
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the first would wait too long, if the next takes as long as the last."""
-        if self._first is None:
-            return False
-        return self._last + self._seconds - self._first > _LONGEST_WAIT_SECONDS
+    `ended_at` are the seconds at which the step began and at which each of its trials ended.
+    """
+    if len(ended_at) < 2:
+        return False
+    next_end = 2 * ended_at[-1] - ended_at[-2]
+    return next_end - ended_at[1] > _LONGEST_WAIT_SECONDS
 
 
 def _figures(record: Record) -> Result:
     """What early stopping looks at."""
     return {"epochs": len(record.epochs), "validation_accuracy": record.validation_accuracy}
-
-
-def _gpu_versions(train: ModuleType) -> dict[str, str | None]:
-    return {
-        "gpu_driver_version": gpu_driver(),
-        "cudnn_version": train.device.cudnn_version(),
-    }
 
 
 def _bytes_less(block: Block) -> int:

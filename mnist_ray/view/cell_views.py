@@ -14,8 +14,8 @@ from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults, search_key
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Tables
-from mnist_ray.ledger.ledger import TestSet
 from mnist_ray.ledger.record import Record, Status
+from mnist_ray.ledger.test_images import TestSet
 from mnist_ray.plan.search import Configuration, SearchState
 from mnist_ray.space.space import Cell
 

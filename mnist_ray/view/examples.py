@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mnist_ray.analysis.agreement import all_right_rate
 from mnist_ray.analysis.sweep_results import CellResults
 from mnist_ray.data.placement import draw_offsets, place
-from mnist_ray.ledger.ledger import TestSet
+from mnist_ray.ledger.test_images import TestSet
 from mnist_ray.plan.seeds import evaluation_generator
 from mnist_ray.stats.predictions import hardest
 from mnist_ray.view.cell_views import CellView, Parts

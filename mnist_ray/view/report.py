@@ -21,7 +21,7 @@ from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.results_folder import ResultsFolder
-from mnist_ray.plan.spread import left_out_sentences
+from mnist_ray.plan.trial import left_out_sentences
 from mnist_ray.view.cell_table import cell_table
 from mnist_ray.view.cell_views import (
     CellView,

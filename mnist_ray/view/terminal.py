@@ -16,7 +16,7 @@ from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import BudgetForecast, Forecast
 from mnist_ray.plan.plan import Plan
-from mnist_ray.plan.spread import left_out_sentences
+from mnist_ray.plan.trial import left_out_sentences
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Cell, Space
 from mnist_ray.view.cell_views import grouped

@@ -28,7 +28,7 @@ from mnist_ray import (
     load_trials,
 )
 from mnist_ray.errors import InputError
-from mnist_ray.ledger.batches import Batches
+from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.report import main
 
 FILES = {
@@ -114,10 +114,9 @@ def test_a_report_changes_nothing_in_a_ledger_with_damaged_files(
     sweep, path = left_behind()
     ledger = path / "ledger"
     lost, *kept = sweep.records.values()
-    batches = Batches(folder_at(path))
-    for name in batches.sizes():
-        (ledger / name).unlink()
-    batches.write(kept)
+    for file in ledger.glob("*.parquet"):
+        file.unlink()
+    Ledger(folder_at(path)).write(kept)
     (ledger / f"{lost.key}.parquet").write_bytes(b"PAR1, and then nothing")
     next(ledger.glob("test-*.npz")).write_bytes(b"PK, and then nothing")
     before = {file.name: file.read_bytes() for file in ledger.iterdir()}

@@ -13,10 +13,10 @@ from object_storage import ObjectStorage
 
 from mnist_ray.data.dataset import Dataset, load_dataset
 from mnist_ray.errors import InputError
-from mnist_ray.ledger.batches import Batches
-from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
+from mnist_ray.ledger.ledger import Ledger, SweepManifest
 from mnist_ray.ledger.record import Status
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.test_images import TestSet, write_test_set
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.sanity_check import check_models, main
@@ -46,10 +46,11 @@ def train_sweep(path: Path, space: Space, *, code: Code) -> None:
     ledger = Ledger(folder)
     ledger.write_manifest(SweepManifest(dataset_info.fingerprint, source_digests(code)))
     test_labels = dataset.test_labels.astype(np.int32)
-    ledger.write_test_set(
+    write_test_set(
+        folder,
         TestSet(
             "digits", dataset_info.fingerprint, dataset.classes, dataset.test_images, test_labels
-        )
+        ),
     )
     for trial in trials_of_all_cells(space, dataset_info):
         train(trial, dataset, folder, code=code)
@@ -82,7 +83,7 @@ def train(trial: Trial, dataset: Dataset, folder: ResultsFolder, *, code: Code) 
     record = trial.record(
         "digits", Status.FINISHED, epochs=run.epochs, test=run.evaluate(trial.cell.shift)
     )
-    Batches(folder).write([record])
+    Ledger(folder).write([record])
     name = folder.model(f"{record.architecture}-{record.variant}", record.cell_key)
     folder.write(name, run.model_files().archive)
 

@@ -16,8 +16,8 @@ from running import Place, opened, write_images, write_space
 import mnist_ray
 from mnist_ray.data.dataset import load_dataset
 from mnist_ray.errors import InputError
-from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.identity import digest
+from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
@@ -293,7 +293,7 @@ def test_a_ledger_of_a_newer_protocol_is_refused_and_left_alone(place: Place) ->
     record = next(iter(made_up.records.values()))
     identity = {**record.identity, "protocol": 1000}
     folder = ResultsFolder.open(place.folder / "results", "small")
-    Batches(folder).write([replace(record, key=digest(identity), identity=identity)])
+    Ledger(folder).write([replace(record, key=digest(identity), identity=identity)])
     message = refusal(place, "small.yaml")
     assert "protocol 1000" in message
     assert "newer mnist_ray" in message
@@ -310,7 +310,7 @@ def recorded(place: Place) -> Path:
         rng = np.random.default_rng(trial.index)
         test_set = made_up_test_set(len(dataset.test_labels))
         records.append(made_up_record(trial, 0.9, test_set=test_set, rng=rng))
-    Batches(folder).write(records)
+    Ledger(folder).write(records)
     folder.write("ledger/broken.parquet", b"PAR1, and then nothing")
     return Path(folder.path) / "ledger"
 
@@ -341,13 +341,13 @@ ON_CPUS = ["--gpus-per-trial", "0"]
 def recorded_on_a_card(place: Place) -> None:
     """Two trials of the small space."""
     dataset = load_dataset("small.npz", base=place.folder)
-    batches = Batches(ResultsFolder.open(place.folder / "results", "small"))
+    ledger = Ledger(ResultsFolder.open(place.folder / "results", "small"))
     test_set = made_up_test_set(len(dataset.test_labels))
     space = load_space(place.folder / "small.yaml")
     for trial in plan(space, DatasetInfo.of(dataset, sources={}), {}).missing[:2]:
         rng = np.random.default_rng(trial.index)
         record = made_up_record(trial, 0.8 + 0.1 * trial.index, test_set=test_set, rng=rng)
-        batches.write([on_device(record, "NVIDIA H100")])
+        ledger.write([on_device(record, "NVIDIA H100")])
 
 
 @pytest.mark.parametrize("dry", [["--dry-run"], []], ids=["dry run", "sweep"])

@@ -7,7 +7,7 @@ import pytest
 from file_server import send, served
 from image_files import assert_has_small_arrays, save_idx, small_arrays
 
-from mnist_ray.data import fashion_mnist
+from mnist_ray.data import keras_cache
 from mnist_ray.data.dataset import load_dataset
 from mnist_ray.data.keras_cache import DatasetUnavailable
 
@@ -20,9 +20,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST_URL", "http://127.0.0.1:1/")
+    monkeypatch.setattr(keras_cache, "KERAS_URL", "http://127.0.0.1:1/")
     shapes = {key: values.shape for key, values in small_arrays().items()}
-    monkeypatch.setattr(fashion_mnist, "SHAPES", shapes)
+    monkeypatch.setattr(keras_cache, "FASHION_MNIST_SHAPES", shapes)
     (tmp_path / "keras" / "datasets").mkdir(parents=True)
     return tmp_path / "keras" / "datasets" / "fashion-mnist"
 
@@ -38,7 +38,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iter
         send(request, (folder / request.path.rpartition("/")[2]).read_bytes())
 
     with served(answer) as url:
-        monkeypatch.setattr(fashion_mnist, "FASHION_MNIST_URL", url.removesuffix("mnist.npz"))
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         yield asked
 
 
@@ -115,7 +115,7 @@ def test_truncated_download_is_refused(cache: Path, monkeypatch: pytest.MonkeyPa
     ).read_bytes()
 
     with served(lambda request: send(request, content[:-30])) as url:
-        monkeypatch.setattr(fashion_mnist, "FASHION_MNIST_URL", url.removesuffix("mnist.npz"))
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         assert "what came is truncated or damaged" in unavailable(cache)
 
 

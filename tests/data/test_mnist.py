@@ -9,7 +9,7 @@ import pytest
 from file_server import send, served
 from image_files import assert_has_small_arrays, save_npz
 
-from mnist_ray.data import keras_cache, mnist
+from mnist_ray.data import keras_cache
 from mnist_ray.data.dataset import load_dataset
 from mnist_ray.data.keras_cache import DatasetUnavailable
 
@@ -32,7 +32,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def mnist_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """What plays Keras' own mnist.npz: its checksum is the one that is asked for."""
     path = save_npz(tmp_path / "served.npz")
-    monkeypatch.setattr(mnist, "MNIST_SHA256", mnist.sha256(path))
+    monkeypatch.setattr(keras_cache, "MNIST_SHA256", keras_cache.sha256(path))
     return path.read_bytes()
 
 
@@ -54,7 +54,7 @@ def test_mnist_is_downloaded_into_keras_cache_once(
     cache: Path, mnist_file: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(lambda request: send(request, mnist_file)) as url:
-        monkeypatch.setattr(mnist, "MNIST_URL", url)
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         dataset = load_dataset("mnist")
 
     assert_has_small_arrays(dataset)
@@ -70,7 +70,7 @@ def test_slow_download_that_goes_on_is_waited_for(
     monkeypatch.setattr(keras_cache, "CONNECT_LIMIT_SECONDS", 1.0)
     # Five pieces, 0.25 s apart: as a whole they take longer than the limit.
     with served(lambda request: send(request, mnist_file, pause=0.25)) as url:
-        monkeypatch.setattr(mnist, "MNIST_URL", url)
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         assert_has_small_arrays(load_dataset("mnist"))
 
 
@@ -78,13 +78,13 @@ def test_download_with_another_checksum_is_refused(
     cache: Path, mnist_file: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(lambda request: send(request, mnist_file[:-1])) as url:
-        monkeypatch.setattr(mnist, "MNIST_URL", url)
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         assert "another checksum" in unavailable(cache)
 
 
 def test_answer_of_an_error_is_reported(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(lambda request: request.send_error(503)) as url:
-        monkeypatch.setattr(mnist, "MNIST_URL", url)
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         assert "503" in unavailable(cache)
 
 
@@ -102,7 +102,7 @@ def test_download_that_stalls_is_given_up(
         over.wait()
 
     with served(send_half) as url:
-        monkeypatch.setattr(mnist, "MNIST_URL", url)
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         message = unavailable(cache)
         over.set()
     assert "nothing arrived for 0.5 s" in message or "timed out" in message
@@ -113,7 +113,9 @@ def test_server_that_accepts_and_never_answers_is_given_up(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(mnist, "MNIST_URL", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        monkeypatch.setattr(
+            keras_cache, "KERAS_URL", f"http://127.0.0.1:{server.getsockname()[1]}/"
+        )
         message = unavailable(cache)
     assert "nothing arrived for 0.5 s" in message or "timed out" in message
 
@@ -130,7 +132,7 @@ def test_headers_that_trickle_in_for_ever_are_given_up(
             request.wfile.write(b"X-More: to come\r\n")
 
     with served(trickle) as url:
-        monkeypatch.setattr(mnist, "MNIST_URL", url)
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         message = unavailable(cache)
         over.set()
     assert "nothing arrived for 0.5 s" in message
@@ -143,7 +145,7 @@ def test_address_that_cannot_be_reached_is_given_up(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    monkeypatch.setattr(mnist, "MNIST_URL", f"http://{host}:{port}/mnist.npz")
+    monkeypatch.setattr(keras_cache, "KERAS_URL", f"http://{host}:{port}/")
 
     message = unavailable(cache)
 
@@ -170,11 +172,11 @@ def test_cached_file_with_another_checksum_survives_a_failed_download(
 ) -> None:
     cache.parent.mkdir(parents=True)
     save_npz(cache)
-    monkeypatch.setattr(mnist, "MNIST_URL", "http://127.0.0.1:1/mnist.npz")
+    monkeypatch.setattr(keras_cache, "KERAS_URL", "http://127.0.0.1:1/")
 
     message = unavailable(cache)
 
-    assert f"{cache} is not Keras' own file" in message
+    assert f"{cache}: not Keras' own file" in message
     assert f"--data {cache}" in message
     assert "fetching it anew" in caplog.text
     assert_has_small_arrays(load_dataset("mnist", data=str(cache)))
@@ -187,7 +189,7 @@ def test_cached_file_with_another_checksum_is_fetched_anew(
     cache.write_bytes(b"half a download")
 
     with served(lambda request: send(request, mnist_file)) as url:
-        monkeypatch.setattr(mnist, "MNIST_URL", url)
+        monkeypatch.setattr(keras_cache, "KERAS_URL", url)
         assert_has_small_arrays(load_dataset("mnist"))
 
     assert cache.read_bytes() == mnist_file

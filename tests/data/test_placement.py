@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_ray.data.placement import default_canvas, draw_offsets, place
+from mnist_ray.data.placement import draw_offsets, place
 from mnist_ray.errors import InputError
 
 
@@ -135,6 +135,11 @@ def test_canvas_that_cannot_hold_the_shifted_images_is_refused(shift: int, canva
         placed_at_random(images, shift=shift, canvas=canvas, rng=np.random.default_rng(0))
 
 
-def test_default_canvas_is_the_longer_side_and_the_shift() -> None:
-    assert default_canvas((28, 28), 20) == 48
-    assert default_canvas((6, 9), 0) == 9
+@pytest.mark.parametrize(("size", "shift", "smallest"), [((28, 28), 20, 48), ((6, 9), 0, 9)])
+def test_smallest_canvas_is_the_longer_side_and_the_shift(
+    size: tuple[int, int], shift: int, smallest: int
+) -> None:
+    rng = np.random.default_rng(0)
+    draw_offsets(size, 1, shift=shift, canvas=smallest, generator=rng)
+    with pytest.raises(InputError, match=f"a canvas of at least {smallest}"):
+        draw_offsets(size, 1, shift=shift, canvas=smallest - 1, generator=rng)

@@ -20,8 +20,7 @@ from made_up import as_failed, made_up_space, made_up_sweep, made_up_test_set
 from object_storage import ObjectStorage
 
 from mnist_ray.errors import InputError, StorageError
-from mnist_ray.ledger import batches
-from mnist_ray.ledger.batches import Batches
+from mnist_ray.ledger import ledger as ledger_room
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.ledger import Ledger, SweepManifest
 from mnist_ray.ledger.record import (
@@ -33,8 +32,9 @@ from mnist_ray.ledger.record import (
     Status,
     Versions,
 )
-from mnist_ray.ledger.record_file import from_parquet, to_parquet
+from mnist_ray.ledger.record_file import read_table, to_records, to_table, write_table
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.test_images import read_test_set, write_test_set
 from mnist_ray.plan import trial as trial_room
 from mnist_ray.plan.trial import trials_of
 
@@ -50,13 +50,21 @@ def folder(tmp_path: Path) -> ResultsFolder:
 @pytest.fixture
 def few_small_files(monkeypatch: pytest.MonkeyPatch) -> int:
     """Packs are made of more than this many files, so that tests need no thousands."""
-    monkeypatch.setattr(batches, "MOST_SMALL_FILES", 5)
+    monkeypatch.setattr(ledger_room, "MOST_SMALL_FILES", 5)
     return 5
+
+
+def to_parquet(records: Sequence[Record]) -> bytes:
+    return write_table(to_table(records))
+
+
+def from_parquet(content: bytes) -> list[Record]:
+    return to_records(read_table(content))
 
 
 def write_batch(folder: ResultsFolder, records: Sequence[Record]) -> Path:
     """The file that now holds them, as a sweep writes it."""
-    return Path(folder.path) / folder.records(Batches(folder).write(records).name)
+    return Path(folder.path) / folder.records(Ledger(folder).write(records))
 
 
 def write_all(folder: ResultsFolder, records: Sequence[Record]) -> Ledger:
@@ -678,7 +686,7 @@ def test_ten_thousand_records_fit_in_memory(folder: ResultsFolder) -> None:
 def test_records_on_object_storage_are_written_packed_and_read_alike(
     object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "MOST_SMALL_FILES", 5)
+    monkeypatch.setattr(ledger_room, "MOST_SMALL_FILES", 5)
     folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
     write_all(folder, [as_failed(RECORD), *RECORDS[1:]])
     folder.write("ledger/foreign.parquet", b"not a record")
@@ -704,10 +712,9 @@ def test_a_moved_ledger_reads_the_same(folder: ResultsFolder, tmp_path: Path) ->
 
 def test_the_test_images_come_back_as_they_were(folder: ResultsFolder) -> None:
     test_set = made_up_test_set()
-    ledger = Ledger(folder)
-    assert ledger.read_test_set(test_set.fingerprint) is None
-    ledger.write_test_set(test_set)
-    read = ledger.read_test_set(test_set.fingerprint)
+    assert read_test_set(folder, test_set.fingerprint) is None
+    write_test_set(folder, test_set)
+    read = read_test_set(folder, test_set.fingerprint)
     assert read is not None
     assert (read.dataset, read.fingerprint, read.classes, read.image_shape) == (
         test_set.dataset,
@@ -727,10 +734,9 @@ def test_test_images_keep_their_colours_and_the_names_of_their_classes(
     images = np.random.default_rng(0).integers(0, 256, (5, *shape), dtype=np.uint8)
     plain = replace(made_up_test_set(), images=images, classes=2)
     named = replace(plain, class_names=("cat", "dog"))
-    ledger = Ledger(folder)
     for written, names in ((plain, ("0", "1")), (named, ("cat", "dog")), (plain, ("0", "1"))):
-        ledger.write_test_set(written)
-        read = ledger.read_test_set(plain.fingerprint)
+        write_test_set(folder, written)
+        read = read_test_set(folder, plain.fingerprint)
         assert read is not None
         assert read.names == names
         assert read.images.tolist() == images.tolist()
@@ -741,15 +747,14 @@ def test_damaged_test_images_stay_until_a_sweep_writes_them_again(
     folder: ResultsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     test_set = made_up_test_set()
-    ledger = Ledger(folder)
     name = folder.test_set(test_set.fingerprint)
     folder.write(name, b"PK\x03\x04 and then nothing")
     before = snapshot(folder)
-    assert ledger.read_test_set(test_set.fingerprint) is None
+    assert read_test_set(folder, test_set.fingerprint) is None
     assert f"{name} is damaged" in caplog.text
     assert snapshot(folder) == before
-    ledger.write_test_set(test_set)
-    assert ledger.read_test_set(test_set.fingerprint) is not None
+    write_test_set(folder, test_set)
+    assert read_test_set(folder, test_set.fingerprint) is not None
     assert folder.exists(f"{name}.damaged")
 
 
@@ -773,16 +778,16 @@ def test_test_images_of_another_version_are_read_or_an_error_that_says_so(
     folder: ResultsFolder,
 ) -> None:
     test_set = made_up_test_set()
-    ledger, name = Ledger(folder), folder.test_set(test_set.fingerprint)
+    name = folder.test_set(test_set.fingerprint)
     folder.write(name, npz(licence="CC0"))
-    read = ledger.read_test_set(test_set.fingerprint)
+    read = read_test_set(folder, test_set.fingerprint)
     assert read is not None
     assert read.images.tolist() == test_set.images.tolist()
     folder.write(name, npz(classes=None))
     before = snapshot(folder)
     for use in (
-        lambda: ledger.read_test_set(test_set.fingerprint),
-        lambda: ledger.write_test_set(test_set),
+        lambda: read_test_set(folder, test_set.fingerprint),
+        lambda: write_test_set(folder, test_set),
     ):
         with pytest.raises(InputError, match="another version"):
             use()

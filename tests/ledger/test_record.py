@@ -114,14 +114,14 @@ def test_another_variants_images_are_another_test_set_even_with_an_equal_shift()
         "canvas": RECORD.identity["canvas"],
         "transform": transform,
     }
-    assert RECORD.evaluation_on(presentation) is None
+    assert RECORD.evaluation(2, presentation) is None
     other = replace(RECORD.robustness[0], presentation=digest(presentation), accuracy=0.5)
     assert other.shift == 2
     later = replace(RECORD, robustness=(other,))
     joined = RECORD.joined(later)
-    assert joined.evaluation_on(presentation) == other
+    assert joined.evaluation(2, presentation) == other
     assert joined.evaluation(2) == RECORD.robustness[0]
     del presentation["transform"]
-    assert joined.evaluation_on(presentation) == RECORD.robustness[0]
+    assert joined.evaluation(2, presentation) == RECORD.robustness[0]
     changed = {**presentation, "transform": {**transform, "source": "1" * 64}}
-    assert joined.evaluation_on(changed) is None
+    assert joined.evaluation(2, changed) is None

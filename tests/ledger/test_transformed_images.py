@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_ray.ledger import transformed_images
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.test_images import read_transformed, write_transformed
 
 IDENTITY = {
     "data": "f" * 64,
@@ -15,11 +15,11 @@ IDENTITY = {
 def test_images_are_kept_for_one_transform_and_seed(tmp_path: Path) -> None:
     folder = ResultsFolder.open(str(tmp_path))
     images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    transformed_images.write(folder, {**IDENTITY, "trial": 1}, images)
-    kept = transformed_images.read(folder, {**IDENTITY, "trial": 2})
+    write_transformed(folder, {**IDENTITY, "trial": 1}, images)
+    kept = read_transformed(folder, {**IDENTITY, "trial": 2})
     assert kept is not None
     assert np.array_equal(kept, images)
-    assert transformed_images.read(folder, {**IDENTITY, "seed": 1}) is None
+    assert read_transformed(folder, {**IDENTITY, "seed": 1}) is None
     (folder_of,) = tmp_path.glob("ledger/test-*.npz")
     folder_of.write_bytes(b"damaged")
-    assert transformed_images.read(folder, IDENTITY) is None
+    assert read_transformed(folder, IDENTITY) is None

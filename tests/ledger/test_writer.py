@@ -12,6 +12,7 @@ from made_up import as_failed, made_up_sweep
 from object_storage import ObjectStorage
 
 from mnist_ray.errors import InputError, StorageError
+from mnist_ray.ledger import ledger as ledger_room
 from mnist_ray.ledger import writer as writer_room
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Record
@@ -38,6 +39,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def opened(folder: ResultsFolder) -> LedgerWriter:
     ledger = Ledger(folder)
     return LedgerWriter(ledger, ledger.read())
+
+
+def close(writer: LedgerWriter) -> None:
+    """What is still to be written is written, and an error is raised, as at a block's end."""
+    with writer:
+        pass
 
 
 def stored(folder: ResultsFolder) -> dict[str, dict[str, Any]]:
@@ -92,7 +99,7 @@ def test_a_record_is_not_written_if_what_must_be_there_before_it_cannot_be(
     writer = opened(folder)
     writer.put(RECORD, before=fails)
     with pytest.raises(StorageError, match="no space left"):
-        writer.close()
+        close(writer)
     assert stored(folder) == {}
 
 
@@ -100,7 +107,7 @@ def test_what_waits_is_written_when_the_writer_is_closed(folder: ResultsFolder) 
     writer = opened(folder)
     for record in RECORDS:
         writer.put(record)
-    writer.close()
+    close(writer)
     assert len(writer.written()) == len(RECORDS)
     assert stored(folder) == by_key(RECORDS)
 
@@ -172,7 +179,7 @@ def test_two_sweeps_find_each_others_records_and_not_their_own(folder: ResultsFo
 def test_sweeps_that_pack_at_the_same_time_lose_nothing_and_no_reader_misses_any(
     folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_room, "MOST_SMALL_FILES", 3)
+    monkeypatch.setattr(ledger_room, "MOST_SMALL_FILES", 3)
     recorded = made_up_sweep({"trials": 10}).records
     safe: set[str] = set()
 
@@ -228,7 +235,7 @@ def test_what_another_sweep_wrote_with_a_later_version_ends_this_one(
     with pytest.raises(InputError, match=r"batch-9.*paused"):
         awaited(writer.of_others, 2)
     with pytest.raises(InputError, match="another version"):
-        writer.close()
+        close(writer)
 
 
 # Storage that fails
@@ -249,7 +256,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_after_what_was_safe(
     Path(folder.path, "ledger").write_text("in the way")
     writer.put(RECORDS[1])
     with pytest.raises(StorageError, match="cannot be written"):
-        writer.close()
+        close(writer)
     assert [record.key for record in writer.written()] == [RECORD.key]
     with pytest.raises(StorageError, match="cannot be written"):
         writer.written()

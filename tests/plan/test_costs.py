@@ -22,6 +22,10 @@ def cell_of(
     return cell
 
 
+def images(train: int, test: int) -> DatasetInfo:
+    return DatasetInfo("", (9, 9), classes=10, train_images=train, test_images=test, sources={})
+
+
 SOME_CELLS = [
     cell_of("feed_forward", 28),
     cell_of("feed_forward", 48),
@@ -73,14 +77,14 @@ def test_operations_of_a_trial_by_hand() -> None:
     cell = cell_of("feed_forward", 9, hidden_units=[])
     forward, parameters = 2 * 81 * 10, 82 * 10
     epoch = 3 * forward * 90 + 20 * parameters * 3 + forward * 10
-    operations = training_operations(cell, classes=10, train_images=100, test_images=50)
+    operations = training_operations(cell, images(100, 50))
     assert operations == 2 * epoch + forward * 50
 
 
 def test_a_users_own_architecture_is_guessed_between_the_built_in_ones() -> None:
     own = replace(cell_of("cnn", 28), builder="mine:build", hyperparameters={})
     small, middle, large = (
-        training_operations(cell, classes=10, train_images=60_000, test_images=10_000)
+        training_operations(cell, images(60_000, 10_000))
         for cell in (cell_of("feed_forward", 28), own, cell_of("cnn", 48))
     )
     assert small < middle < large

@@ -7,9 +7,11 @@ from pydantic import JsonValue
 from walking import DATASET_INFO, failed, finished
 
 from mnist_ray.ledger.record import Costs, Record
-from mnist_ray.plan.estimates import Timings, estimated_seconds, operations_of, wall_seconds
+from mnist_ray.plan.costs import training_operations
+from mnist_ray.plan.estimates import Timings, estimated_seconds, wall_seconds
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
+from mnist_ray.space.space import Cell
 
 GRID = made_up_space({"training": {"learning_rate": {"grid_search": [1e-3, 1e-2]}}, "trials": 2})
 TRIALS = plan(GRID, DATASET_INFO, {}).wanted
@@ -28,6 +30,10 @@ def cell(architecture: str, *, rate: float = 1e-3, variant: str = "centered") ->
 def took(trial: Trial, setup: float, train: float, evaluate: float) -> dict[str, Record]:
     """A finished trial's record with so many seconds of setup, training and evaluation."""
     return {trial.key: replace(finished(trial, 0.9), costs=Costs(setup, train, evaluate))}
+
+
+def operations(cell: Cell) -> float:
+    return training_operations(cell, DATASET_INFO)
 
 
 def seconds_of(trial: Trial, records: Mapping[str, Record]) -> float:
@@ -56,7 +62,9 @@ def test_a_cell_without_records_is_reckoned_by_its_operations_at_the_known_speed
     known, unknown = cell("cnn")[0], cell("feed_forward")[0]
     records = took(known, 0.0, 10.0, 0.0)
     seconds = estimated_seconds([known, unknown], DATASET_INFO, records)
-    share = operations_of(unknown.cell, DATASET_INFO) / operations_of(known.cell, DATASET_INFO)
+    share = training_operations(unknown.cell, DATASET_INFO) / training_operations(
+        known.cell, DATASET_INFO
+    )
     assert seconds[unknown.cell_key] == pytest.approx(10 * share)
 
 
@@ -66,7 +74,9 @@ def test_the_speed_of_the_same_builder_and_canvas_is_believed_more_than_others()
     unknown = replace(unknown, cell=replace(unknown.cell, hyperparameters=WIDE))
     records = took(known, 0.0, 10.0, 0.0) | took(cell("cnn")[0], 0.0, 1000.0, 0.0)
     seconds = estimated_seconds([known, cell("cnn")[0], unknown], DATASET_INFO, records)
-    share = operations_of(unknown.cell, DATASET_INFO) / operations_of(known.cell, DATASET_INFO)
+    share = training_operations(unknown.cell, DATASET_INFO) / training_operations(
+        known.cell, DATASET_INFO
+    )
     assert seconds[unknown.cell_key] == pytest.approx(10 * share)
 
 

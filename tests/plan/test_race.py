@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mnist_ray.ledger.record import Status
-from mnist_ray.plan.race import Progress, Race, trials_without_race
+from mnist_ray.plan.race import Progress, trials_of_race, trials_without_race
 from mnist_ray.stats.summary import FloatArray
 
 BEST = (0.95, 0.96, 0.95, 0.96)
@@ -14,7 +14,7 @@ WORSE = (0.50, 0.53, 0.51, 0.52)
 
 
 def asked(*entrants: Progress, trials_each: int = 5) -> list[int]:
-    return Race(entrants, trials_each=trials_each).run()
+    return trials_of_race(entrants, trials_each=trials_each)
 
 
 def race(scores: Sequence[Sequence[float]], *, trials_each: int) -> set[int]:

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from mnist_ray.ledger.identity import digest
-from mnist_ray.plan.sampler import BATCH_SIZE, OptunaSampler, RandomSampler, Scores, Values
+from mnist_ray.plan.sampler import BATCH_SIZE, OptunaSampler, Scores, Values, random_configurations
 from mnist_ray.space.distributions import Distribution
 
 ALL: dict[str, Distribution] = {
@@ -24,8 +24,7 @@ ALL: dict[str, Distribution] = {
 def drawn(
     count: int, *, seed: int = 0, place: str = "here", of: dict[str, Distribution] | None = None
 ) -> list[Values]:
-    sampler = RandomSampler(of or ALL, seed=seed, place=place, configurations=count)
-    return list(sampler.next_batch([]))
+    return random_configurations(of or ALL, seed=seed, place=place, count=count)
 
 
 def optuna(*, seed: int = 0, of: dict[str, Distribution] | None = None) -> OptunaSampler:
@@ -55,10 +54,8 @@ def test_random_values_are_plain_and_within_their_ranges() -> None:
         assert_within(values)
 
 
-def test_all_random_configurations_come_at_once_and_then_none() -> None:
-    sampler = RandomSampler(ALL, seed=0, place="here", configurations=7)
-    assert len(sampler.next_batch([])) == 7
-    assert len(sampler.next_batch([(0.9,) * 7])) == 0
+def test_all_random_configurations_come_at_once() -> None:
+    assert len(random_configurations(ALL, seed=0, place="here", count=7)) == 7
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:

@@ -12,7 +12,7 @@ from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import forecast
 from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.planner import plan
-from mnist_ray.plan.spread import left_out_sentences
+from mnist_ray.plan.trial import left_out_sentences
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space, StoppingRule
 

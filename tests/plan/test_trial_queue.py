@@ -14,10 +14,9 @@ from made_up import as_failed, folder_at, made_up_space, with_versions
 from walking import DATASET_INFO, chosen, failed, noise, walk
 from walking import finished as finished_with
 
-from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Costs, Record, Versions
-from mnist_ray.ledger.record_file import to_parquet
+from mnist_ray.ledger.record_file import to_table
 from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
@@ -108,18 +107,18 @@ def test_a_trial_that_was_put_back_is_the_next_one() -> None:
 def test_a_queue_has_the_records_that_the_ledger_has(tmp_path: Path) -> None:
     """A finished trial runs again for another test shift alone: its figures stay as they are."""
     lacking = {key: as_found(record, "lacks a test shift") for key, record in SWEEP.records.items()}
-    batches = Batches(folder_at(tmp_path))
-    batches.write(list(lacking.values()))
+    ledger = Ledger(folder_at(tmp_path))
+    ledger.write(list(lacking.values()))
     due = queue(lacking)
     for number in range(due.left):
         trial = due.next()
         assert trial is not None
         again = replace(finished(trial), costs=Costs(peak_memory_bytes=1), epochs=())
         ended = as_failed(again) if number == 0 else again
-        batches.write([ended])
+        ledger.write([ended])
         due.complete(ended)
-    in_ledger = Ledger(folder_at(tmp_path)).read()
-    assert to_parquet(list(due.records.values())) == to_parquet([in_ledger[k] for k in due.records])
+    in_ledger = ledger.read()
+    assert to_table(list(due.records.values())) == to_table([in_ledger[k] for k in due.records])
     assert sum(len(record.robustness) for record in due.records.values()) == len(KEYS) - 1
 
 

@@ -62,7 +62,7 @@ def test_a_trial_that_kills_its_process_fails_alone_and_the_rest_of_its_block_ru
     done, deadly, *_others = in_blocks.records_of(block)
     in_blocks.end(block, done)
     in_blocks.lose(block, "The actor died because of SIGKILL. More of it.")
-    while not in_blocks.recorder.is_done:
+    while in_blocks.queue.left:
         trial = in_blocks.start()
         if any(each.key == deadly.key for each in trial.config["block"].trials):
             assert len(trial.config["block"].trials) == 1
@@ -140,7 +140,8 @@ def test_on_object_storage_the_model_of_the_lowest_trial_is_moved_to_its_place(
     name = folder.model("feed_forward-centered", whole.missing[0].cell_key)
     assert folder.read(name) == b"weights of trial 0"
     assert arriving.names("") == []
-    again = ModelKeeper(folder, whole, {whole.missing[0].key: SHORT.records[whole.missing[0].key]})
+    kept = {whole.missing[0].key: SHORT.records[whole.missing[0].key]}
+    again = ModelKeeper(folder, whole, kept, arriving=arriving)
     block = Block((whole.missing[3],), Request(1, 0.0, 0))
     again.ask(block)
     assert not block.models_below

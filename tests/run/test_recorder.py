@@ -230,4 +230,4 @@ def test_ray_tune_saves_none_of_it(sweep: Sweep) -> None:
 
 
 def run(sweep: Sweep) -> None:
-    runner.run(sweep.queue, sweep.recorder, trainable=BlockWorker, max_pending=1)
+    runner.run(sweep.recorder, trainable=BlockWorker, max_pending=1)

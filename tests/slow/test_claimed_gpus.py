@@ -108,12 +108,12 @@ def run_sweep_in(folder: Path) -> None:
             queue,
             dataset="digits",
             allocator=ResourceAllocator(space, dataset_info, [NODE], Limits()),
-            models=ModelKeeper(results, queue.plan, queue.counting),
+            models=ModelKeeper(results, queue.plan, queue.counting, arriving=results),
             writer=writer,
             listener=Silent(),
             workers=100,  # so many that each trial is a block of its own
         )
-        runner.run(queue, recorder, trainable=Idle, max_pending=16)
+        runner.run(recorder, trainable=Idle, max_pending=16)
 
 
 def test_every_trial_sees_one_card_and_both_are_used(uses: list[Use]) -> None:

@@ -6,7 +6,6 @@ from made_up import with_versions
 from running import opened, write_images, write_space
 
 import mnist_ray
-from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.results_folder import ResultsFolder
 
@@ -25,7 +24,7 @@ def age(folder: Path, variant: str) -> None:
     recorded = Ledger(results).read().values()
     for path in (folder / "ledger").glob("*.parquet"):
         path.unlink()
-    Batches(results).write(
+    Ledger(results).write(
         [with_versions(r, numpy_version="1.0") if r.variant == variant else r for r in recorded]
     )
 

@@ -80,7 +80,9 @@ class Sweep:
             self.queue,
             dataset="digits",
             allocator=self.allocator,
-            models=ModelKeeper(self.folder, self.queue.plan, self.queue.counting),
+            models=ModelKeeper(
+                self.folder, self.queue.plan, self.queue.counting, arriving=self.folder
+            ),
             writer=self.writer,
             listener=self.heard,
             workers=self.workers,
@@ -141,7 +143,7 @@ class Sweep:
     def run(self) -> list[Block]:
         """End all that is left, one after the other."""
         blocks = []
-        while not self.recorder.is_done:
+        while self.queue.left:
             trial = self.start()
             blocks.append(trial.config["block"])
             self.finish(trial)

@@ -26,7 +26,7 @@ def served(
         server.daemon_threads = True
         server.block_on_close = False
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/mnist.npz"
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
 
 

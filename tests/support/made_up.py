@@ -13,9 +13,8 @@ from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.errors import ErrorCollector
-from mnist_ray.ledger.batches import Batches
 from mnist_ray.ledger.identity import digest
-from mnist_ray.ledger.ledger import Ledger, SweepManifest, TestSet
+from mnist_ray.ledger.ledger import Ledger, SweepManifest
 from mnist_ray.ledger.record import (
     Costs,
     Epoch,
@@ -26,6 +25,7 @@ from mnist_ray.ledger.record import (
     Versions,
 )
 from mnist_ray.ledger.results_folder import ResultsFolder
+from mnist_ray.ledger.test_images import TestSet, write_test_set
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.test_sets import TestSets, asked_test_sets
@@ -73,13 +73,13 @@ class MadeUp:
     def write(self, folder: ResultsFolder) -> None:
         """Leaves what a real sweep leaves behind, before its report is made."""
         ledger = Ledger(folder)
-        ledger.write_test_set(self.test_set)
+        write_test_set(folder, self.test_set)
         ledger.write_manifest(
             SweepManifest(self.dataset_info.fingerprint, dict(self.dataset_info.sources))
         )
         folder.write(folder.space, self.space.to_yaml().encode())
         if self.records:
-            Batches(folder).write(list(self.records.values()))
+            ledger.write(list(self.records.values()))
 
 
 def made_up_space(
@@ -290,7 +290,7 @@ def _robustness(
             presentation=digest(test.identity),
         )
         for test in tests.variants
-        if record.evaluation_on(test.identity) is None
+        if record.evaluation(test.presentation.shift, test.identity) is None
     ]
     return [*shifts, *others]
 
