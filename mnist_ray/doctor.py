@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from mnist_ray._command import option, run_command
 from mnist_ray.errors import InputError
 from mnist_ray.ledger import versions
 from mnist_ray.run import checks, cluster, machine
-from mnist_ray.run.checks import Check, NotApplicable, Unfit, conclude
+from mnist_ray.run.checks import Check, NotApplicable, conclude
 from mnist_ray.run.cluster_file import ClusterFile, load_cluster_file
 from mnist_ray.run.device_trials import HEADINGS, DeviceTrials, explanation, row, try_trials
 from mnist_ray.run.machine import Machine
@@ -43,81 +42,66 @@ class Scope:
     )
 
 
-@dataclass(frozen=True)
-class Examination:
-    """What was found."""
+def examine(scope: Scope) -> tuple[list[Check], DeviceTrials | None]:
+    """Every check, in the order of a person's way from the laptop to a cluster.
 
-    checks: Sequence[Check]
-    trained: DeviceTrials | None
-    """What was trained here, if anything was."""
-
-
-def examine(scope: Scope) -> Examination:
-    """Every check, in the order of a person's way from the laptop to a cluster."""
+    Also what was trained here, if anything was.
+    """
     with ThreadPoolExecutor() as pool:  # TensorFlow takes seconds to import; the rest goes on
         here = pool.submit(lambda: Machine(**machine.describe_machine()))
         cluster_check, cluster_file = examine_cluster_file(scope.cluster)
-        results = pool.submit(
-            conclude,
-            "results",
-            partial(checks.results, scope.results, cluster_file),
-            remedy="See that the path, network and credentials are right",
-        )
+        results = pool.submit(conclude, "results", checks.results, scope.results, cluster_file)
         joined = [cluster_check, *examine_cluster(scope)]
-        for_cluster = scope.cluster is not None
         own = [
             conclude("Python", checks.python),
             conclude("packages", checks.installed_packages),
-            conclude("constraints", partial(checks.pins, for_cluster=for_cluster)),
+            conclude("constraints", checks.pins, for_cluster=scope.cluster is not None),
             *examine_machines([here.result()], where="here"),
         ]
-        rest = [conclude("data set", partial(checks.mnist, scope.data)), results.result()]
+        rest = [conclude("data set", checks.mnist, scope.data), results.result()]
     training, trained = examine_training(scope, here.result())
-    return Examination([*own, training, *rest, *joined], trained)
+    return [*own, training, *rest, *joined], trained
 
 
 def examine_training(scope: Scope, here: Machine) -> tuple[Check, DeviceTrials | None]:
-    """Whether every architecture trains here; and the figures, if that was tried."""
-    found: list[DeviceTrials | None] = []
+    """Whether every architecture trains, where that was asked for or a GPU is there to be tried.
+
+    Also the figures of those that were trained.
+    """
+    trained = None
 
     def train() -> str:
-        found.append(train_here(scope, here))
-        return checks.training(found[0])
+        nonlocal trained
+        on_gpus = scope.train == "auto" and bool(here.tensorflow_gpus)
+        if on_gpus or scope.train == "cpu":
+            from mnist_ray.run.connection import this_machine
 
-    check = conclude("training here", train)
-    return check, found[0] if found else None
+            trained = try_trials(this_machine(), gpus=on_gpus)
+        return checks.training(trained)
 
-
-def train_here(scope: Scope, here: Machine) -> DeviceTrials | None:
-    """A few steps of each architecture, where that was asked for or a GPU is there to be tried."""
-    on_gpus = scope.train == "auto" and bool(here.tensorflow_gpus)
-    if not on_gpus and scope.train != "cpu":
-        return None
-    from mnist_ray.run.connection import this_machine
-
-    return try_trials(this_machine(), gpus=on_gpus)
+    return conclude("training here", train), trained
 
 
 def examine_machines(machines: Sequence[Machine], *, where: str) -> list[Check]:
     """The checks of what machines have for trials."""
     return [
-        conclude(f"{name} {where}", partial(check, machines))
+        conclude(f"{name} {where}", check, machines)
         for name, check in checks.MACHINE_CHECKS.items()
     ]
 
 
 def examine_cluster_file(path: Path | None) -> tuple[Check, ClusterFile | None]:
     """Whether Ray and this project's rules accept the file; and the file, if they do."""
-    found: list[ClusterFile] = []
+    file = None
 
     def load() -> str:
+        nonlocal file
         if path is None:
             raise NotApplicable("none given (--cluster cluster.yaml)")
-        found.append(load_cluster_file(path))
-        return f"{path}: {found[0].workers}{found[0].where_to_launch}"
+        file = load_cluster_file(path)
+        return f"{path}: {file.workers}{file.where_to_launch}"
 
-    check = conclude("cluster file", load)
-    return check, found[0] if found else None
+    return conclude("cluster file", load), file
 
 
 def examine_cluster(scope: Scope) -> list[Check]:
@@ -127,33 +111,25 @@ def examine_cluster(scope: Scope) -> list[Check]:
     except InputError as error:
         address, refusal = None, error
     is_needed = bool(scope.cluster or address or refusal)
-    sent = conclude("token", partial(checks.token, is_needed=is_needed))
+    sent = conclude("token", checks.token, is_needed=is_needed)
     if refusal:
         return [sent, Check("cluster", False, str(refusal))]
-    answer = conclude("cluster", partial(checks.reachable, address))
+    answer = conclude("cluster", checks.reachable, address)
     if not (answer.ok and address):
         return [sent, answer]
-    closed = conclude("cluster's auth", partial(checks.closed, address))
+    closed = conclude("cluster's auth", checks.closed, address)
     return [sent, answer, closed, *_examine_nodes(address)]
 
 
 def _examine_nodes(address: str) -> list[Check]:
-    nodes: list[Machine] = []
-
-    def describe() -> str:
-        try:
-            nodes.extend(describe_nodes(address))
-        except Exception as error:  # Ray's own kinds are many; each means that it does not work.
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            remedy = "Run this on a machine of the cluster: ray exec cluster.yaml '...'"
-            raise Unfit(first, remedy) from error
-        return ""
-
-    described = conclude("nodes", describe)
-    if not described.ok:
-        return [described]
-    versions = conclude("nodes' versions", partial(checks.node_versions, nodes))
-    return [versions, *examine_machines(nodes, where="on nodes")]
+    try:
+        nodes = describe_nodes(address)
+    except Exception as error:  # Ray's own kinds are many; each means that it does not work.
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        remedy = "Run this on a machine of the cluster: ray exec cluster.yaml '...'"
+        return [Check("nodes", False, first, remedy)]
+    same = conclude("nodes' versions", checks.node_versions, nodes)
+    return [same, *examine_machines(nodes, where="on nodes")]
 
 
 def describe_nodes(address: str) -> list[Machine]:
@@ -243,11 +219,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(scope: Scope) -> int:
     if scope.train == "cpu" and sys.stderr.isatty():
         print("Training a few steps of each architecture: some minutes ...", file=sys.stderr)
-    examination = examine(scope)
-    show(examination.checks)
-    if examination.trained:
-        show_trials(examination.trained)
-    wrong = sum(check.ok is False for check in examination.checks)
+    concluded, trained = examine(scope)
+    show(concluded)
+    if trained:
+        show_trials(trained)
+    wrong = sum(check.ok is False for check in concluded)
     found = f"{wrong} problem{'s' * (wrong > 1)} found" if wrong else "No problem found"
     print(f"{found}. Lines with - do not apply here.")
     return 1 if wrong else 0

@@ -66,12 +66,17 @@ def check_models(folder: ResultsFolder, *, images: int, seed: int) -> SanityChec
     parts = name_parts(cells)
     guesses = []
     for cell in cells:
-        if (file := files[cell.key]) is not None:
-            own = results.test_set_of(cell) or _lacks_transformed(cell, uri=folder.uri)
-            model = _load_model(folder, file, cell.cell)
-            predictions = _predict(model, as_graded(cell, indices, own))
-            name = parts[cell.key]
-            guesses.append(Guess(cell, name, own, indices=indices, predictions=predictions))
+        if (file := files[cell.key]) is None:
+            continue
+        if (own := results.test_set_of(cell)) is None:
+            raise InputError(
+                f"results: {folder.uri} does not hold the transformed test images of variant "
+                f"{cell.cell.variant!r}; give the command that made it again, which puts them "
+                "there."
+            )
+        model = _load_model(folder, file, cell.cell)
+        predictions = _predict(model, as_graded(cell, indices, own))
+        guesses.append(Guess(cell, parts[cell.key], own, indices, predictions))
     without_model = [label(parts[cell.key]) for cell in cells if files[cell.key] is None]
     return SanityCheck(test_set.dataset, guesses, without_model)
 
@@ -93,13 +98,6 @@ def _test_set(results: "SweepResults", *, at_least: int, uri: str) -> "TestSet":
     return results.test_set
 
 
-def _lacks_transformed(cell: "CellResults", *, uri: str) -> "TestSet":
-    raise InputError(
-        f"results: {uri} does not hold the transformed test images of variant "
-        f"{cell.cell.variant!r}; give the command that made it again, which puts them there."
-    )
-
-
 def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | None:
     """The cell's saved model, if there is one.
 
@@ -114,9 +112,8 @@ def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | Non
 def _predict(model: Any, images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The model's class of each image; int64 [n]."""
     with_channels = images if images.ndim == 4 else images[..., np.newaxis]
-    scaled = with_channels.astype(np.float32) / 255
-    probabilities = np.asarray(model(scaled, training=False))
-    classes: NDArray[np.int64] = np.argmax(probabilities, axis=-1)
+    probabilities = model(with_channels.astype(np.float32) / 255, training=False)
+    classes: NDArray[np.int64] = np.argmax(np.asarray(probabilities), axis=-1)
     return classes
 
 
@@ -138,8 +135,9 @@ def _load_model(folder: ResultsFolder, file: str, cell: "Cell") -> Any:
         try:
             return keras.saving.load_model(path, compile=False)
         except Exception as error:  # Whatever a damaged or foreign file makes Keras raise.
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(
-                f"results: the model {folder.uri}/{file} cannot be loaded ({_first_line(error)}). "
+                f"results: the model {folder.uri}/{file} cannot be loaded ({reason}). "
                 "If it has layers of your own, run this in the folder where their module lies."
             ) from error
 
@@ -156,10 +154,6 @@ def _silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(before, 2)
         os.close(before)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 # The command

@@ -16,22 +16,6 @@ _SCHEMA = "# yaml-language-server: $schema="
 
 
 @dataclass(frozen=True)
-class Introduction:
-    """What the comments at the top of a shipped space say."""
-
-    answers: str
-    how_long: str
-
-    @classmethod
-    def of(cls, text: str) -> "Introduction":
-        """That of the text of a file."""
-        comments = takewhile(lambda line: line.startswith("#"), text.splitlines())
-        lines = [line.lstrip("# ") for line in comments if not line.startswith(_SCHEMA)]
-        answers, _, how_long = " ".join(lines).partition(_HOW_LONG)
-        return cls(answers.strip(), how_long.strip())
-
-
-@dataclass(frozen=True)
 class SpacesOptions:
     """List the search spaces that come along: what each answers, and how long that takes. With a
     name: print that one, or copy it here to start from."""
@@ -66,17 +50,25 @@ def _list() -> None:
     from mnist_ray.space.space import shipped_spaces
 
     console = Console(highlight=False)
-    found = {name: Introduction.of(path.read_text()) for name, path in shipped_spaces().items()}
+    spaces = [(name, *introduction(p.read_text())) for name, p in shipped_spaces().items()]
     if not console.is_terminal:
-        for name, told in found.items():
-            print(f"{name}: {told.answers} {_HOW_LONG}{told.how_long}")
+        for name, answers, how_long in spaces:
+            print(f"{name}: {answers} {_HOW_LONG}{how_long}")
         return
     table = Table("name", "what it answers", "how long", box=None, padding=(0, 2, 1, 0))
-    for name, told in found.items():
-        table.add_row(name, told.answers, told.how_long)
+    for row in spaces:
+        table.add_row(*row)
     console.print(table)
     console.print("How long it takes here: mnist-ray sweep NAME --dry-run", markup=False)
     console.print("One to start from: mnist-ray spaces NAME --copy", markup=False)
+
+
+def introduction(text: str) -> tuple[str, str]:
+    """What the comments at a space's top say: what it answers, and how long that takes."""
+    comments = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    lines = [line.lstrip("# ") for line in comments if not line.startswith(_SCHEMA)]
+    answers, _, how_long = " ".join(lines).partition(_HOW_LONG)
+    return answers.strip(), how_long.strip()
 
 
 def _find(name: str) -> Path:

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from mnist_ray.data.dataset import load_dataset
 from mnist_ray.data.keras_cache import find_cached_mnist
@@ -25,6 +25,7 @@ from mnist_ray.run.cuda_versions import cuda_faults, cuda_in_words
 from mnist_ray.run.device_trials import DeviceTrials
 from mnist_ray.run.machine import COMPARED_PACKAGES, Machine
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 RESULTS_LIMIT_SECONDS = 20.0
@@ -61,16 +62,16 @@ class NotApplicable(Exception):  # noqa: N818 - a finding, not an error of the p
     """There is nothing to examine, and nothing wrong with that."""
 
 
-def conclude(name: str, examine: Callable[[], str], *, remedy: str = "") -> Check:
-    """The check called `name`; `remedy` is for input that `examine` refuses."""
+def conclude(name: str, examine: Callable[P, str], *given: P.args, **named: P.kwargs) -> Check:
+    """The check called `name`, of what `examine` is `given`."""
     try:
-        return Check(name, True, examine())
+        return Check(name, True, examine(*given, **named))
     except NotApplicable as reason:
         return Check(name, None, str(reason))
     except Unfit as unfit:
         return Check(name, False, str(unfit), unfit.remedy)
     except InputError as error:
-        return Check(name, False, str(error), remedy)
+        return Check(name, False, str(error))
 
 
 # This machine
@@ -236,6 +237,8 @@ def results(location: str | None, cluster_file: ClusterFile | None) -> str:
     except TimeoutError as error:
         found = f"{place}: no answer in {RESULTS_LIMIT_SECONDS:g} s"
         raise Unfit(found, "See that the URI and the network are right") from error
+    except InputError as error:
+        raise Unfit(str(error), "See that the path, network and credentials are right") from error
     return f"{place}: written, read and deleted"
 
 
