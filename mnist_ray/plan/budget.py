@@ -91,7 +91,7 @@ class Budget:
 
     def least_seconds(self, seconds: Mapping[str, float]) -> float:
         """What is spent, and what the trials that run in any case still take."""
-        return self.spent + float(self.unrecorded @ self._of_cells(seconds))
+        return self.spent + float(self.unrecorded @ self._seconds_of_cells(seconds))
 
     def allocate(
         self, seconds: Mapping[str, float], *, assume_equal_spread: bool = False
@@ -107,19 +107,17 @@ class Budget:
         is_known = bool(np.isfinite(stds).all())
         trials = self.begun
         if is_known or assume_equal_spread:
-            remaining = self.seconds - self.least_seconds(seconds)
-            assumed = stds if is_known else np.ones_like(stds)
-            trials = self._filled(assumed, self._of_cells(seconds), remaining)
+            trials = self._filled(stds if is_known else np.ones_like(stds), seconds)
         factors = half_width_factors(int(trials.max(initial=2)))
-        counts = np.array([trials[list(mean.cells)].min() for mean in self.means], dtype=np.int64)
-        recorded = [len(mean.values) for mean in self.means]
+        counts = _fewest(trials, self.means)
         # What a settled mean is reported with depends on where the rule stopped, not on the budget.
         is_settled = np.array([mean.is_settled for mean in self.means], dtype=bool)
         half_widths = np.where(is_settled, np.nan, stds * factors[counts])
+        recorded = [len(mean.values) for mean in self.means]
         present = np.maximum(stds, _LEAST_STD) * factors[recorded]
         return Allocation(trials, half_widths, present)
 
-    def _of_cells(self, seconds: Mapping[str, float]) -> NDArray[np.float64]:
+    def _seconds_of_cells(self, seconds: Mapping[str, float]) -> NDArray[np.float64]:
         return np.array([seconds[key] for key in self.cell_keys])
 
     def _stds(self) -> NDArray[np.float64]:
@@ -130,32 +128,31 @@ class Budget:
             stds[alike] = shrunk_std([self.means[number].values for number in alike])
         return stds
 
-    def _filled(
-        self, stds: NDArray[np.float64], seconds: NDArray[np.float64], remaining: float
-    ) -> NDArray[np.int64]:
+    def _filled(self, stds: NDArray[np.float64], each: Mapping[str, float]) -> NDArray[np.int64]:
         """Trials of each cell at the smallest common half-width that can be paid for."""
-        numbers = [number for number, mean in enumerate(self.means) if not mean.is_settled]
-        if not numbers:
+        open_means = np.array([not mean.is_settled for mean in self.means], dtype=bool)
+        means = [mean for mean in self.means if not mean.is_settled]
+        if not means:
             return self.begun
-        means = [self.means[number] for number in numbers]
+        seconds = self._seconds_of_cells(each)
+        remaining = self.seconds - self.least_seconds(each)
+        # No cell can get more trials than if it got all that is left.
+        affordable = max(remaining, 0.0) / max(float(seconds.min()), 1e-6)
+        most = int(min(self.goal.at_most, self.begun.max() + affordable + 2))
         # Where all accuracies are equal, the budget is spent on equal numbers.
-        widths = np.maximum(stds[numbers], _LEAST_STD) / [mean.unit for mean in means]
-        most = self._most(remaining, seconds)
+        widths = np.maximum(stds[open_means], _LEAST_STD) / [mean.unit for mean in means]
         factors = half_width_factors(most)
-
-        counted = np.array([self.begun[list(mean.cells)].min() for mean in means])
         # A goal is 1 in its own unit. Beyond it nothing is bought.
         narrowest = 1.0 if means[0].demand else 0.0
 
         def trials_for(level: float) -> NDArray[np.int64]:
             needed = np.searchsorted(-factors, -level / widths)
             if level == narrowest:  # The shrunk spread may call a mean precise that is not.
-                needed = np.maximum(needed, counted + 1)
-            needed = np.minimum(needed, most)
+                needed = np.maximum(needed, _fewest(self.begun, means) + 1)
             trials = self.begun.copy()
-            for mean, count in zip(means, needed, strict=True):
-                for cell in mean.cells:
-                    trials[cell] = max(trials[cell], count)
+            for mean, count in zip(means, np.minimum(needed, most), strict=True):
+                cells = list(mean.cells)
+                trials[cells] = np.maximum(trials[cells], count)
             return trials
 
         def price(trials: NDArray[np.int64]) -> float:
@@ -171,10 +168,10 @@ class Budget:
         trials = trials_for(high)
         return _with_single_steps(trials, means, seconds, most, left=remaining - price(trials))
 
-    def _most(self, remaining: float, seconds: NDArray[np.float64]) -> int:
-        """No cell can get more trials than if it got all that is left."""
-        affordable = max(remaining, 0.0) / max(float(seconds.min()), 1e-6)
-        return int(min(self.goal.at_most, self.begun.max() + affordable + 2))
+
+def _fewest(trials: NDArray[np.int64], means: Sequence[Mean]) -> NDArray[np.int64]:
+    """How many values each mean has after so many `trials` of each cell."""
+    return np.array([trials[list(mean.cells)].min() for mean in means], dtype=np.int64)
 
 
 def _with_single_steps(

@@ -45,53 +45,42 @@ class PlainCells:
         Returns:
             the plans, and the budget if there is one.
         """
-        goal = self._space.trials
-        budget = None
+        goal, numbers = self._space.trials, range(len(self.cells))
         if isinstance(goal, int):
-            demands = [fixed(goal)] * len(self.cells)
-        else:
-            most = min(goal.at_most, len(records))
-            known = [
-                known_accuracies(records.get(t.key) for t in self._first(number, most))
-                for number in range(len(self.cells))
-            ]
-            means = self._means(goal, known)
-            demands = self._demands_of_goals(goal, means)
-            if goal.within is not None:
-                budget = self._budget(goal, means, records, demands=demands, others=others)
-                demands = self._demands_of_budget(budget, known, timings, demands=demands)
-        plans = [
-            CellPlan(
-                self._first(number, demand.counted),
-                self._first(number, demand.started),
-                demand.priority,
-                demand.is_open,
-            )
-            for number, demand in enumerate(demands)
+            return [self._plan(number, fixed(goal)) for number in numbers], None
+        most = min(goal.at_most, len(records))
+        known = [
+            known_accuracies(records.get(trial.key) for trial in self._first(number, most))
+            for number in numbers
         ]
-        return plans, budget
+        means = self._means(goal, known)
+        demands = [fixed(goal.at_least)] * len(self.cells)
+        for mean in means:
+            if mean.demand:
+                for number in mean.cells:
+                    demands[number] = larger(demands[number], mean.demand)
+        budget = None
+        if goal.within is not None:
+            budget = self._budget(goal, means, records, demands=demands, others=others)
+            demands = self._demands_of_budget(budget, known, timings, demands=demands)
+        return [self._plan(number, demand) for number, demand in enumerate(demands)], budget
+
+    def _plan(self, number: int, demand: Demand) -> CellPlan:
+        counted, started = (self._first(number, n) for n in (demand.counted, demand.started))
+        return CellPlan(counted, started, demand.priority, demand.is_open)
 
     def _means(self, goal: StoppingRule, known: Sequence[Series]) -> list[Mean]:
         """What is to become precise: the means of cells, the differences of pairs, or both."""
         until = self._space.until
-        means = [
-            _mean(goal, pair, [known[number] for number in pair], half_width=until.ci95)
-            for pair in self._pairs
-            if until is not None
-        ]
+        asked: list[tuple[tuple[int, ...], float | None]] = []
+        if until is not None:
+            asked += [(pair, until.ci95) for pair in self._pairs]
         if goal.until_ci95 is not None or until is None:
-            means += [
-                _mean(goal, (number,), [series], half_width=goal.until_ci95)
-                for number, series in enumerate(known)
-            ]
-        return means
-
-    def _demands_of_goals(self, goal: StoppingRule, means: Sequence[Mean]) -> list[Demand]:
-        demands: list[list[Demand]] = [[] for _ in self.cells]
-        for mean in means:
-            for number in mean.cells:
-                demands[number] += [mean.demand] if mean.demand else []
-        return [larger(own) if own else fixed(goal.at_least) for own in demands]
+            asked += [((number,), goal.until_ci95) for number in range(len(known))]
+        return [
+            _mean(goal, cells, tuple(known[number] for number in cells), half_width)
+            for cells, half_width in asked
+        ]
 
     def _budget(
         self,
@@ -106,15 +95,16 @@ class PlainCells:
         begun = [
             max(goal.at_least, self._recorded(number, records))
             if number in needed
-            else demands[number].counted
-            for number in range(len(self.cells))
+            else demand.counted
+            for number, demand in enumerate(demands)
         ]
         firsts = [self._first(number, count) for number, count in enumerate(begun)]
         made = (trial for trials in self._made for trial in trials)
+        recorded = (records[trial.key] for trial in (*made, *others) if trial.key in records)
         return Budget(
             goal=goal,
             cell_keys=tuple(trials[0].cell_key for trials in firsts),
-            spent=sum(_seconds_of(records.get(trial.key)) for trial in (*made, *others)),
+            spent=sum(record.costs.seconds for record in recorded),
             begun=np.array(begun),
             unrecorded=np.array([sum(t.key not in records for t in trials) for trials in firsts]),
             means=tuple(means),
@@ -141,14 +131,14 @@ class PlainCells:
                 urgency = math.inf if math.isnan(half_width) else half_width / mean.unit
                 priority[list(mean.cells)] = np.maximum(priority[list(mean.cells)], urgency)
         return [
-            demand
-            if not urgency
-            else Demand(
+            Demand(
                 counted=max(budget.goal.at_least, len(series)),
                 started=int(started),
                 is_open=int(started) > len(series),
                 priority=float(urgency),
             )
+            if urgency
+            else demand
             for demand, series, started, urgency in zip(
                 demands, known, allocation.trials, priority, strict=True
             )
@@ -156,9 +146,9 @@ class PlainCells:
 
     def _first(self, number: int, count: int) -> tuple[Trial, ...]:
         """The first trials of a cell, each made once: their keys are hashes."""
-        made, cell = self._made[number], self.cells[number]
+        made = self._made[number]
         if len(made) < count:
-            lacking = count - len(made)
+            lacking, cell = count - len(made), self.cells[number]
             made += trials_of(self._space, cell, self._dataset_info, lacking, first=len(made))
             self._made[number] = made
         return made[:count]
@@ -167,20 +157,14 @@ class PlainCells:
 def _mean(
     goal: StoppingRule,
     cells: tuple[int, ...],
-    series: Sequence[Series],
-    *,
+    series: tuple[Series, ...],
     half_width: float | None,
 ) -> Mean:
-    recorded = min(len(known) for known in series)
     _, values = finished_in_all(series, goal)
     if half_width is not None:
-        return Mean(cells, values, half_width, to_precision(goal, half_width, tuple(series)))
-    all_first_failed = recorded >= goal.at_least and not values
+        return Mean(cells, values, half_width, to_precision(goal, half_width, series))
+    all_first_failed = not values and min(map(len, series)) >= goal.at_least
     return Mean(cells, values, demand=fixed(goal.at_least) if all_first_failed else None)
-
-
-def _seconds_of(record: Record | None) -> float:
-    return record.costs.seconds if record else 0.0
 
 
 def _compared_pairs(cells: Sequence[Cell], names: tuple[str, str]) -> list[tuple[int, int]]:

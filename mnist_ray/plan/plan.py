@@ -85,6 +85,11 @@ class Plan:
         cells = [trial.cell for trial in (*self.measured, *self.searched, *self.missing)]
         return tuple({cell.name: cell for cell in cells}.values())
 
+    @property
+    def settled(self) -> int:
+        """How many of the wanted trials are already recorded."""
+        return len(self.wanted) - len(self.missing)
+
     @cached_property
     def only_searched(self) -> AbstractSet[str]:
         """Keys of the trials that a search asks for, and no reported mean."""
@@ -94,13 +99,8 @@ class Plan:
     def is_done(self, trial: Trial, record: Record) -> bool:
         """Whether a record is all that the plan wants of a trial."""
         if trial.key in self.only_searched:
-            return is_done(trial, {trial.key: record}, NO_OTHERS, cut_short=True)
-        return is_done(trial, {trial.key: record}, self.tests)
-
-    @property
-    def settled(self) -> int:
-        """How many of the wanted trials are already recorded."""
-        return len(self.wanted) - len(self.missing)
+            return is_done(trial, record, NO_OTHERS, cut_short=True)
+        return is_done(trial, record, self.tests)
 
     def unrequested(self, records: Mapping[str, Record]) -> set[str]:
         """Keys of the records that are not asked for, without those of speculative trials."""
@@ -114,14 +114,13 @@ class Plan:
 
 
 def is_done(
-    trial: Trial, records: Mapping[str, Record], tests: TestSets, *, cut_short: bool = False
+    trial: Trial, record: Record | None, tests: TestSets, *, cut_short: bool = False
 ) -> bool:
     """Whether a trial is recorded as asked, with an evaluation on each of `tests`.
 
     With `cut_short` a trial that was stopped early counts too: in a search it does. A trial that
     varies one source alone is evaluated on its own test set only.
     """
-    record = records.get(trial.key)
     if record is None or record.status is Status.FAILED:
         return False
     if record.status is Status.CUT_SHORT:

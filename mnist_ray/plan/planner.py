@@ -4,7 +4,10 @@ Run, resume, extend and rebuild are the same: missing = wanted - settled. A fail
 again, a settled one never.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from mnist_ray.ledger.record import Record
 from mnist_ray.plan.dataset_info import DatasetInfo
@@ -12,7 +15,7 @@ from mnist_ray.plan.estimates import Timings
 from mnist_ray.plan.plain_cells import PlainCells
 from mnist_ray.plan.plan import CellPlan, Plan, is_done
 from mnist_ray.plan.search import Searcher, SearchState
-from mnist_ray.plan.test_sets import NO_OTHERS, TestSets, asked_test_sets
+from mnist_ray.plan.test_sets import NO_OTHERS, asked_test_sets
 from mnist_ray.plan.trial import Trial, source_trials
 from mnist_ray.space.space import Space, StoppingRule
 
@@ -46,24 +49,15 @@ class Planner:
         searches = self._searcher.states(records) if self._searcher else []
         self._timings.learn(records)
         plain, budget = self._plain.plans(records, self._timings, self._varied)
-        confirmed = [
-            CellPlan(trials, trials)
-            for search in searches
-            for trials in _by_cell(search.confirmation)
-        ]
-        cells = [*plain, *confirmed]
+        confirmation = [trial for search in searches for trial in search.confirmation]
+        confirmed = [tuple(group) for _, group in groupby(confirmation, attrgetter("cell_key"))]
+        cells = [*plain, *(CellPlan(trials, trials) for trials in confirmed)]
         is_open = any(c.is_open for c in plain) or any(not s.is_ended for s in searches)
-        missing = _missing(
-            [trial for search in searches for trial in search.trials],
-            [*(trial for cell in cells for trial in cell.started), *self._varied],
-            records,
-            self._tests,
-            cut_short=self._space.early_stopping is not None,
-        )
+        missing = self._missing(searches, cells, records)
         return Plan(
             cells=tuple(cells),
             searches=tuple(searches),
-            missing=tuple(self._in_order(missing, cells, records, is_open=is_open)),
+            missing=tuple(self._in_order(missing, cells, is_open=is_open)),
             tests=self._tests,
             is_open=is_open,
             speculative=self._speculative(plain, searches),
@@ -71,22 +65,47 @@ class Planner:
             varied=self._varied,
         )
 
-    def _in_order(
+    def _missing(
         self,
-        missing: Sequence[Trial],
-        cells: Sequence[CellPlan],
+        searches: Iterable[SearchState],
+        cells: Iterable[CellPlan],
         records: Mapping[str, Record],
-        *,
-        is_open: bool,
     ) -> list[Trial]:
-        ordered = _longest_first(missing, self._timings.seconds(missing))
+        """What is not recorded as asked."""
+        cut_short = self._space.early_stopping is not None
+        searched = [trial for search in searches for trial in search.trials]
+        measured = [*(trial for cell in cells for trial in cell.started), *self._varied]
+        missing = [
+            trial
+            for trial in searched
+            if not is_done(trial, records.get(trial.key), NO_OTHERS, cut_short=cut_short)
+        ]
+        missing += [t for t in measured if not is_done(t, records.get(t.key), self._tests)]
+        return list({trial.key: trial for trial in missing}.values())
+
+    def _in_order(
+        self, missing: Sequence[Trial], cells: Iterable[CellPlan], *, is_open: bool
+    ) -> list[Trial]:
+        """Those that take long before those that do not, so that no core idles at the end.
+
+        Trials of one cell stay together and in their order, the ordinary ones first: a worker that
+        goes on in the same cell keeps its compiled graph. Where more may be wanted, what is
+        furthest from its goal goes first, and equal trials of a search side by side.
+        """
+        seconds = self._timings.seconds(missing)
+        first_seen = {key: number for number, key in enumerate(seconds)}
+
+        def order(trial: Trial) -> tuple[float, int, str, int]:
+            place = first_seen[trial.cell_key]
+            return -seconds[trial.cell_key], place, trial.source or "", trial.index
+
+        ordered = sorted(missing, key=order)
         if is_open:
-            # What is furthest from its goal goes first; equal trials of a search side by side.
-            priority: dict[str, float] = {}
+            priority: dict[str, float] = defaultdict(float)
             for cell in cells:  # Several may have the same trials.
                 key = cell.trials[0].cell_key
-                priority[key] = max(cell.priority, priority.get(key, 0.0))
-            ordered.sort(key=lambda trial: (-priority.get(trial.cell_key, 0.0), trial.index))
+                priority[key] = max(cell.priority, priority[key])
+            ordered.sort(key=lambda trial: (-priority[trial.cell_key], trial.index))
         return ordered
 
     def _speculative(
@@ -99,39 +118,3 @@ class Planner:
             tried = [each for search in searches for each in search.configurations]
             most |= {each.trials[0].cell_key: self._space.search.trials_each for each in tried}
         return most
-
-
-def _by_cell(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(trial.cell_key, []).append(trial)
-    return [tuple(group) for group in groups.values()]
-
-
-def _missing(
-    searched: Iterable[Trial],
-    measured: Iterable[Trial],
-    records: Mapping[str, Record],
-    tests: TestSets,
-    *,
-    cut_short: bool,
-) -> list[Trial]:
-    """What is not recorded as asked. `cut_short`: whether a search takes trials cut short."""
-    of_searches = [t for t in searched if not is_done(t, records, NO_OTHERS, cut_short=cut_short)]
-    of_cells = [t for t in measured if not is_done(t, records, tests)]
-    return list({trial.key: trial for trial in [*of_searches, *of_cells]}.values())
-
-
-def _longest_first(trials: Sequence[Trial], seconds: Mapping[str, float]) -> list[Trial]:
-    """`trials`, those that take long before those that do not, so that no core idles at the end.
-
-    Trials of one cell stay together and in their order, the ordinary ones first: a worker that goes
-    on in the same cell keeps its compiled graph.
-    """
-    first_seen = {key: number for number, key in enumerate(seconds)}
-
-    def order(trial: Trial) -> tuple[float, int, str, int]:
-        place = first_seen[trial.cell_key]
-        return -seconds[trial.cell_key], place, trial.source or "", trial.index
-
-    return sorted(trials, key=order)

@@ -101,13 +101,13 @@ def to_precision(goal: StoppingRule, half_width: float, series: tuple[Series, ..
     )
 
 
-def larger(demands: Sequence[Demand]) -> Demand:
-    """What satisfies all of `demands`."""
+def larger(first: Demand, second: Demand) -> Demand:
+    """What satisfies both demands."""
     return Demand(
-        counted=max(demand.counted for demand in demands),
-        started=max(demand.started for demand in demands),
-        is_open=any(demand.is_open for demand in demands),
-        priority=max(demand.priority for demand in demands),
+        counted=max(first.counted, second.counted),
+        started=max(first.started, second.started),
+        is_open=first.is_open or second.is_open,
+        priority=max(first.priority, second.priority),
     )
 
 
@@ -116,18 +116,18 @@ def known_accuracies(records: Iterable[Record | None]) -> Series:
 
     None stands for a failed trial. One that was cut short is a gap too: it will run again, whole.
     """
-    known = itertools.takewhile(_is_settled, records)
-    return tuple(record.test.accuracy if record and record.test else None for record in known)
+    known: list[float | None] = []
+    for record in records:
+        if record is None or record.status is Status.CUT_SHORT:
+            break
+        known.append(record.test.accuracy if record.test else None)
+    return tuple(known)
 
 
 def recorded_accuracies(records: Iterable[Record]) -> Series:
     """As `known_accuracies`, from the records of one cell, in any order."""
     by_index = {record.trial: record for record in records}
     return known_accuracies(by_index.get(index) for index in range(len(by_index)))
-
-
-def _is_settled(record: Record | None) -> bool:
-    return record is not None and record.status is not Status.CUT_SHORT
 
 
 def finished_in_all(series: Sequence[Series], goal: StoppingRule) -> tuple[list[int], list[float]]:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import special
 
 from mnist_ray.stats.comparison import differences
-from mnist_ray.stats.summary import checked_sample
+from mnist_ray.stats.summary import FloatArray, checked_sample
 
 _LEVEL = 0.05
 """The error allowed for each configuration over all looks of a race."""
@@ -45,14 +45,19 @@ def survivors(scores: Sequence[Sequence[float]], *, looks: int) -> set[int]:
     if not samples or samples[0].size < 2:
         return set(range(len(samples)))
     table = np.array(samples)
-    trials = table.shape[1]
     best = np.broadcast_to(table[table.mean(axis=1).argmax()], table.shape)
     behind = differences(best.ravel(), table.ravel()).reshape(table.shape)
+    return set(np.flatnonzero(_p_values(behind) > _LEVEL / looks).tolist())
+
+
+def _p_values(behind: FloatArray) -> FloatArray:
+    """Of a mean above 0 of each row, float64[k], of two columns or more."""
+    trials = behind.shape[1]
     # Relative to the first, so that equal differences have a standard deviation of exactly 0.
     deviations = behind - behind[:, :1]
     means = behind[:, 0] + deviations.mean(axis=1)
     sems = deviations.std(axis=1, ddof=1) / np.sqrt(trials)
-    p_values = np.full(len(table), 0.5**trials)
+    p_values = np.where(means > 0, 0.5**trials, 1.0)
     has_spread = sems > 0
     p_values[has_spread] = special.stdtr(trials - 1, -means[has_spread] / sems[has_spread])
-    return set(np.flatnonzero((means <= 0) | (p_values > _LEVEL / looks)).tolist())
+    return p_values
