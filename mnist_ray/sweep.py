@@ -269,7 +269,7 @@ class _Sweep:
 
     def run_missing(self, trackers: "Sequence[Tracker]") -> bool:
         """Run what is missing; whether a person interrupted it."""
-        from mnist_ray.plan.estimates import estimated_seconds
+        from mnist_ray.plan.estimates import Timings
 
         missing = self.queue.plan.missing
         if not missing:
@@ -278,7 +278,7 @@ class _Sweep:
         from mnist_ray.run.connection import connected
         from mnist_ray.space.custom_code import modules_to_ship
 
-        seconds = estimated_seconds(missing, self.setup.dataset_info, self.queue.records)
+        seconds = Timings(self.setup.dataset_info, self.queue.records).seconds(missing)
         weights = {trial.key: seconds[trial.cell_key] for trial in missing}
         try:
             with (

@@ -54,13 +54,14 @@ class Allocation:
 
     Attributes:
         trials: of each cell, int64 [cells]; at least those that are recorded.
-        half_widths: of each mean after so many trials, in accuracy, float64 [means]; NaN where
+        half_widths: of each mean after so many trials, in accuracy, by its cells; of none where
             nothing is known of its spread, and where more trials would not change it.
-        present: the same with what is recorded now; ∞ below two trials.
+        present: of each mean with what is recorded now, float64 [means]; ∞ below two trials, NaN
+            where nothing is known of its spread.
     """
 
     trials: NDArray[np.int64]
-    half_widths: NDArray[np.float64]
+    half_widths: Mapping[tuple[int, ...], float]
     present: NDArray[np.float64]
 
 
@@ -109,10 +110,12 @@ class Budget:
         if is_known or assume_equal_spread:
             trials = self._filled(stds if is_known else np.ones_like(stds), seconds)
         factors = half_width_factors(int(trials.max(initial=2)))
-        counts = _fewest(trials, self.means)
         # What a settled mean is reported with depends on where the rule stopped, not on the budget.
-        is_settled = np.array([mean.is_settled for mean in self.means], dtype=bool)
-        half_widths = np.where(is_settled, np.nan, stds * factors[counts])
+        half_widths = {
+            mean.cells: float(std * factors[trials[list(mean.cells)].min()])
+            for mean, std in zip(self.means, stds, strict=True)
+            if not (mean.is_settled or np.isnan(std))
+        }
         recorded = [len(mean.values) for mean in self.means]
         present = np.maximum(stds, _LEAST_STD) * factors[recorded]
         return Allocation(trials, half_widths, present)
@@ -148,7 +151,8 @@ class Budget:
         def trials_for(level: float) -> NDArray[np.int64]:
             needed = np.searchsorted(-factors, -level / widths)
             if level == narrowest:  # The shrunk spread may call a mean precise that is not.
-                needed = np.maximum(needed, _fewest(self.begun, means) + 1)
+                begun = [self.begun[list(mean.cells)].min() for mean in means]
+                needed = np.maximum(needed, np.add(begun, 1))
             trials = self.begun.copy()
             for mean, count in zip(means, np.minimum(needed, most), strict=True):
                 cells = list(mean.cells)
@@ -167,11 +171,6 @@ class Budget:
             low, high = (low, middle) if is_paid else (middle, high)
         trials = trials_for(high)
         return _with_single_steps(trials, means, seconds, most, left=remaining - price(trials))
-
-
-def _fewest(trials: NDArray[np.int64], means: Sequence[Mean]) -> NDArray[np.int64]:
-    """How many values each mean has after so many `trials` of each cell."""
-    return np.array([trials[list(mean.cells)].min() for mean in means], dtype=np.int64)
 
 
 def _with_single_steps(

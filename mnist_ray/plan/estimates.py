@@ -23,7 +23,7 @@ class Timings:
     Each record is read once only, so that estimates after every record stay cheap.
     """
 
-    def __init__(self, dataset_info: DatasetInfo) -> None:
+    def __init__(self, dataset_info: DatasetInfo, records: Mapping[str, Record]) -> None:
         self._dataset_info = dataset_info
         self._read: set[str] = set()
         self._spent: dict[str, float] = defaultdict(float)
@@ -31,6 +31,7 @@ class Timings:
         self._timed: Counter[str] = Counter()
         """How many trials that were."""
         self._works: dict[str, _Work] = {}
+        self.learn(records)
 
     def learn(self, records: Mapping[str, Record]) -> None:
         """Learn the times of the finished trials among `records`, which are by key."""
@@ -83,19 +84,6 @@ class Timings:
                 self._works[key] = _Work(trial.cell, _work_key(trial.cell_identity), operations)
             works[key] = self._works[key]
         return works
-
-
-def estimated_seconds(
-    trials: Iterable[Trial],
-    dataset_info: DatasetInfo,
-    records: Mapping[str, Record],
-    *,
-    measured: Mapping[str, float] | None = None,
-) -> dict[str, float]:
-    """Seconds of one trial of each cell, by the cell's key; see `Timings.seconds`."""
-    timings = Timings(dataset_info)
-    timings.learn(records)
-    return timings.seconds(trials, measured=measured)
 
 
 def wall_seconds(durations: Sequence[float], *, workers: int) -> float:

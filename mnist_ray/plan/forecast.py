@@ -1,8 +1,7 @@
 """How long a sweep will take and what it will cost, before it runs."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from mnist_ray.plan.costs import memory_bytes
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings, wall_seconds
 from mnist_ray.plan.plan import Plan
-from mnist_ray.plan.search import SearchState, Stage
+from mnist_ray.plan.search import Stage
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Space
 
@@ -22,6 +21,9 @@ START_UP_SECONDS = 10.0
 _MOST_CALIBRATED = 8
 _ERROR_OF_ARITHMETIC = 10.0
 """Seconds that are estimated from operations alone may be wrong by this factor."""
+
+Calibrate = Callable[[dict[str, Cell]], Mapping[str, float]]
+"""Takes cells by their keys, and returns seconds for those that it could measure."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class CellForecast:
     recorded: int
     to_run: int
     seconds: float
-    source: str | None = None
-    half_width: float | None = None
+    source: str | None
+    half_width: float | None
     """Of the 95 % interval that a budget should buy, in accuracy; None without a budget, and where
     nothing is known of the spread."""
 
@@ -48,18 +50,16 @@ class BudgetForecast:
 
     Attributes:
         given: the budget, as the space has it.
-        least_seconds: of the trials that run in any case.
-        is_too_small: whether these take more than the budget.
+        is_too_small: whether the trials that run in any case take more than that.
         is_spread_known: whether the recorded trials tell how much accuracies vary.
         differences: the two cells of each paired difference that it makes precise, and the
-            half-width of its 95 % interval; None where nothing is known of the spread.
+            half-width of its 95 % interval; those of which the spread is known.
     """
 
     given: str
-    least_seconds: float
     is_too_small: bool
-    differences: tuple[tuple[Cell, Cell, float | None], ...]
     is_spread_known: bool
+    differences: tuple[tuple[Cell, Cell, float], ...]
 
 
 @dataclass(frozen=True)
@@ -95,30 +95,28 @@ def forecast(
     records: Mapping[str, Record],
     concurrency: int,
     hourly_cost: float | None,
-    calibrate: Callable[[dict[str, Cell]], Mapping[str, float]],
+    calibrate: Calibrate,
 ) -> Forecast:
     """What the rest of a sweep will take with `concurrency` trials of one thread at a time.
 
-    Seconds come from recorded trials of the same work. For cells without any, `calibrate` measures
-    some: it takes cells by their keys, and returns seconds for those that it could measure.
-    Configurations that a search has not proposed yet, and the trials that confirm its winner, are
-    expected to take as long as its default. Savings by a race are not predicted.
+    Seconds come from recorded trials of the same work; for cells without any, `calibrate` measures
+    some. Configurations that a search has not proposed yet, and the trials that confirm its winner,
+    are expected to take as long as its default. Savings by a race are not predicted.
     """
-    timings = Timings(dataset_info)
-    timings.learn(records)
+    timings = Timings(dataset_info, records)
     to_come = _to_come(plan, space, dataset_info)
     unknown = _unlike_all_known(timings.unknown_cells([*plan.wanted, *to_come]), plan)
     measured = _calibrated(unknown, calibrate)
     seconds = timings.seconds([*plan.wanted, *to_come], measured=measured)
-    allocation = _allocation(plan, seconds)
+    allocation = plan.budget.allocate(seconds, assume_equal_spread=True) if plan.budget else None
     if allocation:
-        to_come += _bought(plan, allocation, space, dataset_info)
+        to_come += _bought(plan, allocation)
     to_run = [*plan.missing, *to_come]
     durations = [seconds[trial.cell_key] for trial in to_run]
     wall = wall_seconds(durations, workers=concurrency) + START_UP_SECONDS if durations else 0.0
     side_by_side = min(concurrency, len(durations))
     return Forecast(
-        cells=_with_half_widths(_cells(plan, to_come, seconds), plan, allocation),
+        cells=_cells(plan, to_come, seconds, allocation),
         wall_seconds=wall,
         concurrency=side_by_side,
         peak_memory_bytes=_peak_memory(to_run, dataset_info, side_by_side=side_by_side),
@@ -129,34 +127,16 @@ def forecast(
     )
 
 
-def _allocation(plan: Plan, seconds: Mapping[str, float]) -> Allocation | None:
-    if plan.budget is None:
-        return None
-    return plan.budget.allocate(seconds, assume_equal_spread=True)
-
-
-def _peak_memory(to_run: Sequence[Trial], dataset_info: DatasetInfo, *, side_by_side: int) -> int:
-    """Of the workers where the largest trials run side by side."""
-    cells = {trial.cell_key: trial.cell for trial in to_run}
-    bytes_of = {key: memory_bytes(cell, dataset_info.classes) for key, cell in cells.items()}
-    memory = sorted((bytes_of[trial.cell_key] for trial in to_run), reverse=True)
-    return sum(memory[:side_by_side])
-
-
 def seconds_beyond_budget(
-    plan: Plan,
-    dataset_info: DatasetInfo,
-    records: Mapping[str, Record],
-    calibrate: Callable[[dict[str, Cell]], Mapping[str, float]],
+    plan: Plan, dataset_info: DatasetInfo, records: Mapping[str, Record], calibrate: Calibrate
 ) -> float | None:
     """What the trials that run in any case take, where that is more than the budget; else None.
 
-    `calibrate` is as for `forecast`. It is only asked where arithmetic cannot tell.
+    `calibrate` is only asked where arithmetic cannot tell.
     """
     if plan.budget is None or not plan.budget.unrecorded.any():
         return None
-    timings = Timings(dataset_info)
-    timings.learn(records)
+    timings = Timings(dataset_info, records)
     firsts = [cell.trials[0] for cell in plan.cells]
     seconds, unknown = timings.seconds(firsts), timings.unknown_cells(firsts)
     if unknown and plan.budget.seconds < _ERROR_OF_ARITHMETIC * plan.budget.least_seconds(seconds):
@@ -165,37 +145,31 @@ def seconds_beyond_budget(
     return least if least > plan.budget.seconds else None
 
 
-def _bought(
-    plan: Plan, allocation: Allocation, space: Space, dataset_info: DatasetInfo
-) -> list[Trial]:
+def _to_come(plan: Plan, space: Space, dataset_info: DatasetInfo) -> list[Trial]:
+    """Trials that the searches will ask for later, with the default in place of each cell.
+
+    They are those of configurations that are not proposed yet or still racing, and those that
+    confirm the winner.
+    """
+    trials: list[Trial] = []
+    for search in plan.searches:
+        if space.search and not search.is_ended:
+            each = space.search.trials_each
+            racing = [c for c in search.configurations if c.stage is Stage.RUNNING]
+            unknown = each * (space.search.configurations - len(search.configurations))
+            proposed = sum(each - len(configuration.trials) for configuration in racing)
+            count = proposed + unknown + 2 * (space.confirm or 0)
+            trials += trials_of(space, search.default, dataset_info, count)
+    return trials
+
+
+def _bought(plan: Plan, allocation: Allocation) -> list[Trial]:
     """The trials that the budget pays for beyond those that the plan has already."""
     return [
-        trial
+        cell.trials[0].with_index(index)
         for cell, count in zip(plan.cells, allocation.trials.tolist(), strict=False)
-        for trial in trials_of(
-            space,
-            cell.cell,
-            dataset_info,
-            max(0, count - len(cell.started)),
-            first=len(cell.started),
-        )
+        for index in range(len(cell.started), count)
     ]
-
-
-def _with_half_widths(
-    cells: tuple[CellForecast, ...], plan: Plan, allocation: Allocation | None
-) -> tuple[CellForecast, ...]:
-    if plan.budget is None or allocation is None:
-        return cells
-    by_cell = {
-        plan.cells[mean.cells[0]].cell.name: _known(half_width)
-        for mean, half_width in zip(plan.budget.means, allocation.half_widths, strict=True)
-        if len(mean.cells) == 1
-    }
-    return tuple(
-        each if each.source else replace(each, half_width=by_cell.get(each.cell.name))
-        for each in cells
-    )
 
 
 def _budget_forecast(
@@ -203,23 +177,24 @@ def _budget_forecast(
 ) -> BudgetForecast | None:
     if plan.budget is None or allocation is None:
         return None
-    least = plan.budget.least_seconds(seconds)
-    pairs = [
-        (plan.cells[mean.cells[0]].cell, plan.cells[mean.cells[1]].cell, _known(half_width))
-        for mean, half_width in zip(plan.budget.means, allocation.half_widths, strict=True)
-        if len(mean.cells) == 2
-    ]
     return BudgetForecast(
         given=plan.budget.goal.within or "",
-        least_seconds=least,
-        is_too_small=least > plan.budget.seconds,
+        is_too_small=plan.budget.least_seconds(seconds) > plan.budget.seconds,
         is_spread_known=not np.isnan(allocation.present).any(),
-        differences=tuple(pairs),
+        differences=tuple(
+            (plan.cells[numbers[0]].cell, plan.cells[numbers[1]].cell, half_width)
+            for numbers, half_width in allocation.half_widths.items()
+            if len(numbers) == 2
+        ),
     )
 
 
-def _known(half_width: float) -> float | None:
-    return None if math.isnan(half_width) else float(half_width)
+def _peak_memory(to_run: Sequence[Trial], dataset_info: DatasetInfo, *, side_by_side: int) -> int:
+    """Of the workers where the largest trials run side by side."""
+    cells = {trial.cell_key: trial.cell for trial in to_run}
+    bytes_of = {key: memory_bytes(cell, dataset_info.classes) for key, cell in cells.items()}
+    memory = sorted((bytes_of[trial.cell_key] for trial in to_run), reverse=True)
+    return sum(memory[:side_by_side])
 
 
 def _unlike_all_known(unknown: Mapping[str, Cell], plan: Plan) -> dict[str, Cell]:
@@ -234,9 +209,7 @@ def _basis(unknown: Mapping[str, Cell], measured: Mapping[str, float]) -> str:
     return "a calibration on this machine" if measured else "arithmetic alone"
 
 
-def _calibrated(
-    unknown: Mapping[str, Cell], calibrate: Callable[[dict[str, Cell]], Mapping[str, float]]
-) -> Mapping[str, float]:
+def _calibrated(unknown: Mapping[str, Cell], calibrate: Calibrate) -> Mapping[str, float]:
     """Seconds of the unknown cells, or of some of them where there are many."""
     if not unknown:
         return {}
@@ -248,32 +221,11 @@ def _calibrated(
     return calibrate({key: unknown[key] for key in chosen})
 
 
-def _to_come(plan: Plan, space: Space, dataset_info: DatasetInfo) -> list[Trial]:
-    """Trials that the searches will ask for later, with the default in place of each cell.
-
-    They are those of configurations that are not proposed yet or still racing, and those that
-    confirm the winner.
-    """
-    return [
-        trial
-        for search in plan.searches
-        if not search.is_ended
-        for trial in trials_of(space, search.default, dataset_info, _count_to_come(search, space))
-    ]
-
-
-def _count_to_come(search: SearchState, space: Space) -> int:
-    if space.search is None:
-        return 0
-    each = space.search.trials_each
-    running = [c for c in search.configurations if c.stage is Stage.RUNNING]
-    proposed = sum(each - len(configuration.trials) for configuration in running)
-    unknown = each * (space.search.configurations - len(search.configurations))
-    return proposed + unknown + 2 * (space.confirm or 0)
-
-
 def _cells(
-    plan: Plan, to_come: Sequence[Trial], seconds: Mapping[str, float]
+    plan: Plan,
+    to_come: Sequence[Trial],
+    seconds: Mapping[str, float],
+    allocation: Allocation | None,
 ) -> tuple[CellForecast, ...]:
     """One entry for each cell that is not searched and source that it varies, and each search."""
     missing = {trial.key for trial in plan.missing}
@@ -291,12 +243,18 @@ def _cells(
         place = pair if pair in defaults else (trial.cell.name, trial.source or "")
         groups.setdefault(place, []).append((trial, is_to_run))
 
+    half_widths = {
+        tuple(plan.cells[number].cell.name for number in numbers): half_width
+        for numbers, half_width in (allocation.half_widths if allocation else {}).items()
+    }
+
     def of(group: Sequence[tuple[Trial, bool]]) -> CellForecast:
         first, _ = group[0]
         to_run = sum(is_to_run for _, is_to_run in group)
         mean = sum(seconds[trial.cell_key] for trial, _ in group) / len(group)
         cell = defaults.get(_pair(first.cell), first.cell)
-        return CellForecast(cell, len(group) - to_run, to_run, mean, first.source)
+        half_width = None if first.source else half_widths.get((cell.name,))
+        return CellForecast(cell, len(group) - to_run, to_run, mean, first.source, half_width)
 
     order = {place[0]: number for number, place in reversed([*enumerate(groups)])}
     return tuple(of(groups[place]) for place in sorted(groups, key=lambda each: order[each[0]]))

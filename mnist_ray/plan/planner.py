@@ -37,7 +37,7 @@ class Planner:
         self._plain = PlainCells(space, dataset_info)
         self._varied = source_trials(space, self._plain.cells, dataset_info)
         self._tests = asked_test_sets(space, dataset_info)
-        self._timings = Timings(dataset_info)
+        self._timings = Timings(dataset_info, {})
         self._searcher = Searcher(space, space.search, dataset_info) if space.search else None
 
     def plan(self, records: Mapping[str, Record]) -> Plan:

@@ -11,7 +11,7 @@ from ray import tune
 
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.ledger.writer import LedgerWriter
-from mnist_ray.plan.estimates import estimated_seconds
+from mnist_ray.plan.estimates import Timings
 from mnist_ray.plan.resources import Limits, Node, Request, concurrency
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection, runner
@@ -136,7 +136,7 @@ def _checkpoint_seconds(setup: SweepSetup, queue: TrialQueue, nodes: Sequence[No
     seconds = setup.space.checkpoint_every * 60
     if not (setup.folder.is_local and len(nodes) > 1):
         return seconds
-    expected = estimated_seconds(queue.plan.wanted, setup.dataset_info, queue.records)
+    expected = Timings(setup.dataset_info, queue.records).seconds(queue.plan.wanted)
     if _DOUBT * max(expected.values(), default=0.0) >= seconds:
         _LOG.warning(
             "Long trials are not checkpointed: the results lie on one machine, where other nodes "

@@ -168,9 +168,8 @@ def _budget_lines(budget: BudgetForecast) -> list[str]:
         return []  # A warning has said so.
     lines = [f"These are the trials that {budget.given} of work should pay for."]
     for first, second, half_width in budget.differences:
-        if half_width is not None:
-            pair = f"{first.architecture} and {second.architecture} on {first.variant}"
-            lines.append(f"The difference of {pair} should become known to ± {number(half_width)}.")
+        pair = f"{first.architecture} and {second.architecture} on {first.variant}"
+        lines.append(f"The difference of {pair} should become known to ± {number(half_width)}.")
     if not budget.is_spread_known:
         lines.append(
             "How narrow the intervals become depends on the spread, which is not known before the "

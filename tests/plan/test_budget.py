@@ -61,7 +61,7 @@ def test_trials_go_where_the_interval_is_widest_whatever_they_cost() -> None:
     assert done.plan.budget is not None
     widths = done.plan.budget.allocate(dict.fromkeys(done.plan.budget.cell_keys, 1.0)).half_widths
     # The cells that vary most are about equally wide in the end.
-    assert widths[1] == pytest.approx(widths[3], rel=0.2)
+    assert widths[1,] == pytest.approx(widths[3,], rel=0.2)
 
 
 def test_resuming_and_extending_plan_as_the_records_say() -> None:

@@ -8,7 +8,7 @@ from walking import DATASET_INFO, failed, finished
 
 from mnist_ray.ledger.record import Costs, Record
 from mnist_ray.plan.costs import training_operations
-from mnist_ray.plan.estimates import Timings, estimated_seconds, wall_seconds
+from mnist_ray.plan.estimates import Timings, wall_seconds
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import Cell
@@ -37,7 +37,7 @@ def operations(cell: Cell) -> float:
 
 
 def seconds_of(trial: Trial, records: Mapping[str, Record]) -> float:
-    return estimated_seconds([trial], DATASET_INFO, records)[trial.cell_key]
+    return Timings(DATASET_INFO, records).seconds([trial])[trial.cell_key]
 
 
 def test_a_cell_takes_the_mean_of_its_recorded_trials() -> None:
@@ -61,10 +61,8 @@ def test_times_do_not_depend_on_the_seed_or_the_learning_rate() -> None:
 def test_a_cell_without_records_is_reckoned_by_its_operations_at_the_known_speed() -> None:
     known, unknown = cell("cnn")[0], cell("feed_forward")[0]
     records = took(known, 0.0, 10.0, 0.0)
-    seconds = estimated_seconds([known, unknown], DATASET_INFO, records)
-    share = training_operations(unknown.cell, DATASET_INFO) / training_operations(
-        known.cell, DATASET_INFO
-    )
+    seconds = Timings(DATASET_INFO, records).seconds([known, unknown])
+    share = operations(unknown.cell) / operations(known.cell)
     assert seconds[unknown.cell_key] == pytest.approx(10 * share)
 
 
@@ -73,10 +71,8 @@ def test_the_speed_of_the_same_builder_and_canvas_is_believed_more_than_others()
     known, unknown = cell("feed_forward")[0], plan(wide, DATASET_INFO, {}).wanted[0]
     unknown = replace(unknown, cell=replace(unknown.cell, hyperparameters=WIDE))
     records = took(known, 0.0, 10.0, 0.0) | took(cell("cnn")[0], 0.0, 1000.0, 0.0)
-    seconds = estimated_seconds([known, cell("cnn")[0], unknown], DATASET_INFO, records)
-    share = training_operations(unknown.cell, DATASET_INFO) / training_operations(
-        known.cell, DATASET_INFO
-    )
+    seconds = Timings(DATASET_INFO, records).seconds([known, cell("cnn")[0], unknown])
+    share = operations(unknown.cell) / operations(known.cell)
     assert seconds[unknown.cell_key] == pytest.approx(10 * share)
 
 
@@ -85,7 +81,7 @@ WIDE: dict[str, JsonValue] = {"hidden_units": [1024], "dropout": 0.0}
 
 def test_recorded_times_go_before_measured_ones_and_those_before_arithmetic() -> None:
     recorded, measured = cell("cnn")[0], cell("feed_forward")[0]
-    timings = Timings(DATASET_INFO)
+    timings = Timings(DATASET_INFO, {})
     timings.learn(took(recorded, 0.0, 10.0, 0.0))
     given = {recorded.cell_key: 99.0, measured.cell_key: 5.0, "of another sweep": 1e9}
     seconds = timings.seconds([recorded, measured], measured=given)
@@ -100,7 +96,7 @@ def test_a_failed_trial_tells_no_time() -> None:
 
 def test_a_record_is_read_once() -> None:
     first, second = cell("cnn")
-    timings = Timings(DATASET_INFO)
+    timings = Timings(DATASET_INFO, {})
     for records in (took(first, 0, 2, 0), took(first, 0, 2, 0) | took(second, 0, 5, 0)):
         timings.learn(records)
         timings.learn(records)
@@ -108,7 +104,7 @@ def test_a_record_is_read_once() -> None:
 
 
 def test_what_no_record_is_like_is_unknown() -> None:
-    timings = Timings(DATASET_INFO)
+    timings = Timings(DATASET_INFO, {})
     timings.learn(took(cell("cnn")[0], 0, 2, 0))
     unknown = timings.unknown_cells(TRIALS)
     places = {(each.architecture, each.variant) for each in unknown.values()}
