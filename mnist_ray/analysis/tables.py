@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from mnist_ray.space.columns import SWEEP, TABLES, ColumnType, Hyperparameters, Only
-from mnist_ray.space.hyperparameters import kind_of
+from mnist_ray.space.settings import kind_of
 from mnist_ray.space.space import Cell
 from mnist_ray.stats.summary import summarize
 

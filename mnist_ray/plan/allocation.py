@@ -21,7 +21,7 @@ from mnist_ray.plan.resources import (
     threads,
 )
 from mnist_ray.plan.trial import Trial, sources_of
-from mnist_ray.space.hyperparameters import BUILT_IN
+from mnist_ray.space.architecture import BUILT_IN
 from mnist_ray.space.space import Cell, Space
 
 _LOG = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pydantic import JsonValue
 
 from mnist_ray.errors import ErrorCollector, shown
-from mnist_ray.space.hyperparameters import BUILT_IN, Cnn
+from mnist_ray.space.architecture import BUILT_IN, Cnn
 from mnist_ray.space.sources import Source
 from mnist_ray.space.training import Training
 from mnist_ray.space.variants import Presentation, Transform

@@ -5,7 +5,7 @@ from typing import Any
 
 from mnist_ray.errors import ErrorCollector, Place, shown
 from mnist_ray.space.distributions import candidates
-from mnist_ray.space.hyperparameters import kind_of
+from mnist_ray.space.settings import kind_of
 
 Named = Mapping[str, Mapping[str, Any]]
 """By the name of an architecture or a variant, what its function takes; distributions among it."""

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from mnist_ray.space.hyperparameters import BUILT_IN, Custom
+from mnist_ray.space.architecture import BUILT_IN, Custom
 from mnist_ray.space.shipped import shipped_folder
 from mnist_ray.space.space_file import SpaceFile
 
@@ -91,7 +92,7 @@ def schema_text() -> str:
 
 def space_schema() -> Schema:
     """The schema, in draft 7 of JSON Schema, which editors know best."""
-    models = [SpaceFile, Custom, *BUILT_IN.values()]
+    models: list[type[BaseModel]] = [SpaceFile, Custom, *BUILT_IN.values()]
     _, document = models_json_schema([(model, "validation") for model in models])
     definitions: dict[str, Schema] = document["$defs"]
     for name, definition in definitions.items():

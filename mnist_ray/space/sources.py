@@ -4,9 +4,8 @@ from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
 
-from mnist_ray.space.hyperparameters import Settings
+from mnist_ray.space.settings import Settings
 
 _MOST_TRIALS = 1_000_000
 
@@ -43,5 +42,5 @@ class Spread(Settings):
     @classmethod
     def _each_once(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
         if len(set(sources)) < len(sources):
-            raise PydanticCustomError("twice", "a source is given twice")
+            raise ValueError("a source is given twice")
         return sources

@@ -12,10 +12,11 @@ from pathlib import Path
 from pydantic import JsonValue, PrivateAttr
 
 from mnist_ray.errors import ErrorCollector, InputError, Place, refusal, shown
+from mnist_ray.space.architecture import BUILT_IN, Cnn
 from mnist_ray.space.cell import Cell, check_layers
 from mnist_ray.space.custom_code import Code, modules_of
 from mnist_ray.space.distributions import Distribution, combinations
-from mnist_ray.space.hyperparameters import BUILT_IN, Cnn
+from mnist_ray.space.settings import as_data
 from mnist_ray.space.shipped import find_file, shipped_spaces
 from mnist_ray.space.space_file import Search, SpaceFile, StoppingRule, check_rules, read_file
 from mnist_ray.space.training import Training
@@ -90,7 +91,7 @@ class Space(SpaceFile):
         Raises:
             InputError: the module of a builder or transform is not found.
         """
-        functions = {each.builder: "build" for each in self.architectures.values()}
+        functions = {each.build: "build" for each in self.architectures.values()}
         for name, variant in self.variants.items():
             if variant.transform:
                 functions.setdefault(variant.transform, f"variants: {name}: transform")
@@ -163,8 +164,8 @@ class Space(SpaceFile):
         presentation = self._presentation(variant, drawn, image_shape)
         return Cell(
             architecture=architecture,
-            builder=built.builder,
-            hyperparameters=built.hyperparameters.bound(drawn).to_data(),
+            builder=built.build,
+            hyperparameters=as_data(built.bound(drawn).hyperparameters),
             variant=variant,
             shift=presentation.shift,
             canvas=presentation.canvas,
@@ -327,7 +328,7 @@ class Space(SpaceFile):
 
     def _distributions(self, architecture: str, variant: str) -> dict[str, Distribution]:
         """By column, those of the grids and the searches of one pair."""
-        hyperparameters = self.architectures[architecture].hyperparameters.varied()
+        hyperparameters = self.architectures[architecture].varied()
         return hyperparameters | self.variants[variant].varied() | self.training.varied()
 
     def _extremes(

@@ -14,14 +14,13 @@ from pydantic import (
     BeforeValidator,
     Field,
     JsonValue,
-    PlainValidator,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     WrapValidator,
     field_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from mnist_ray.errors import (
     ErrorCollector,
@@ -30,10 +29,10 @@ from mnist_ray.errors import (
     refusal,
     unknown,
 )
-from mnist_ray.space.architecture import Architecture, read_architecture
+from mnist_ray.space.architecture import ReadArchitecture
 from mnist_ray.space.column_rules import check_columns
-from mnist_ray.space.distributions import Distribution, candidates
-from mnist_ray.space.hyperparameters import (
+from mnist_ray.space.distributions import candidates
+from mnist_ray.space.settings import (
     Settings,
     explained,
 )
@@ -104,7 +103,7 @@ class StoppingRule(Settings):
     @classmethod
     def _not_below_at_least(cls, at_most: int, info: ValidationInfo) -> int:
         if at_most < info.data.get("at_least", 0):
-            raise PydanticCustomError("upside_down", "below at_least")
+            raise ValueError("below at_least")
         return at_most
 
 
@@ -153,7 +152,7 @@ class SpaceFile(Settings):
     )
     """Names of the classes, in place of those that the data have; no result depends on them."""
     architectures: Annotated[
-        dict[Name, Annotated[Architecture, PlainValidator(read_architecture)]],
+        dict[Name, ReadArchitecture],
         BeforeValidator(_beside_their_names),
         Field(min_length=1),
     ] = Field(description=_NAMED)
@@ -197,33 +196,10 @@ class SpaceFile(Settings):
             return f"stands in trials, in place of a number of them; write {example}"
         return super()._in_words(error)
 
-    def to_data(self) -> dict[str, JsonValue]:
-        """As plain data, in the order of the documentation, with all defaults written out."""
-        return {key: _plain(value) for key, value in self}
-
-    @property
-    def distributions(self) -> dict[Place, Distribution]:
-        """All distributions by place, such as `("training", "learning_rate")`."""
-        sections: dict[Place, Settings] = {("training",): self.training}
-        for name, architecture in self.architectures.items():
-            sections["architectures", name] = architecture.hyperparameters
-        sections |= {("variants", name): variant for name, variant in self.variants.items()}
-        return {
-            (*place, *inner): distribution
-            for place, settings in sections.items()
-            for inner, distribution in settings.varied_places().items()
-        }
-
     @property
     def sampled(self) -> bool:
         """Whether anything is left to a search."""
-        return any(distribution.sampled for distribution in self.distributions.values())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return value.to_data() if isinstance(value, Settings | Architecture) else value
+        return any(distribution.sampled for distribution in self.varied_places().values())
 
 
 SpaceT = TypeVar("SpaceT", bound=SpaceFile)
@@ -273,7 +249,7 @@ def _remove(data: dict[str, JsonValue], place: Place) -> None:
 
 def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
     """Notes what is wrong between the sections, unless it follows from errors within them."""
-    architectures = {name: dict(each.hyperparameters) for name, each in file.architectures.items()}
+    architectures = {name: each.hyperparameters for name, each in file.architectures.items()}
     transforms = {name: each.parameters for name, each in file.variants.items() if each.transform}
     check_columns(architectures, transforms, file.training.given_arguments(), errors)
     _not_too_many_cells(file, errors)
@@ -296,7 +272,7 @@ def _not_too_many_cells(file: SpaceFile, errors: ErrorCollector) -> None:
         grids = [each for each in settings.varied().values() if not each.sampled]
         return math.prod(len(grid.parameters) for grid in grids)
 
-    architectures = sum(combinations(each.hyperparameters) for each in file.architectures.values())
+    architectures = sum(combinations(each) for each in file.architectures.values())
     variants = sum(combinations(variant) for variant in file.variants.values())
     cells = architectures * variants * combinations(file.training)
     if cells > _MOST_CELLS:
@@ -313,7 +289,7 @@ def _search_and_distributions_belong_together(file: SpaceFile, errors: ErrorColl
             "learning_rate: {loguniform: [1e-4, 1e-2]}, or leave search out",
         )
     has_search = file.search is not None or errors.within(("search",))
-    for place, distribution in file.distributions.items():
+    for place, distribution in file.varied_places().items():
         if distribution.sampled and not has_search:
             errors.add(
                 place,

@@ -4,10 +4,9 @@ A field's `description` is what a message says is allowed there.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from itertools import chain
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -20,23 +19,23 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from mnist_ray.errors import Place, refusal, unknown
-from mnist_ray.space.distributions import FORMS, Distribution, candidates, json_schema
-from mnist_ray.space.hyperparameters import (
+from mnist_ray.space.distributions import candidates
+from mnist_ray.space.optimizers import OPTIMIZERS, SCHEDULES, STEPS, KerasClass
+from mnist_ray.space.settings import (
     AT_LEAST_1,
     SHARE,
     FreeValue,
+    OrDistribution,
     Positive,
     Searchable,
     Settings,
     Share,
+    as_data,
     explained,
     explained_at,
-    read_distribution,
 )
-from mnist_ray.space.optimizers import OPTIMIZERS, SCHEDULES, STEPS, KerasClass
 
 COUNTS = ("epoch", "training")
 """What may stand in place of a number of steps: as many as an epoch or the whole training has."""
@@ -56,10 +55,9 @@ class KerasSettings(Settings):
         """The given ones, in the order of the file."""
         return {key: value for key, value in self if key != self.key}
 
-    def defaults(self) -> dict[str, JsonValue]:
-        """Keras' own for what has one, and the middle for what it requires."""
-        required = self.classes[getattr(self, self.key)].required
-        return {key: each.middle() for key, each in self.varied().items() if key in required}
+    def lacks_default(self, key: str) -> bool:
+        """Keras has one for each argument that it does not require."""
+        return key in self.classes[getattr(self, self.key)].required
 
     def to_data(self) -> dict[str, JsonValue]:
         return {self.key: getattr(self, self.key)} | super().to_data()
@@ -146,44 +144,22 @@ _RATE = "a number above 0, or {schedule: Keras' name of it, argument: value}"
 _number = TypeAdapter(Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)])
 
 
-def _read(given: object, *, one: Callable[..., object]) -> object:
-    """What `one` reads, or a distribution over such values."""
-    if isinstance(given, dict) and given.keys() & FORMS.keys():
-        return read_distribution(given, one)
-    return one(given, fixed=False)
-
-
-def _read_one_optimizer(given: object, *, fixed: bool = True) -> object:
+def _read_optimizer(given: object) -> object:
     if isinstance(given, Optimizer) or (isinstance(given, dict) and Optimizer.key in given):
-        return _named(_inner(Optimizer, given, fixed=fixed))
+        optimizer = Optimizer.model_validate(given)
+        return optimizer if optimizer.arguments else optimizer.name
     if given not in list(OPTIMIZERS):
-        raise explained_at(((), refusal(given, _OPTIMIZER, OPTIMIZERS)))
+        raise explained(refusal(given, _OPTIMIZER, OPTIMIZERS))
     return given
 
 
-def _named(optimizer: Optimizer) -> Optimizer | str:
-    """Its name alone, where there is nothing else to say."""
-    return optimizer if optimizer.arguments else optimizer.name
-
-
-def _read_one_rate(given: object, *, fixed: bool = True) -> object:
+def _read_rate(given: object) -> object:
     if isinstance(given, Schedule) or (isinstance(given, dict) and Schedule.key in given):
-        return _inner(Schedule, given, fixed=fixed)
+        return Schedule.model_validate(given)
     try:
         return _number.validate_python(given)
     except ValidationError:
-        raise explained_at(((), refusal(given, _RATE))) from None
-
-
-_SettingsT = TypeVar("_SettingsT", bound=KerasSettings)
-
-
-def _inner(model: type[_SettingsT], given: object, *, fixed: bool) -> _SettingsT:
-    settings = model.model_validate(given)
-    if fixed and settings.varied():
-        message = "a distribution can't stand within an option of another; write its options out"
-        raise explained_at(*((place, message) for place in settings.varied_places()))
-    return settings
+        raise explained(refusal(given, _RATE)) from None
 
 
 def _schema(model: type[KerasSettings], plain: dict[str, Any]) -> WithJsonSchema:
@@ -195,8 +171,7 @@ def _schema(model: type[KerasSettings], plain: dict[str, Any]) -> WithJsonSchema
         "properties": {model.key: {"enum": [*model.classes]}, **{a: {} for a in sorted(arguments)}},
         "additionalProperties": False,
     }
-    value = {"anyOf": [plain, with_arguments]}
-    return WithJsonSchema({"anyOf": [*value["anyOf"], json_schema(value)]})
+    return WithJsonSchema({"anyOf": [plain, with_arguments]})
 
 
 def _single_values(key: str, given: object) -> list[object]:
@@ -212,7 +187,7 @@ Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 def _is_no_number(value: object) -> object:
     if type(value) is int:  # pydantic's `Literal` takes 1 for true
-        raise PydanticCustomError("number", "a number")
+        raise ValueError("a number")
     return value
 
 
@@ -228,13 +203,15 @@ class Training(Settings):
     validation_split: Searchable[Share] = Field(0.1, description=SHARE)
     optimizer: Annotated[
         str | Optimizer,
-        PlainValidator(partial(_read, one=_read_one_optimizer)),
+        PlainValidator(_read_optimizer),
         _schema(Optimizer, {"enum": [*OPTIMIZERS]}),
+        OrDistribution(beside_mappings=True),
     ] = Field("adam", description=_OPTIMIZER)
     learning_rate: Annotated[
         float | Schedule,
-        PlainValidator(partial(_read, one=_read_one_rate)),
+        PlainValidator(_read_rate),
         _schema(Schedule, {"type": "number", "exclusiveMinimum": 0}),
+        OrDistribution(beside_mappings=True),
     ] = Field(0.001, description=_RATE)
     precision: Searchable[Precision] = Field(
         "float32", description="float32, mixed_float16 or mixed_bfloat16"
@@ -271,38 +248,14 @@ class Training(Settings):
                 raise explained_at((("learning_rate", key), message))
         return self
 
-    def varied_places(self) -> dict[Place, Distribution]:
-        inner = self._inner().items()
-        return super().varied_places() | {
-            (key, *place): distribution
-            for key, settings in inner
-            for place, distribution in settings.varied_places().items()
-        }
-
-    def to_data(self) -> dict[str, JsonValue]:
-        inner = self._inner()
-        plain = self.model_copy(update={key: type(self).model_fields[key].default for key in inner})
-        data = super(Training, plain).to_data()
-        return data | {key: each.to_data() for key, each in inner.items()}
-
-    def bound(self, drawn: Mapping[str, JsonValue]) -> Self:
-        inner: dict[str, Any] = {key: each.bound(drawn) for key, each in self._inner().items()}
-        if "optimizer" in inner:
-            inner["optimizer"] = _named(inner["optimizer"])
-        own = super().bound(drawn)
-        return own.model_copy(update=inner) if inner else own
-
     def given_arguments(self) -> dict[str, dict[str, JsonValue]]:
         """Those of the optimizer and of the learning rate, in any option of a distribution."""
         found: dict[str, dict[str, Any]] = {"optimizer": {}, "learning_rate": {}}
         for key, arguments in found.items():
             for given in candidates(getattr(self, key)):
-                data = given.to_data() if isinstance(given, KerasSettings) else given
+                data = as_data(given)
                 arguments |= data if isinstance(data, dict) else {}
         return found
-
-    def _inner(self) -> dict[str, KerasSettings]:
-        return {key: value for key, value in self if isinstance(value, KerasSettings)}
 
     def identity(self) -> dict[str, JsonValue]:
         """What identifies a cell: all, except `jit_compile` where the device decides on it.

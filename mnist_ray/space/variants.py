@@ -14,11 +14,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from mnist_ray.errors import ErrorCollector, refusal, shown, unknown
 from mnist_ray.space.distributions import Distribution, combinations
-from mnist_ray.space.hyperparameters import (
+from mnist_ray.space.settings import (
     AT_LEAST_0,
     AT_LEAST_1,
     FreeName,
@@ -129,9 +128,6 @@ class Variant(Settings):
         """Those of the transform that are a grid or searched."""
         return {key: each for key, each in self.varied().items() if key in self.parameters}
 
-    def defaults(self) -> dict[str, JsonValue]:
-        return {key: each.middle() for key, each in self.varied_parameters().items()}
-
     def to_data(self) -> dict[str, JsonValue]:
         """As plain data, without the key of a transform where there is none."""
         data = super().to_data()
@@ -173,7 +169,7 @@ def _all_or_names(given: object) -> object:
     is_all = given == "all" and isinstance(given, str)
     if is_all or (isinstance(given, list) and given and all(isinstance(g, str) for g in given)):
         return given
-    raise PydanticCustomError("names", _NAMES)  # type: ignore[arg-type]
+    raise ValueError(_NAMES)
 
 
 class Evaluate(Settings):
@@ -194,7 +190,7 @@ class Evaluate(Settings):
     @classmethod
     def _each_once(cls, given: tuple[Any, ...] | str) -> tuple[Any, ...] | str:
         if isinstance(given, tuple) and len(set(given)) < len(given):
-            raise PydanticCustomError("twice", "one is given twice")
+            raise ValueError("one is given twice")
         return given
 
     @model_validator(mode="after")

@@ -7,8 +7,8 @@ import numpy as np
 
 from mnist_ray.errors import InputError
 from mnist_ray.plan.dataset_info import DatasetInfo
+from mnist_ray.space.architecture import BUILT_IN
 from mnist_ray.space.custom_code import Code
-from mnist_ray.space.hyperparameters import BUILT_IN
 from mnist_ray.space.space import Cell
 from mnist_ray.space.training import Schedule, Training
 from mnist_ray.train.child_process import check_in_child

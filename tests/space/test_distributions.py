@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mnist_ray.space.distributions import FORMS, Distribution
-from mnist_ray.space.hyperparameters import parse_distribution
+from mnist_ray.space.settings import parse_distribution
 
 
 def of(kind: str, *parameters: object) -> Distribution:

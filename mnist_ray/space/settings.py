@@ -1,4 +1,4 @@
-"""The hyperparameters of architectures: types, ranges and defaults.
+"""A mapping of a search space as a model: its types, and what is wrong in it in words.
 
 A field's `description` is what a message says is allowed there.
 """
@@ -6,8 +6,9 @@ A field's `description` is what a message says is allowed there.
 import keyword
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -53,38 +54,44 @@ class Settings(BaseModel):
     """A mapping of a search space: no unknown keys, no conversion of types, never changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    keys_beside: ClassVar[tuple[str, ...]] = ()
-    """What may stand in the mapping beside the fields, for messages."""
 
-    _varied: tuple[str, ...] = PrivateAttr(())
+    _varied: dict[str, Distribution] = PrivateAttr(default_factory=dict)
 
     def varied(self) -> dict[str, Distribution]:
-        """The distributions that stand in place of values, in the order of the file."""
+        """The distributions that stand in place of values, in the order of the file, by name."""
         return {str(place[-1]): each for place, each in self.varied_places().items()}
 
     def varied_places(self) -> dict[Place, Distribution]:
         """The same by their places, those of inner settings among them."""
-        values = dict(self) if self._varied else {}
-        return {(key,): values[key] for key in self._varied}
+        return _distributions_in(self)
+
+    def in_order(self) -> dict[str, Any]:
+        """All values; what varies comes first, in the order of the file."""
+        return self._varied | dict(self)
 
     def to_data(self) -> dict[str, JsonValue]:
-        """As plain data with the defaults filled in; what varies comes first, in its order."""
-        values = dict(self) if self._varied else {}
-        varied = {key: values[key].to_data() for key in self._varied}
-        return varied | self.model_dump(mode="json", exclude=set(varied))
+        """As plain data with the defaults filled in, in the same order."""
+        return {key: as_data(value) for key, value in self.in_order().items()}
 
     def bound(self, drawn: Mapping[str, JsonValue]) -> Self:
         """With values in place of the distributions: those of `drawn`, otherwise the defaults."""
-        varied = self._varied
-        if not varied:
+        if not self.varied_places():
             return self
-        fixed = {key: value for key, value in self if key not in varied}
-        own = {key: drawn[key] for key in varied if key in drawn}
-        return type(self).model_validate(fixed | self.defaults() | own)
+        values: dict[str, Any] = {}
+        for key, value in self:
+            if isinstance(value, Settings):
+                values[key] = value.bound(drawn)
+            elif key not in self._varied:
+                values[key] = value
+            elif key in drawn:
+                values[key] = drawn[key]
+            elif self.lacks_default(key):
+                values[key] = value.middle()
+        return type(self).model_validate(values)
 
-    def defaults(self) -> dict[str, JsonValue]:
-        """The values that take the place of distributions which have no default of their own."""
-        return {}
+    def lacks_default(self, key: str) -> bool:
+        """Whether a distribution's middle has to take its place where no value is drawn."""
+        return key not in type(self).model_fields
 
     @model_validator(mode="wrap")
     @classmethod
@@ -104,9 +111,9 @@ class Settings(BaseModel):
                 if place not in around or each["loc"] != place
             ]
             raise explained_at(*errors) from None
-        if isinstance(data, dict) and any(isinstance(given, dict) for given in data.values()):
-            values = dict(settings)
-            settings._varied = tuple(k for k in data if isinstance(values.get(k), Distribution))
+        if isinstance(data, dict):
+            varied = {k: each for k, each in settings if isinstance(each, Distribution)}
+            settings._varied = {key: varied[key] for key in data if key in varied}
         return settings
 
     @classmethod
@@ -118,7 +125,7 @@ class Settings(BaseModel):
         key = str(error["loc"][0])
         field = cls.model_fields.get(key)
         if error["type"] == "extra_forbidden":
-            return unknown("key", key, [*cls.keys_beside, *cls.model_fields])
+            return unknown("key", key, cls.model_fields)
         allowed = (field and field.description) or error["msg"]
         if error["type"] == "missing":
             return f"is missing; allowed: {allowed}"
@@ -135,14 +142,42 @@ def _literals(annotation: Any) -> list[str]:
     return found
 
 
-class _OrDistribution:
+def _distributions_in(value: Any) -> dict[Place, Distribution]:
+    if isinstance(value, Distribution):
+        return {(): value}
+    inner = value.in_order() if isinstance(value, Settings) else value
+    return {
+        (key, *place): distribution
+        for key, each in (inner.items() if isinstance(inner, dict) else ())
+        for place, distribution in _distributions_in(each).items()
+    }
+
+
+def as_data(value: Any) -> Any:
+    """What settings hold as plain data, as a file would have it."""
+    if isinstance(value, Settings | Distribution):
+        return value.to_data()
+    if isinstance(value, dict):
+        return {key: as_data(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [as_data(each) for each in value]
+    return str(value) if isinstance(value, StrEnum) else value
+
+
+@dataclass(frozen=True)
+class OrDistribution:
     """In an annotation: a value of that type, or a distribution over such values in its place."""
+
+    beside_mappings: bool = False
+    """Whether the value itself may be a mapping too, with other keys than a distribution's."""
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         def validate(given: object, check: Callable[[object], Any]) -> object:
-            return read_distribution(given, check) if isinstance(given, dict) else check(given)
+            if isinstance(given, dict) and (not self.beside_mappings or given.keys() & FORMS):
+                return _read_distribution(given, check)
+            return check(given)
 
         return no_info_wrap_validator_function(validate, handler(source))
 
@@ -150,11 +185,12 @@ class _OrDistribution:
         self, schema: Any, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         value = handler(schema["schema"])
-        return {"anyOf": [value, json_schema(value)]}
+        values = value["anyOf"] if self.beside_mappings else [value]
+        return {"anyOf": [*values, json_schema(value)]}
 
 
 ValueT = TypeVar("ValueT")
-Searchable = Annotated[ValueT, _OrDistribution()]
+Searchable = Annotated[ValueT, OrDistribution()]
 """A hyperparameter: a value, or a distribution in its place."""
 
 
@@ -177,7 +213,7 @@ def parse_distribution(given: Mapping[str, JsonValue]) -> Distribution:
     raise explained(refusal(given, FORMS[kind]))
 
 
-def read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any]) -> Distribution:
+def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any]) -> Distribution:
     """The distribution that a file has in place of a value, which `check` reads.
 
     Each value that it may take is held to the same rules as a fixed one.
@@ -186,8 +222,7 @@ def read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any
     checked, errors = [], []
     for index, value in distribution.candidates().items():
         try:
-            option = check(value)
-            checked.append(_as_data(option))
+            checked.append(_without_distributions(check(value)))
         except ValidationError as error:
             for each in error.errors(include_url=False):
                 place = (distribution.kind, index, *each["loc"])
@@ -205,10 +240,12 @@ def read_distribution(given: dict[str, JsonValue], check: Callable[[object], Any
     return distribution
 
 
-def _as_data(option: Any) -> Any:
-    if isinstance(option, Settings):
-        return option.to_data()
-    return list(option) if isinstance(option, tuple) else option
+def _without_distributions(option: Any) -> JsonValue:
+    inner = option.varied_places() if isinstance(option, Settings) else ()
+    if inner:
+        message = "a distribution can't stand within an option of another; write its options out"
+        raise explained_at(*((place, message) for place in inner))
+    return as_data(option)  # type: ignore[no-any-return]
 
 
 AT_LEAST_1 = f"an integer from 1 to {LARGEST_INTEGER}"
@@ -218,49 +255,6 @@ SHARE = "a number from 0 to below 1"
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 NotNegative = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class FeedForward(Settings):
-    """Dense layers, each followed by dropout. Without hidden units it is softmax regression."""
-
-    keys_beside = ("build",)
-
-    hidden_units: Searchable[Annotated[tuple[Positive, ...], Field(strict=False)]] = Field(
-        (512, 256), description="a list of integers of at least 1, one a hidden layer"
-    )
-    dropout: Searchable[Share] = Field(0.0, description=SHARE)
-
-
-class Cnn(Settings):
-    """Blocks of a convolution and a pooling, then a dense layer."""
-
-    keys_beside = ("build",)
-
-    filters: Searchable[Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]] = Field(
-        (32, 64), description="a list of at least one integer of at least 1, one a block"
-    )
-    kernel_size: Searchable[Positive] = Field(3, description=AT_LEAST_1)
-    pool_size: Searchable[Positive] = Field(2, description=AT_LEAST_1)
-    pool_stride: Searchable[Positive] = Field(1, description=AT_LEAST_1)
-    dense_units: Searchable[Positive] = Field(128, description=AT_LEAST_1)
-    dropout: Searchable[Share] = Field(0.5, description=SHARE)
-
-    def misfit(self, canvas: int) -> tuple[str, str] | None:
-        """The hyperparameter that is too large for square images of side `canvas`, and why.
-
-        Convolutions and poolings are without padding, so each leaves less of the image. The larger
-        any hyperparameter and the smaller the canvas, the less is left: what fits the extremes of
-        some ranges fits all between.
-        """
-        left = canvas
-        for block in range(1, len(self.filters) + 1):
-            for key, step in (("kernel_size", 1), ("pool_size", self.pool_stride)):
-                size: int = getattr(self, key)
-                if size > left:
-                    why = f"{left}x{left} pixels are left before it in block {block}"
-                    return key, refusal(size, f"at most {left}, since {why} on canvas {canvas}")
-                left = (left - size) // step + 1
-        return None
 
 
 def _free_name(key: str) -> str:
@@ -277,7 +271,7 @@ def _free_value(value: Any) -> JsonValue:
     kinds = {kind_of(item) for item in items} - {None}
     if len(kinds) > 1 or not all(_is_plain(item) for item in items):
         allowed = "a number, text, true, false or null, or a list of such of one kind"
-        raise PydanticCustomError("free_value", allowed)
+        raise explained(refusal(value, allowed))
     return value  # type: ignore[no-any-return]
 
 
@@ -294,22 +288,6 @@ FreeValue = Annotated[
     PlainValidator(_free_value),
     WithJsonSchema({"type": ["number", "string", "boolean", "null", "array"]}),
 ]
-
-
-class Custom(Settings):
-    """The hyperparameters of an architecture of the user's own: whatever its function takes."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[FreeName, Searchable[FreeValue]] = Field(init=False)
-
-    def defaults(self) -> dict[str, JsonValue]:
-        return {key: each.middle() for key, each in self.varied().items()}
-
-
-ArchitectureSettings = FeedForward | Cnn | Custom
-
-BUILT_IN: dict[str, type[FeedForward] | type[Cnn]] = {"feed_forward": FeedForward, "cnn": Cnn}
-"""The architectures that need no code of the user's, by the name that `build` has for them."""
 
 
 def kind_of(value: Any) -> str | None:
