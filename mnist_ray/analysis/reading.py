@@ -98,7 +98,7 @@ def results_of_space(
     of = partial(_cell_results, name, dataset, records)
     measured = of(planned.measured)
     shape = dataset_info.image_shape
-    defaults = {space.default_configuration(*pair, shape).name for pair in space.grids()}
+    defaults = {space.bind(*pair, {}, shape).name for pair in space.grids()}
     return SweepResults(
         name=name,
         dataset=dataset,

@@ -52,7 +52,7 @@ def varied_settings(
 
     A name that the cell has no setting for is left out.
     """
-    names = space.varied_columns(architecture, variant)
+    names = space.distributions(architecture, variant)
     return {name: _brief(settings[name]) for name in names if name in settings}
 
 

@@ -91,7 +91,7 @@ def _workloads(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkloa
     if space.search:
         count = space.search.configurations * space.search.trials_each
         for pair in space.search_spaces():
-            default = space.default_configuration(*pair, dataset_info.image_shape)
+            default = space.bind(*pair, {}, dataset_info.image_shape)
             workloads[_search_name(default)] = _workload(default, dataset_info, count)
     return workloads
 

@@ -104,8 +104,7 @@ class Searcher:
         self._space, self._search, self._dataset_info = space, search, dataset_info
         self._spaces = space.search_spaces()
         self._defaults = {
-            pair: space.default_configuration(*pair, dataset_info.image_shape)
-            for pair in self._spaces
+            pair: space.bind(*pair, {}, dataset_info.image_shape) for pair in self._spaces
         }
         self._samplers: dict[Pair, Sampler] = {}
         self._tried: dict[tuple[Pair, str], tuple[Trial, ...]] = {}

@@ -65,7 +65,7 @@ class Cell:
         if source is Source.DROPOUT and self.builder in BUILT_IN:
             # In a feed-forward network it follows the hidden layers, of which there may be none.
             no_layers = self.hyperparameters.get("hidden_units") == []
-            return bool(self.hyperparameters["dropout"]) and not no_layers
+            return bool(self.hyperparameters.get("dropout")) and not no_layers
         return True
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import JsonValue, PrivateAttr
 
 from mnist_ray.errors import ErrorCollector, InputError, Place, refusal, shown
-from mnist_ray.space.architecture import BUILT_IN, Cnn
+from mnist_ray.space.architecture import BUILT_IN
 from mnist_ray.space.cell import Cell, check_layers
 from mnist_ray.space.custom_code import Code, modules_of
 from mnist_ray.space.distributions import Distribution, combinations
@@ -56,12 +56,12 @@ class Space(SpaceFile):
         space = read_file(cls, data, errors)
         if rules:
             check_rules(space, errors)
+        changes: dict[str, object] = {}
         if space.search and "confirm" not in space.model_fields_set:
-            space = space.model_copy(update={"confirm": _DEFAULT_CONFIRM})
+            changes["confirm"] = _DEFAULT_CONFIRM
         if space.spread:
-            space = space.model_copy(
-                update={"trials": _at_least(space.spread.trials, space.trials)}
-            )
+            changes["trials"] = _at_least(space.spread.trials, space.trials)
+        space = space.model_copy(update=changes)
         space._source, space._lines = source, errors.lines
         return space
 
@@ -104,9 +104,7 @@ class Space(SpaceFile):
         return list(itertools.product(self.architectures, self.variants))
 
     def cells(self, image_shape: tuple[int, ...]) -> list[Cell]:
-        """All cells that are known without searching.
-
-        `image_shape` is height, width and, where the images are in colour, 3.
+        """All cells that are known without searching, of images of height, width and, in colour, 3.
 
         Architectures x variants x the values of every grid in the file's order (the architecture's
         hyperparameters, the variant's, training's), the last varying fastest; each cell once. Pairs
@@ -117,23 +115,33 @@ class Space(SpaceFile):
             self._cell(architecture, variant, values, image_shape)
             for architecture, variant in self.pairs()
             if (architecture, variant) not in searched
-            for values in _grid(self._distributions(architecture, variant))
+            for values in _grid(self.distributions(architecture, variant))
         ]
         return list({cell.name: cell for cell in cells}.values())
 
     def search_spaces(self) -> dict[tuple[str, str], dict[str, Distribution]]:
         """The distributions to sample, by column, of each searched (architecture, variant)."""
-        sampled = {
-            pair: {k: each for k, each in self._distributions(*pair).items() if each.sampled}
-            for pair in self.pairs()
-        }
-        return {pair: columns for pair, columns in sampled.items() if columns}
+        return self._distributions_of_pairs(sampled=True)
 
-    def grids(self) -> dict[tuple[str, str], list[str]]:
-        """The columns that a grid varies, of each (architecture, variant) that is not searched."""
-        searched = self.search_spaces()
-        columns = {pair: list(self._distributions(*pair)) for pair in self.pairs()}
-        return {pair: names for pair, names in columns.items() if names and pair not in searched}
+    def grids(self) -> dict[tuple[str, str], dict[str, Distribution]]:
+        """The grids, by column, of each (architecture, variant) that has any."""
+        return self._distributions_of_pairs(sampled=False)
+
+    def _distributions_of_pairs(
+        self, *, sampled: bool
+    ) -> dict[tuple[str, str], dict[str, Distribution]]:
+        found = {}
+        for pair in self.pairs():
+            columns = self.distributions(*pair).items()
+            found[pair] = {key: each for key, each in columns if each.sampled is sampled}
+        return {pair: columns for pair, columns in found.items() if columns}
+
+    def distributions(self, architecture: str, variant: str) -> dict[str, Distribution]:
+        """What a grid or a search varies in one pair, by column; nothing in one that is gone."""
+        if architecture not in self.architectures or variant not in self.variants:
+            return {}
+        hyperparameters = self.architectures[architecture].varied()
+        return hyperparameters | self.variants[variant].varied() | self.training.varied()
 
     def bind(
         self,
@@ -149,7 +157,7 @@ class Space(SpaceFile):
         Raises:
             KeyError: a value of a column that the pair has no distribution for.
         """
-        distributions = self._distributions(architecture, variant)
+        distributions = self.distributions(architecture, variant)
         drawn = {column: distributions[column].cast(value) for column, value in values.items()}
         return self._cell(architecture, variant, drawn, image_shape)
 
@@ -161,28 +169,20 @@ class Space(SpaceFile):
         image_shape: tuple[int, ...],
     ) -> Cell:
         built = self.architectures[architecture]
-        presentation = self._presentation(variant, drawn, image_shape)
         return Cell(
             architecture=architecture,
             builder=built.build,
             hyperparameters=as_data(built.bound(drawn).hyperparameters),
             variant=variant,
-            shift=presentation.shift,
-            canvas=presentation.canvas,
             training=self.training.bound(drawn),
-            transform=presentation.transform,
-            channels=presentation.channels,
+            **vars(self._presentation(variant, drawn, image_shape)),
         )
 
     def presentations(self, variant: str, image_shape: tuple[int, ...]) -> list[Presentation]:
         """All that a variant's grids give; what is searched has its default."""
-        return list(
-            {
-                repr(presentation): presentation
-                for values in _grid(self.variants[variant].varied())
-                if (presentation := self._presentation(variant, values, image_shape))
-            }.values()
-        )
+        grid = _grid(self.variants[variant].varied())
+        found = [self._presentation(variant, values, image_shape) for values in grid]
+        return list({repr(each): each for each in found}.values())
 
     def _presentation(
         self, variant: str, drawn: Mapping[str, JsonValue], image_shape: tuple[int, ...]
@@ -226,12 +226,6 @@ class Space(SpaceFile):
     @property
     def image_shapes(self) -> Mapping[str, ImageShape]:
         return self._image_shapes
-
-    def default_configuration(
-        self, architecture: str, variant: str, image_shape: tuple[int, ...]
-    ) -> Cell:
-        """The cell of a pair with every searched hyperparameter at its default."""
-        return self.bind(architecture, variant, {}, image_shape)
 
     def override(self, *, trials: int | None = None, seed: int | None = None) -> "Space":
         """The space with a fixed number of trials, or another seed, in place of the file's.
@@ -321,23 +315,13 @@ class Space(SpaceFile):
                             f"shape, {alike if own[-1] == shape[-1] else 'grey or colour'}",
                         )
 
-    def varied_columns(self, architecture: str, variant: str) -> list[str]:
-        """The columns that a grid or a search varies in one pair; none of a pair that is gone."""
-        is_known = architecture in self.architectures and variant in self.variants
-        return [*self._distributions(architecture, variant)] if is_known else []
-
-    def _distributions(self, architecture: str, variant: str) -> dict[str, Distribution]:
-        """By column, those of the grids and the searches of one pair."""
-        hyperparameters = self.architectures[architecture].varied()
-        return hyperparameters | self.variants[variant].varied() | self.training.varied()
-
     def _extremes(
         self, architecture: str, variant: str, image_shape: tuple[int, ...]
     ) -> Iterator[Cell]:
         """The cells at the ends of every range that the geometry depends on."""
         columns: dict[str, Collection[JsonValue]] = {
             column: _ends(distribution)
-            for column, distribution in self._distributions(architecture, variant).items()
+            for column, distribution in self.distributions(architecture, variant).items()
             if column in _GEOMETRY
         }
         if len(set(self._image_shapes.values())) > 1:
@@ -362,7 +346,8 @@ def _grid(columns: Mapping[str, Distribution]) -> Iterator[dict[str, JsonValue]]
     )
 
 
-_GEOMETRY = {"shift", "canvas", *Cnn.model_fields} - {"dense_units", "dropout"}
+_GEOMETRY = {"shift", "canvas", "filters", "kernel_size", "pool_size", "pool_stride"}
+"""The columns that decide whether an image fits, see `Cnn.misfit`."""
 
 
 def _ends(distribution: Distribution) -> list[JsonValue]:
@@ -371,8 +356,9 @@ def _ends(distribution: Distribution) -> list[JsonValue]:
     What fits at the ends fits between them, see `Cnn.misfit`.
     """
     values = list(distribution.candidates().values())
-    sized = sorted((value for value in values if value is not None), key=_extent)
-    return [*sized[:1], *sized[1:][-1:], *([None] if None in values else [])]
+    sized = [value for value in values if value is not None]
+    ends = [min(sized, key=_extent), max(sized, key=_extent)] if sized else []
+    return [*ends, None] if None in values else ends
 
 
 def _extent(value: JsonValue) -> float:

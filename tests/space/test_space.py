@@ -223,14 +223,14 @@ def test_drawn_values_are_bound_into_a_cell() -> None:
 
 
 def test_the_default_configuration_has_the_shipped_defaults() -> None:
-    cell = load_space("tuning").default_configuration("feed_forward", "centered", MNIST)
+    cell = load_space("tuning").bind("feed_forward", "centered", {}, MNIST)
     assert cell.hyperparameters == {"hidden_units": [512, 256], "dropout": 0.0}
     assert cell.training == Training()
 
 
 def test_without_a_shipped_default_the_first_or_middle_value_is_the_default() -> None:
     text = OWN % "width: {choice: [7, 3]}, rate: {uniform: [1, 2]}" + "search: {}"
-    cell = space_of(text).default_configuration("mine", "centered", MNIST)
+    cell = space_of(text).bind("mine", "centered", {}, MNIST)
     assert cell.hyperparameters == {"width": 7, "rate": 1.5}
 
 
@@ -337,5 +337,5 @@ def test_no_hyperparameter_of_the_project_bears_a_reserved_name() -> None:
     for name in shipped_spaces():
         space = load_space(name)
         for pair in space.pairs():
-            columns = space.default_configuration(*pair, MNIST).columns()
+            columns = space.bind(*pair, {}, MNIST).columns()
             assert not RESERVED_COLUMNS & columns.keys()

@@ -65,7 +65,7 @@ def test_arguments_are_searched_and_keras_own_defaults_are_the_default() -> None
     bound = space.bind("feed_forward", "centered", drawn, (8, 8)).training
     assert bound.to_data()["optimizer"] == {"name": "adamw", "weight_decay": 0.05}
     assert bound.to_data()["learning_rate"] == {**COSINE, "initial_learning_rate": 0.002}
-    default = space.default_configuration("feed_forward", "centered", (8, 8)).training
+    default = space.bind("feed_forward", "centered", {}, (8, 8)).training
     assert default.to_data()["optimizer"] == "adamw"
 
 

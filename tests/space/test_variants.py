@@ -26,7 +26,7 @@ def test_parameters_of_a_transform_may_be_searched() -> None:
     space = space_of(f"{HEAD}variants: {{{searched}}}\nsearch: {{}}")
     cell = space.bind("cnn", "rotated", {"degrees": 12.5}, (28, 28))
     assert cell.transform == Transform("own:rotate", {"degrees": 12.5})
-    default = space.default_configuration("cnn", "rotated", (28, 28))
+    default = space.bind("cnn", "rotated", {}, (28, 28))
     assert default.columns()["degrees"] == 15.0
 
 
