@@ -1,6 +1,6 @@
 """What a grid says of each hyperparameter, and of each two of them together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -79,7 +79,7 @@ def grids(results: SweepResults) -> Iterator[Grid]:
                 yield found
 
 
-def _grid(cells: Sequence[CellResults], names: Sequence[str]) -> Grid:
+def _grid(cells: Sequence[CellResults], names: Iterable[str]) -> Grid:
     values = {name: _values(cells, name) for name in names}
     varying = {name: found for name, found in values.items() if len(found) > 1}
     by_place = {_place(each.cell.columns(), varying): each for each in cells}

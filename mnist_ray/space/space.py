@@ -357,7 +357,7 @@ def _ends(distribution: Distribution) -> list[JsonValue]:
     """
     values = list(distribution.candidates().values())
     sized = [value for value in values if value is not None]
-    ends = [min(sized, key=_extent), max(sized, key=_extent)] if sized else []
+    ends: list[JsonValue] = [min(sized, key=_extent), max(sized, key=_extent)] if sized else []
     return [*ends, None] if None in values else ends
 
 
