@@ -1,40 +1,36 @@
 """How the models of each cell do on other test sets than their own."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from mnist_ray.analysis.sweep_results import SweepResults
-from mnist_ray.analysis.tables import CELL, summary_columns
+from mnist_ray.analysis.tables import CELL, Identity, Row, summary_columns
 from mnist_ray.ledger.identity import JSON
 from mnist_ray.plan.test_sets import TestSets
 from mnist_ray.space.space import Cell
 from mnist_ray.stats.summary import summarize
 
 
-def robustness_rows(
-    results: SweepResults, identity: Callable[[Cell], dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
+def robustness_rows(results: SweepResults, identity: Identity) -> Iterator[Row]:
     """The rows of robustness.parquet: each cell on each test set beside its own."""
     for each in results.cells:
-        cell = {CELL: each.key, "dataset": each.dataset, **identity(each.cell)}
         for name, shift, presentation in _test_sets(each.cell, results.tests):
             pairs = [
                 (record.test.accuracy, evaluation.accuracy)
                 for record in each.finished
                 if record.test and (evaluation := record.evaluation(shift, presentation))
             ]
-            accuracies = [accuracy for _, accuracy in pairs]
             drop = summarize([own - accuracy for own, accuracy in pairs])
             yield {
-                **cell,
+                **summary_columns([accuracy for _, accuracy in pairs]),
                 "test_variant": name,
                 "test_shift": shift,
-                "trials": len(accuracies),
-                **summary_columns(accuracies),
+                "trials": drop.n,
                 "mean_drop": drop.mean,
                 "drop_ci95_low": drop.ci95_low,
                 "drop_ci95_high": drop.ci95_high,
                 "device": each.device,
+                CELL: each.key,
+                **identity(each.cell),
             }
 
 

@@ -1,15 +1,14 @@
 """Where the spread of a cell comes from: the rows of the table spread, and what they show."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.numbers import DASH, number
-from mnist_ray.analysis.sweep_results import CellSpread
-from mnist_ray.analysis.tables import CELL, Tables
+from mnist_ray.analysis.sweep_results import CellSpread, SweepResults
+from mnist_ray.analysis.tables import CELL, Identity, Row, Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.space.sources import Source
-from mnist_ray.stats.spread import Share, VarianceShares, variance_shares
+from mnist_ray.stats.spread import Share, variance_shares
 from mnist_ray.stats.summary import summarize
 
 ALL = "all"
@@ -31,11 +30,16 @@ how often that is said wrongly."""
 _LEAST_TRIALS = 10
 """With fewer, the interval of a share spans more than a factor of ten."""
 
-Row = Mapping[str, Any]
+
+def spread_rows(results: SweepResults, identity: Identity) -> Iterator[Row]:
+    """The rows of spread.parquet: of each cell one for all sources together, and one for each."""
+    for each in results.spreads:
+        cell = each.ordinary
+        of_cell = {"device": cell.device, CELL: cell.key, **identity(cell.cell)}
+        yield from ({**row, **of_cell} for row in _source_rows(each))
 
 
-def source_rows(spread: CellSpread) -> Iterator[Row]:
-    """One row for all sources together, and one for each."""
+def _source_rows(spread: CellSpread) -> Iterator[Row]:
     ordinary = spread.ordinary.records
     accuracies = {source: _accuracies(records) for source, records in spread.varied.items()}
     shares = variance_shares(
@@ -44,13 +48,11 @@ def source_rows(spread: CellSpread) -> Iterator[Row]:
         summed=frozenset(source.value for source in accuracies if source is not Source.SAMPLE),
     )
     is_whole = all(len(known) > 1 for known in accuracies.values())
-    yield {
-        "source": ALL,
-        **_spread_columns(ordinary),
-        **_remainder_columns(shares.together if shares and is_whole else None),
-    }
+    together = shares.together if shares and is_whole else None
+    yield {"source": ALL, **_spread_columns(ordinary), **_remainder_columns(together)}
     for source, records in spread.varied.items():
-        yield {"source": source.value, **_spread_columns(records), **_share_columns(shares, source)}
+        share = shares.sources.get(source.value) if shares else None
+        yield {"source": source.value, **_spread_columns(records), **_share_columns(share)}
 
 
 def _accuracies(records: Sequence[Record]) -> dict[int, float]:
@@ -69,8 +71,7 @@ def _spread_columns(records: Sequence[Record]) -> Row:
     }
 
 
-def _share_columns(shares: VarianceShares | None, source: Source) -> Row:
-    share = shares.sources.get(source.value) if shares else None
+def _share_columns(share: Share | None) -> Row:
     if share is None:
         return {}
     return {

@@ -1,7 +1,7 @@
 """The tables of a report: their Arrow schemas, and what their rows are of."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,11 @@ DROP, ARCHITECTURE, WINNER_TO_DEFAULT = "drop", "architecture", "search"
 CELL, CELL_A, CELL_B, SEARCH = "cell key", "cell key a", "cell key b", "search key"
 """What a row is of; no hyperparameter, which is a name in Python, can have these names."""
 REFERENCES = (CELL, CELL_A, CELL_B, SEARCH)
+
+
+Row = dict[str, Any]
+Identity = Callable[..., Row]
+"""Gives the columns that say which cell a row is of; a suffix where a row is of two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +46,7 @@ class Tables:
         """The tables by the names of their files."""
         return {name: getattr(self, name) for name in TABLES}
 
-    def rows(self, name: str) -> list[dict[str, Any]]:
+    def rows(self, name: str) -> list[Row]:
         """The rows of the table `name` as plain data, each with what it is of.
 
         `CELL` gives the `CellResults.key` in a row of report, robustness and spread, `CELL_A` and
@@ -111,7 +116,7 @@ def as_type(value: JsonValue, type_: pa.DataType) -> JsonValue:
     return json.dumps(value, ensure_ascii=False)
 
 
-def summary_columns(accuracies: Sequence[float]) -> dict[str, Any]:
+def summary_columns(accuracies: Sequence[float]) -> Row:
     """The columns that a mean test accuracy has in every table."""
     summary = summarize(accuracies)
     return {

@@ -239,6 +239,11 @@ class Record:
         }
 
     @property
+    def device(self) -> str | None:
+        """None where it did not start."""
+        return self.setting.device if self.setting else None
+
+    @property
     def train_accuracy(self) -> float | None:
         """In the last epoch."""
         return self.epochs[-1].train_accuracy if self.epochs else None

@@ -104,12 +104,13 @@ def test_the_difference_that_until_names_has_an_interval_for_each_device() -> No
     rows = rows_of(moved(until(), first=5), "comparisons").set_index("device")
     assert rows["pairs"].to_dict() == {"CPU": 5, H100: 3}
     for device, values in (("CPU", DIFFERENCES[:5]), (H100, DIFFERENCES[5:])):
-        row, half_width = rows.loc[device], precision(values, goal=0.005, at_most=12).half_width
-        assert half_width is not None
+        row, high = rows.loc[device], precision(values, goal=0.005, at_most=12).ci95_high
+        assert high is not None
         assert row["mean_difference"] == pytest.approx(np.mean(values))
-        assert row["ci95_high"] == pytest.approx(np.mean(values) + half_width)
+        assert row["ci95_high"] == pytest.approx(high)
         # Student's would not allow for the looks.
         degrees = len(values) - 1
+        half_width = high - np.mean(values)
         assert half_width > stats.t.interval(0.95, degrees, 0, stats.sem(values))[1]
     assert rows[["p_value", "p_value_holm", "wilcoxon_p_value"]].isna().all(axis=None)
 
