@@ -107,10 +107,10 @@ def _take_step(training: Training) -> None:
     import keras
     import tensorflow as tf
 
-    from mnist_ray.train.optimizers import optimizer_for
+    from mnist_ray.train.optimizers import KerasOptimizer
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    optimizer = optimizer_for(training.optimizer_name, model, training.optimizer_arguments)
+    optimizer = KerasOptimizer(training.optimizer_name, model, training.optimizer_arguments)
     gradients = [tf.ones_like(variable.value) for variable in model.trainable_variables]
     optimizer.apply(gradients, tf.constant(0.001))
     optimizer.finish()

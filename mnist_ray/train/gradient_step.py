@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mnist_ray.space.training import Training
 from mnist_ray.train.learning_rates import Rates
-from mnist_ray.train.optimizers import LossScale, optimizer_for
+from mnist_ray.train.optimizers import KerasOptimizer, LossScaleOptimizer
 
 
 class GradientStep:
@@ -16,16 +16,16 @@ class GradientStep:
 
     Attributes:
         model: the Keras model that is trained.
-        slots: all that the optimizer and the loss scale remember from one step to the next.
+        slots: all that the optimizer remembers from one step to the next.
     """
 
     def __init__(self, model: keras.Model, training: Training) -> None:
         self.model = model
-        self._optimizer = optimizer_for(
+        is_scaled = training.precision == "mixed_float16"
+        self._optimizer = (LossScaleOptimizer if is_scaled else KerasOptimizer)(
             training.optimizer_name, model, training.optimizer_arguments
         )
-        self._loss_scale = LossScale() if training.precision == "mixed_float16" else None
-        self.slots = [*self._optimizer.slots, *(self._loss_scale.slots if self._loss_scale else [])]
+        self.slots = self._optimizer.slots
 
     def take(
         self, forward: Callable[[], tuple[tf.Tensor, tf.Tensor]], rate: tf.Tensor
@@ -44,15 +44,11 @@ class GradientStep:
             loss, probabilities = forward()
             loss = tf.add_n([loss, *self.model.losses])
             scaled = self._optimizer.scale(loss)
-            scaled = self._loss_scale.scale(scaled) if self._loss_scale else scaled
         gradients = tape.gradient(
             scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        if self._loss_scale:
-            self._loss_scale.step(gradients, lambda true: self._optimizer.apply(true, rate))
-        else:
-            self._optimizer.apply(gradients, rate)
+        self._optimizer.apply(gradients, rate)
         return loss, probabilities
 
     def finish(self) -> None:

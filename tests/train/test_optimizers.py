@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from mnist_ray.space.optimizers import OPTIMIZERS, SCHEDULES
-from mnist_ray.train.optimizers import LossScale, optimizer_for
+from mnist_ray.train.optimizers import KerasOptimizer, LossScaleOptimizer
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
@@ -54,7 +54,7 @@ def test_steps_are_those_of_keras_own_apply(
     name: str, constraint: keras.constraints.Constraint | None
 ) -> None:
     ours, keras_own = small_model(constraint), small_model(constraint)
-    optimizer = optimizer_for(name, ours)
+    optimizer = KerasOptimizer(name, ours)
     reference = keras_optimizer(name)
     step = tf.function(optimizer.apply)
     for of_step in gradients(ours):
@@ -83,8 +83,8 @@ def test_steps_are_those_of_keras_own_apply(
 )
 def test_arguments_do_what_they_do_in_keras(name: str, arguments: dict[str, Any]) -> None:
     ours, keras_own, without = small_model(), small_model(), small_model()
-    optimizer = optimizer_for(name, ours, arguments)
-    plain = optimizer_for(name, without)
+    optimizer = KerasOptimizer(name, ours, arguments)
+    plain = KerasOptimizer(name, without)
     reference = keras_optimizer(name, **arguments)
     step = tf.function(optimizer.apply)
     for of_step in gradients(ours):
@@ -99,7 +99,7 @@ def test_arguments_do_what_they_do_in_keras(name: str, arguments: dict[str, Any]
 
 
 def test_a_fixed_loss_scale_scales_the_loss() -> None:
-    optimizer = optimizer_for("sgd", small_model(), {"loss_scale_factor": 4.0})
+    optimizer = KerasOptimizer("sgd", small_model(), {"loss_scale_factor": 4.0})
     assert float(optimizer.scale(tf.constant(2.0))) == 8.0
 
 
@@ -130,7 +130,7 @@ def test_the_tables_are_those_of_keras_signatures() -> None:
 def test_the_learning_rate_is_what_each_step_is_given(name: str) -> None:
     model = small_model()
     before = weights(model)
-    optimizer = optimizer_for(name, model)
+    optimizer = KerasOptimizer(name, model)
     optimizer.apply(gradients(model)[0], tf.constant(0.0))
     for old, new in zip(before, weights(model), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -139,7 +139,7 @@ def test_the_learning_rate_is_what_each_step_is_given(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_slots_hold_all_that_a_later_step_depends_on(name: str) -> None:
     model = small_model()
-    optimizer = optimizer_for(name, model)
+    optimizer = KerasOptimizer(name, model)
     first, *rest = gradients(model)
     optimizer.apply(first, tf.constant(RATE))
     saved = [s.numpy() for s in optimizer.slots], weights(model)
@@ -166,19 +166,19 @@ def test_the_loss_scale_follows_keras_own_rule(name: str, tolerance: dict[str, f
     inner.learning_rate = RATE
     reference = keras.optimizers.LossScaleOptimizer(inner)
     reference.build(keras_own.trainable_variables)
-    optimizer, scale = optimizer_for(name, model), LossScale()
+    optimizer = LossScaleOptimizer(name, model)
     reference.step_counter.assign(1990)
-    scale.slots[1].assign(1990)
+    optimizer.slots[-1].assign(1990)
 
     @tf.function
     def step(scaled: list[tf.Tensor]) -> None:
-        scale.step(scaled, lambda true: optimizer.apply(true, tf.constant(RATE)))
+        optimizer.apply(scaled, tf.constant(RATE))
 
     for number, of_step in enumerate(gradients(model) * 2):
         of_step = [g * np.inf if number in (3, 15) else g for g in of_step]
         step(of_step)
         reference.apply(of_step, keras_own.trainable_variables)
-        assert float(scale.scale(tf.constant(1.0))) == float(reference.dynamic_scale)
+        assert float(optimizer.scale(tf.constant(1.0))) == float(reference.dynamic_scale)
         for mine, theirs in zip(weights(model), weights(keras_own), strict=True):
             np.testing.assert_allclose(mine, theirs, **tolerance)
 
@@ -188,22 +188,23 @@ def test_the_loss_scale_goes_as_low_as_keras_own(overflows: int) -> None:
     model, keras_own = small_model(), small_model()
     reference = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(RATE))
     reference.build(keras_own.trainable_variables)
-    optimizer, scale = optimizer_for("sgd", model), LossScale()
+    optimizer = LossScaleOptimizer("sgd", model)
     finite = gradients(model)[0]
     infinite = [gradient * np.inf for gradient in finite]
     for of_step in [*[infinite] * overflows, finite]:
-        scale.step(of_step, lambda true: optimizer.apply(true, tf.constant(RATE)))
+        optimizer.apply(of_step, tf.constant(RATE))
         reference.apply(of_step, keras_own.trainable_variables)
-    assert float(scale.scale(tf.constant(1.0))) == float(reference.dynamic_scale) < 1
+    assert float(optimizer.scale(tf.constant(1.0))) == float(reference.dynamic_scale) < 1
     for mine, theirs in zip(weights(model), weights(keras_own), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
 
 def test_the_loss_scale_doubles_after_2000_finite_steps() -> None:
-    scale = LossScale()
-    scale.slots[1].assign(1998)
+    model = small_model()
+    optimizer = LossScaleOptimizer("sgd", model)
+    optimizer.slots[-1].assign(1998)
     seen = []
     for _ in range(3):
-        scale.step([tf.constant(1.0)], lambda true: None)
-        seen.append(float(scale.scale(tf.constant(1.0))))
+        optimizer.apply(gradients(model)[0], tf.constant(RATE))
+        seen.append(float(optimizer.scale(tf.constant(1.0))))
     assert seen == [2.0**15, 2.0**16, 2.0**16]
