@@ -12,7 +12,7 @@ from mnist_ray.train.child_process import in_child
 
 if TYPE_CHECKING:
     from mnist_ray.data.dataset import Dataset
-    from mnist_ray.train.gpu_memory import GpuMemory
+    from mnist_ray.train.memory import GpuMemory
 
 _BATCHES = 16
 
@@ -98,7 +98,7 @@ def _time_all(
 ) -> Iterator[str | tuple[str, Timing | str]]:
     """Something as soon as TensorFlow has started, then the timing of each cell."""
     from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
-    from mnist_ray.train.gpu_memory import GpuMemory
+    from mnist_ray.train.memory import GpuMemory
 
     device.configure(threads, gpus=gpus)
     gpu_memory = GpuMemory()
@@ -129,7 +129,7 @@ def _time(
         run.evaluate(cell.shift)
         setup_seconds.append(run.costs.setup_seconds or 0.0)
     costs = run.costs
-    # From the third trial of a process on, a kept model starts again without another.
+    # From the third trial of a process on, what starts a kept model again is compiled.
     another = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
     setup_seconds.append(another.costs.setup_seconds or 0.0)
     trained = training.trained(len(dataset.train_images))

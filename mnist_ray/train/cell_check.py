@@ -43,12 +43,12 @@ def check_cells(cells: Sequence[Cell], dataset_info: DatasetInfo, code: Code) ->
 def _check_all(
     custom: Sequence[Cell], trainings: Sequence[Training], dataset_info: DatasetInfo, code: Code
 ) -> Iterator[None]:
-    from mnist_ray.train import keras_settings
+    from mnist_ray.train import device
 
     for cell in custom:
         _check_model(cell, dataset_info.classes, code)
         yield
-    keras_settings.reset()
+    device.restore_settings()
     for training in trainings:
         _check_training(training, dataset_info.train_images)
         yield

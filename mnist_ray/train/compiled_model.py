@@ -14,8 +14,6 @@ import json
 import logging
 import math
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -25,12 +23,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Classes
+from mnist_ray.plan.seeds import TrialSeeds
+from mnist_ray.plan.trial import Trial
 from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Cell
 from mnist_ray.space.training import Training
-from mnist_ray.train import graph_state, keras_settings, models
-from mnist_ray.train.device import uses_xla
-from mnist_ray.train.fresh_state import FreshState, NotReproducibleError, SlotStart, first_values
+from mnist_ray.train import device, graph_state, models
+from mnist_ray.train.fresh_state import FreshState, NotReproducibleError
 from mnist_ray.train.gradient_step import GradientStep
 from mnist_ray.train.learning_rates import learning_rates
 from mnist_ray.train.memory import give_back_memory
@@ -49,6 +48,8 @@ class CompiledModel:
 
     Attributes:
         model: the Keras model that is trained.
+        fresh_state: sets it back to the state of a new one; None for a custom architecture, which
+            may give another graph each time.
         xla_error: why XLA cannot compile the model, so that the plain graph trains it; None where
             it can, or is not asked to.
     """
@@ -56,31 +57,34 @@ class CompiledModel:
     def __init__(
         self,
         cell: Cell,
+        seeds: TrialSeeds,
         *,
         classes: int,
-        seed: int,
-        dropout_seed: int,
         code: Code,
         xla_error: str | None = None,
     ) -> None:
         self.xla_error = xla_error
         self._cell, self._classes, self._code = cell, classes, code
-        self.model = self._fresh(seed, dropout_seed)
+        self._is_custom = cell.builder not in models.BUILT_IN
+        self.model = self._fresh(seeds)
         self._step = GradientStep(self.model, cell.training)
-        self._slots = {slot.ref(): self._start_of(slot) for slot in self._step.slots}
-        self._fresh_state: FreshState | None = None
         self._compiled_for: set[tuple[int, ...]] = set()
         self._plain_graph = PlainGraph(self._step, cell.canvas_shape, is_pure=not self._is_custom)
         self._program: PlainGraph | XlaProgram = self._plain_graph
-        if uses_xla(cell.training.jit_compile) and xla_error is None:
+        if device.uses_xla(cell.training.jit_compile) and xla_error is None:
             # A custom layer may look across the batch, as batch normalization does.
             self._program = XlaProgram(self._step, cell.canvas, pads=not self._is_custom)
+        self.fresh_state: FreshState | None = None
+        if not self._is_custom:
+            self.fresh_state = FreshState(
+                self.model, self._step.slots, seed=seeds.weights, dropout_seed=seeds.dropout
+            )
 
     @property
     def state(self) -> list[tf.Variable]:
         """All that training changes: weights, random state and optimizer slots."""
         state = [variable.value for variable in self.model.variables]
-        state += [slot.deref() for slot in self._slots]
+        state += self._step.slots
         for graph in self._plain_graph.graphs if self._is_custom else ():
             state += graph_state.other_variables(graph, state)
         return state
@@ -100,42 +104,12 @@ class CompiledModel:
         """Bytes of its variables."""
         return sum(math.prod(variable.shape) * variable.dtype.size for variable in self.state)
 
-    def restart(self, seed: int, dropout_seed: int) -> None:
-        """Set weights, random state and optimizer to those of a new model made with these seeds.
-
-        For built-in architectures only: a custom one may give another graph.
-        """
-        if self._fresh_state:
-            self._fresh_state.restart(seed, dropout_seed)
-        else:
-            self._rebuild(seed, dropout_seed)
-            # Keras models contain reference cycles: collect now, so that two never coexist.
-            gc.collect()
-
-    def _rebuild(self, seed: int, dropout_seed: int) -> None:
-        """Restart by a second model, and learn from it how to do without one."""
-        self._seed(seed)
-        slots = [(slot.deref(), start) for slot, start in self._slots.items()]
-        try:
-            fresh_state = FreshState(self.model, slots, built=self._build(), seed=seed)
-        except NotReproducibleError as reason:
-            _LOG.info("Each trial of %s builds a model: %s", self._cell.builder, reason)
-            fresh = self._fresh(seed, dropout_seed)
-            for variable, new in zip(self.model.variables, fresh.variables, strict=True):
-                variable.assign(new)
-            for slot, start in slots:
-                slot.assign(first_values(slot, start))
-        else:
-            fresh_state.restart(seed, dropout_seed)
-            self._fresh_state = fresh_state
-
-    def compile(self, placed_images: PlacedImages, trained: int) -> None:
+    def compile(self, placed_images: PlacedImages, trained: int, batch_size: int) -> None:
         """Compile for epochs of `trained` images and for evaluation; nothing is trained yet.
 
         Where XLA cannot compile the model, the plain graph takes its place. A kept model is
         compiled already, unless the images or batches are of other sizes.
         """
-        batch_size = self._cell.training.batch_size
         sizes = (*placed_images.images.shape, trained, batch_size)
         if sizes in self._compiled_for:
             return
@@ -173,36 +147,18 @@ class CompiledModel:
         loss, predictions = self._program.evaluate(placed_images, order)
         return loss / len(order), predictions
 
-    def _start_of(self, slot: tf.Variable) -> SlotStart:
-        """What fills a slot of the optimizer in the beginning, or the variable that it copies."""
-        values = slot.numpy()
-        if (values == values.flat[0]).all():
-            return values.flat[0]
-        same = (v for v in self.model.trainable_variables if np.array_equal(v.numpy(), values))
-        return next(same)
-
-    @property
-    def _is_custom(self) -> bool:
-        return self._cell.builder not in models.BUILT_IN
-
-    def _fresh(self, seed: int, dropout_seed: int) -> keras.Model:
-        """A new model made with `seed`; its seed generators as made with `dropout_seed`.
-
-        Keras' seed generators are what dropout draws from.
-        """
-        states: list[NDArray[Any]] = []
-        if dropout_seed != seed:
-            self._seed(dropout_seed)
-            states = [variable.numpy() for variable in _seed_generators(self._build())]
-        self._seed(seed)
-        model = self._build()
-        if states:
-            for variable, state in zip(_seed_generators(model), states, strict=True):
-                variable.assign(state)
+    def _fresh(self, seeds: TrialSeeds) -> keras.Model:
+        """A new model. Its seed generators, which dropout draws from, are as `seeds` has them."""
+        if seeds.dropout == seeds.weights:
+            return self._build(seeds.weights)
+        states = [variable.numpy() for variable in _seed_generators(self._build(seeds.dropout))]
+        model = self._build(seeds.weights)
+        for variable, state in zip(_seed_generators(model), states, strict=True):
+            variable.assign(state)
         return model
 
-    def _seed(self, seed: int) -> None:
-        """Seed all that draws random numbers while the model is built.
+    def _build(self, seed: int) -> keras.Model:
+        """A new model, with all seeded that draws random numbers while it is built.
 
         For a built-in architecture that is Keras, which takes its seeds from Python's generator.
         `keras.utils.set_random_seed` also seeds TensorFlow, which then discards what it has
@@ -213,9 +169,9 @@ class CompiledModel:
             keras.utils.set_random_seed(seed)
         else:
             random.seed(seed)
-
-    def _build(self) -> keras.Model:
-        with _dtype_policy(self._cell.training.precision):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self._cell.training.precision)
+        try:
             return models.build(
                 self._cell.builder,
                 self._cell.hyperparameters,
@@ -223,21 +179,13 @@ class CompiledModel:
                 classes=self._classes,
                 modules=self._code.get(self._cell.builder),
             )
+        finally:
+            keras.config.set_dtype_policy(before)
 
 
 def _seed_generators(model: keras.Model) -> list[Any]:
     """The states of its seed generators."""
     return [each for each in model.variables if each.path.endswith("seed_generator_state")]
-
-
-@contextmanager
-def _dtype_policy(precision: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 class CompiledModelCache:
@@ -248,45 +196,48 @@ class CompiledModelCache:
         self._xla_errors: dict[str, str] = {}
 
     def start(
-        self,
-        cell: Cell,
-        placed_images: PlacedImages,
-        *,
-        trained: int,
-        classes: int,
-        seed: int,
-        dropout_seed: int,
-        code: Code,
+        self, trial: Trial, placed_images: PlacedImages, *, classes: int, code: Code
     ) -> CompiledModel:
-        """A compiled model of `cell` with new weights.
+        """A compiled model of the trial's cell with new weights.
 
         Args:
-            cell: what is trained.
-            placed_images: what it is trained on.
-            trained: how many of them an epoch takes; the others are for validation.
+            trial: what is run.
+            placed_images: what it is trained on, those for validation included.
             classes: of the data set.
-            seed: of the weights, and of all else that a model draws but dropout.
-            dropout_seed: of dropout.
             code: the modules of custom architectures.
         """
-        keras_settings.reset()
+        device.restore_settings()
+        cell, training = trial.cell, trial.cell.training
         name = self._name(cell, classes)
-        compiled_model = self._kept.pop(name, None)
-        if compiled_model:
-            compiled_model.restart(seed, dropout_seed)
-        else:
+        compiled_model = self._restarted(name, trial)
+        if compiled_model is None:
             self._make_room()
-            error = self._xla_errors.get(name)
-            seeds = {"seed": seed, "dropout_seed": dropout_seed}
             compiled_model = CompiledModel(
-                cell, classes=classes, code=code, xla_error=error, **seeds
+                cell,
+                trial.seeds,
+                classes=classes,
+                code=code,
+                xla_error=self._xla_errors.get(name),
             )
-        compiled_model.compile(placed_images, trained)
+        trained = training.trained(len(placed_images.images))
+        compiled_model.compile(placed_images, trained, training.batch_size)
         if compiled_model.xla_error:
             self._xla_errors[name] = compiled_model.xla_error
-        if cell.builder in models.BUILT_IN:  # A custom one may give another graph each time.
+        if compiled_model.fresh_state:
             self._kept[name] = compiled_model
         return compiled_model
+
+    def _restarted(self, name: str, trial: Trial) -> CompiledModel | None:
+        """The kept model of that name, if there is one, as a new one would be."""
+        kept = self._kept.pop(name, None)
+        if kept is None or kept.fresh_state is None:
+            return None
+        try:
+            kept.fresh_state.restart(trial.seeds.weights, trial.seeds.dropout)
+        except NotReproducibleError as reason:
+            _LOG.info("Each trial of %s builds a model: %s", trial.cell.builder, reason)
+            return None
+        return kept
 
     @staticmethod
     def _name(cell: Cell, classes: int) -> str:

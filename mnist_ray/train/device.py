@@ -1,13 +1,22 @@
-"""How TensorFlow computes in this process."""
+"""How TensorFlow and Keras compute in this process."""
 
 import contextlib
 import gc
 import importlib.metadata
 
+import keras
 import tensorflow as tf
 
 from mnist_ray.space.training import JitCompile
 from mnist_ray.train.memory import drop_code_of_import, give_back_memory
+
+_AT_START = (
+    keras.config.floatx(),
+    keras.config.epsilon(),
+    keras.config.image_data_format(),
+    keras.config.dtype_policy(),
+)
+"""Keras' settings before any module of the user's changes them."""
 
 
 def configure(threads: int, *, gpus: bool = True) -> None:
@@ -33,6 +42,16 @@ def configure(threads: int, *, gpus: bool = True) -> None:
     gc.freeze()
     give_back_memory()
     drop_code_of_import()
+
+
+def restore_settings() -> None:
+    """Undo what the user's modules of an earlier trial have set."""
+    floatx, epsilon, image_data_format, dtype_policy = _AT_START
+    keras.config.set_floatx(floatx)
+    keras.config.set_epsilon(epsilon)
+    keras.config.set_image_data_format(image_data_format)
+    keras.config.set_dtype_policy(dtype_policy)
+    tf.config.run_functions_eagerly(False)
 
 
 def tensorflow_device() -> str:

@@ -5,103 +5,103 @@ layer draws a seed from Python's generator, and makes its first weights of it.
 """
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
-
-SlotStart = Any
-"""How a variable of an optimizer begins: filled with one number, or as a copy of a weight."""
 
 
 class NotReproducibleError(Exception):
     """What building a model leaves behind does not follow from its layers' initializers alone."""
 
 
-@dataclass(frozen=True)
-class _Start:
-    """How one variable of a model begins. It does not keep that variable alive."""
-
-    path: str
-    values: Callable[[tf.Tensor], tf.Tensor]
-    """Its first values, of the seed."""
-    seed: int | None = None
-    """What it is made of; None where it always begins alike."""
-    is_of_generator: bool = False
-    """Whether it is the state of a generator, such as that of dropout."""
-
-
 class FreshState:
     """Sets a model, and the slots of its optimizer, to the state of new ones.
 
     One call of a graph does all of it. That gives the same bits as building, which is tried when
-    the object is made.
+    the model is set back for the first time.
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        slots: Sequence[tuple[tf.Variable, SlotStart]],
-        *,
-        built: keras.Model,
-        seed: int,
+        self, model: keras.Model, slots: Sequence[tf.Variable], *, seed: int, dropout_seed: int
     ) -> None:
-        """Find out how `built` came about, and set `model` to the same state.
+        """Remember how all begins.
 
         Args:
-            model: what is set back.
-            slots: the variables of the optimizer, and how each begins.
-            built: a model of the same architecture that has just been built.
-            seed: of Python's generator, which building alone has used since.
-
-        Raises:
-            NotReproducibleError: there is more to it than the layers' initializers.
+            model: has just been built, with these seeds as `restart` takes them.
+            slots: the variables of its optimizer, which has taken no step yet.
         """
-        starts = [_start(variable, built) for variable in built.variables]
-        self._draws = sum(start.seed is not None for start in starts)
-        expected = random.Random(seed)  # noqa: S311
-        drawn = [_draw(expected) for _ in range(self._draws)]
-        if expected.getstate() != random.getstate():
-            raise NotReproducibleError(f"other than {self._draws} seeds were drawn")
-        self._starts = [
-            (variable, start, _place(start, drawn))
-            for variable, start in zip(model.variables, starts, strict=True)
-        ]
-        self._slots = slots
-        seeds = tf.TensorSpec((self._draws,), tf.int64)
-        restart = tf.function(self._restart, input_signature=[seeds, seeds])
-        self._graph = restart.get_concrete_function()
-        self.restart(seed, seed)
-        for variable, new in zip(model.variables, built.variables, strict=True):
-            if variable.numpy().tobytes() != new.numpy().tobytes():
-                raise NotReproducibleError(f"{variable.path} begins otherwise")
+        self._model, self._first = model, (seed, dropout_seed)
+        self._slots = [(slot, _start_of(slot, model)) for slot in slots]
+        self._checksums = [zlib.crc32(variable.numpy()) for variable in model.variables]
 
     def restart(self, seed: int, dropout_seed: int) -> None:
         """Set all to the state of a model that is built with `seed`.
 
         The seed generators, from which dropout draws, are those of one built with `dropout_seed`.
-        """
-        self._graph(self._seeds(seed), self._seeds(dropout_seed))
 
-    def _seeds(self, seed: int) -> tf.Tensor:
+        Raises:
+            NotReproducibleError: there is more to it than the layers' initializers.
+        """
+        self._graph(self._drawn(seed), self._drawn(dropout_seed))
+
+    @cached_property
+    def _graph(self) -> Any:
+        seeds = tf.TensorSpec((len(self._model.variables),), tf.int64)
+        restart = tf.function(self._restart, input_signature=[seeds, seeds])
+        graph = restart.get_concrete_function()
+        graph(*map(self._drawn, self._first))
+        for variable, checksum in zip(self._model.variables, self._checksums, strict=True):
+            if zlib.crc32(variable.numpy()) != checksum:
+                raise NotReproducibleError(f"{variable.path} begins otherwise")
+        return graph
+
+    def _drawn(self, seed: int) -> tf.Tensor:
+        """Seeds as Keras draws them for whatever is not given one; enough for all variables."""
         generator = random.Random(seed)  # noqa: S311
-        return tf.constant([_draw(generator) for _ in range(self._draws)], tf.int64, (self._draws,))
+        return tf.constant(
+            [generator.randint(1, int(1e9)) for _ in self._model.variables], tf.int64
+        )
 
     def _restart(self, of_weights: tf.Tensor, of_generators: tf.Tensor) -> None:
-        for variable, start, place in self._starts:
-            seeds = of_generators if start.is_of_generator else of_weights
-            variable.assign(start.values(seeds[place]))
-        for slot, start_of_slot in self._slots:
-            slot.assign(first_values(slot, start_of_slot))
+        draws = iter(zip(tf.unstack(of_weights), tf.unstack(of_generators), strict=True))
+        for variable in self._model.variables:
+            variable.assign(_first_values(variable, self._model, draws))
+        for slot, start in self._slots:
+            is_copy = isinstance(start, keras.Variable)
+            slot.assign(start.value if is_copy else tf.fill(slot.shape, start))
 
 
-def first_values(slot: tf.Variable, start: SlotStart) -> tf.Tensor:
-    """What `slot` begins with; the weights have their first values already."""
-    if isinstance(start, keras.Variable):
-        return tf.identity(start.value)
-    return tf.fill(slot.shape, tf.constant(start, slot.dtype))
+def _start_of(slot: tf.Variable, model: keras.Model) -> Any:
+    """The number that fills a slot of an optimizer in the beginning, or the weight it copies."""
+    values = slot.numpy()
+    if (values == values.flat[0]).all():
+        return values.flat[0]
+    return next(v for v in model.trainable_variables if np.array_equal(v.numpy(), values))
+
+
+def _first_values(
+    variable: keras.Variable, model: keras.Model, draws: Iterator[tuple[tf.Tensor, tf.Tensor]]
+) -> tf.Tensor:
+    """What a variable begins with; what is made of a seed takes the next one of `draws`."""
+    for layer in model.layers:
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None and generator.state is variable:
+            _, of_generators = next(draws)
+            return _GivenSeed(of_generators).next()
+        initializer = getattr(layer, f"{variable.name}_initializer", None)
+        if initializer is not None and any(variable is own for own in layer.weights):
+            settings = initializer.get_config()
+            if "seed" in settings:
+                of_weights, _ = next(draws)
+                given = {**settings, "seed": _GivenSeed(of_weights)}
+                initializer = type(initializer).from_config(given)
+            return initializer(tuple(variable.shape), dtype=variable.dtype)
+    raise NotReproducibleError(f"no layer says how {variable.path} begins")
 
 
 class _GivenSeed(keras.random.SeedGenerator):  # type: ignore[misc]
@@ -113,42 +113,3 @@ class _GivenSeed(keras.random.SeedGenerator):  # type: ignore[misc]
 
     def next(self, ordered: bool = True) -> tf.Tensor:
         return tf.stack([self._seed, tf.zeros_like(self._seed)])
-
-
-def _draw(generator: random.Random) -> int:
-    """A seed, as Keras draws it for whatever is not given one."""
-    return generator.randint(1, int(1e9))
-
-
-def _place(start: _Start, drawn: Sequence[int]) -> int:
-    """Which of the drawn seeds a variable is made of; any, where it is made of none."""
-    if start.seed is None:
-        return 0
-    if drawn.count(start.seed) != 1:
-        raise NotReproducibleError(f"the seed of {start.path} was not drawn")
-    return drawn.index(start.seed)
-
-
-def _start(variable: keras.Variable, model: keras.Model) -> _Start:
-    for layer in model.layers:
-        generator = getattr(layer, "seed_generator", None)
-        if generator is not None and generator.state is variable:
-            seed = int(variable.numpy()[0])
-            return _Start(variable.path, lambda given: _GivenSeed(given).next(), seed, True)
-        initializer = getattr(layer, f"{variable.name}_initializer", None)
-        if initializer is not None and any(variable is own for own in layer.weights):
-            return _initialized(variable, initializer)
-    raise NotReproducibleError(f"no layer says how {variable.path} begins")
-
-
-def _initialized(variable: keras.Variable, initializer: Any) -> _Start:
-    shape, dtype = tuple(variable.shape), variable.dtype
-    settings = initializer.get_config()
-    if "seed" not in settings:
-        return _Start(variable.path, lambda _: initializer(shape, dtype=dtype))
-
-    def values(given: tf.Tensor) -> tf.Tensor:
-        with_seed = type(initializer).from_config({**settings, "seed": _GivenSeed(given)})
-        return with_seed(shape, dtype=dtype)
-
-    return _Start(variable.path, values, initializer.seed)

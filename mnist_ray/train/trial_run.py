@@ -83,13 +83,7 @@ class TrialRun:
         self._code = code or {}
         self._placed_images = self._placed_training_images()
         self._compiled_model = compiled_models.start(
-            trial.cell,
-            self._placed_images,
-            trained=self._trained,
-            classes=dataset.classes,
-            seed=self._seeds.weights,
-            dropout_seed=self._seeds.dropout,
-            code=self._code,
+            trial, self._placed_images, classes=dataset.classes, code=self._code
         )
         self._train_seconds = self._evaluate_seconds = 0.0
         self._setup_seconds = time.perf_counter() - begin

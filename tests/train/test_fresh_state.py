@@ -43,11 +43,13 @@ def generators_state(model: keras.Model) -> list[Any]:
     return [v.numpy().tolist() for v in model.variables if v.path.endswith("seed_generator_state")]
 
 
-def spoiled(build: Callable[[], keras.Model]) -> keras.Model:
-    model = built(build, 0)
+def spoiled(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, FreshState]:
+    """A model that has changed since it was built."""
+    model = built(build, seed)
+    fresh_state = FreshState(model, [], seed=seed, dropout_seed=seed)
     for variable in model.variables:
         variable.assign(variable + 1)
-    return model
+    return model, fresh_state
 
 
 @pytest.fixture
@@ -67,10 +69,8 @@ def test_every_built_in_architecture_is_compared() -> None:
 def test_a_model_is_set_back_to_the_bits_of_a_new_one(name: str, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
     build = SMALL[name]
-    model = spoiled(build)
-    fresh_state = FreshState(model, [], built=built(build, 7), seed=7)
-    assert content(model) == content(built(build, 7))
-    for seed in (8, 2**63 + 11):
+    model, fresh_state = spoiled(build, 7)
+    for seed in (7, 8, 2**63 + 11):
         fresh_state.restart(seed, seed)
         assert content(model) == content(built(build, seed))
 
@@ -78,8 +78,7 @@ def test_a_model_is_set_back_to_the_bits_of_a_new_one(name: str, precision: str)
 @pytest.mark.parametrize("name", ["feed_forward", "cnn"])
 def test_dropout_may_have_a_seed_of_its_own(name: str) -> None:
     build = SMALL[name]
-    model = spoiled(build)
-    fresh_state = FreshState(model, [], built=built(build, 7), seed=7)
+    model, fresh_state = spoiled(build, 7)
     fresh_state.restart(8, 9)
     assert generators_state(model) == generators_state(built(build, 9))
     assert generators_state(model) != generators_state(built(build, 8))
@@ -104,8 +103,8 @@ class Counted(keras.layers.Layer):
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (lambda: of_two_layers(kernel_initializer=keras.initializers.GlorotUniform(3)), "seed"),
-        (lambda: (random.random(), of_two_layers())[1], "drawn"),
+        (lambda: of_two_layers(kernel_initializer=keras.initializers.GlorotUniform(3)), "begins"),
+        (lambda: (random.random(), of_two_layers())[1], "begins"),
         (lambda: keras.Sequential([keras.Input((4,)), Counted()]), "no layer says"),
     ],
     ids=["a fixed seed", "other draws", "no initializer is known"],
@@ -113,8 +112,9 @@ class Counted(keras.layers.Layer):
 def test_what_cannot_be_shown_to_be_equal_is_refused(
     build: Callable[[], keras.Model], reason: str
 ) -> None:
+    _, fresh_state = spoiled(build, 2)
     with pytest.raises(NotReproducibleError, match=reason):
-        FreshState(built(build, 1), [], built=built(build, 2), seed=2)
+        fresh_state.restart(3, 3)
 
 
 # In trials
@@ -144,8 +144,8 @@ def test_later_trials_begin_as_the_first_in_a_process_and_build_no_model(
     expected = [state(started(index, CompiledModelCache())) for index in (1, 2, 3)]
     compiled_models = CompiledModelCache()
     run(trial_of(architecture, **training), compiled_models)
-    assert state(started(1, compiled_models)) == expected[0]
     monkeypatch.setattr(models, "build", None)
+    assert state(started(1, compiled_models)) == expected[0]
     for index in (2, 3):
         run(trial_of(architecture, index=index + 10, **training), compiled_models)
         assert state(started(index, compiled_models)) == expected[index - 1]
