@@ -64,15 +64,11 @@ class Guess:
         return int(np.count_nonzero(self.wrong))
 
     @property
-    def accuracy(self) -> float:
-        """The mean test accuracy of the cell's finished trials."""
-        tests = [record.test for record in self.results.finished]
-        return float(np.mean([test.accuracy for test in tests if test]))
-
-    @property
     def probability_of_none(self) -> float:
-        """Of no mistake in so many images, if mistakes were independent: accuracy to the n."""
-        return float(self.accuracy ** len(self.predictions))
+        """Of no mistake in n images, if mistakes were independent: mean test accuracy to the n."""
+        tests = [record.test for record in self.results.finished]
+        accuracy = np.mean([test.accuracy for test in tests if test])
+        return float(accuracy ** len(self.predictions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +81,10 @@ class HardImage:
     """The name of its class."""
     image: NDArray[np.uint8]
     """As the models saw it, uint8 [canvas, canvas], in colour with a last axis of 3."""
+    wrong: int
+    """How many trials got it wrong."""
     votes: Sequence[tuple[str, int]]
     """The name of the predicted class and how many trials said so, the most frequent first."""
-
-    @property
-    def wrong(self) -> int:
-        """How many trials got it wrong."""
-        return sum(count for predicted, count in self.votes if predicted != self.truth)
 
 
 def hardest_images(view: CellView, *, count: int) -> list[HardImage] | None:
@@ -106,14 +99,21 @@ def hardest_images(view: CellView, *, count: int) -> list[HardImage] | None:
     images = as_graded(view.results, found.examples, test_set)
     names = test_set.names
     return [
-        HardImage(int(index), names[test_set.labels[index]], image, votes=_ranked(votes, names))
-        for index, image, votes in zip(found.examples, images, found.votes, strict=True)
+        HardImage(
+            index=int(index),
+            truth=names[test_set.labels[index]],
+            image=image,
+            wrong=int(wrong),
+            votes=[
+                (names[predicted], int(votes[predicted]))
+                for predicted in np.argsort(-votes, kind="stable")
+                if votes[predicted]
+            ],
+        )
+        for index, image, wrong, votes in zip(
+            found.examples, images, found.wrong, found.votes, strict=True
+        )
     ]
-
-
-def _ranked(votes: NDArray[np.int64], names: Sequence[str]) -> list[tuple[str, int]]:
-    order = np.argsort(-votes, kind="stable")
-    return [(names[predicted], int(votes[predicted])) for predicted in order if votes[predicted]]
 
 
 def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:

@@ -1,11 +1,8 @@
 """What models predict for a few random test images, as a table and as an image file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.settings import canonical
@@ -29,8 +26,8 @@ def tabulate_guesses(guesses: Sequence[Guess], *, title: str) -> "Table":
 
     Classes that have names get a column for each image, so that long names break within it.
     """
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     first, is_named = guesses[0], guesses[0].test_set.class_names is not None
     table = Table(title=title, title_justify="left")
@@ -40,30 +37,22 @@ def tabulate_guesses(guesses: Sequence[Guess], *, title: str) -> "Table":
     for heading in ("mistakes", "probability of none"):
         table.add_column(heading, justify="right")
 
-    def cells(names: Sequence[str], wrong: NDArray[np.bool_]) -> list[str]:
-        marked = _marked(names, wrong)
-        return marked if is_named else [" ".join(marked)]
+    def cells(names: Sequence[str], wrong: Iterable[bool]) -> list[Text]:
+        marked = [  # As wide with a mark as without.
+            Text(f"{name}✗", "bold red") if is_wrong else Text(f"{name} ")
+            for name, is_wrong in zip(names, wrong, strict=True)
+        ]
+        return marked if is_named else [Text(" ").join(marked)]
 
-    truth = cells(first.true_names, np.zeros(len(first.truth), bool))
-    table.add_row("truth", *truth, end_section=True)
+    table.add_row("truth", *cells(first.true_names, [False] * len(first.truth)), end_section=True)
     for guess in guesses:
         table.add_row(
-            escape(label(guess.parts)),
+            Text(label(guess.parts)),
             *cells(guess.predicted_names, guess.wrong),
             str(guess.mistakes),
             f"{guess.probability_of_none:.3f}",
         )
     return table
-
-
-def _marked(names: Sequence[str], wrong: NDArray[np.bool_]) -> list[str]:
-    """Names of classes, as wide with a mark as without, as rich's markup."""
-    from rich.markup import escape
-
-    return [
-        f"[bold red]{escape(name)}✗[/]" if is_wrong else f"{escape(name)} "
-        for name, is_wrong in zip(names, wrong, strict=True)
-    ]
 
 
 def save_picture(guesses: Sequence[Guess], path: Path) -> None:
@@ -95,18 +84,19 @@ def save_picture(guesses: Sequence[Guess], path: Path) -> None:
 
 def _by_presentation(guesses: Sequence[Guess]) -> Mapping[str, Sequence[Guess]]:
     """The guesses on each way that the images are presented, by the variant's name."""
-    groups = grouped(guesses, _presentation)
-    several = len({variant for variant, _ in groups}) < len(groups)
     cells = [guess.results.cell for guess in guesses]
+    groups = grouped(
+        guesses,
+        lambda guess: (
+            guess.results.cell.variant,
+            canonical(guess.results.cell.presentation.columns()),
+        ),
+    )
+    several = len({cell.variant for cell in cells}) < len(groups)
     return {
         variant + (distinction(group[0].results.cell, cells) if several else ""): group
         for (variant, _), group in groups.items()
     }
-
-
-def _presentation(guess: Guess) -> tuple[str, str]:
-    cell = guess.results.cell
-    return cell.variant, canonical(cell.presentation.columns())
 
 
 def _draw_image(axes: "Axes", number: int, guesses: Sequence[Guess]) -> None:

@@ -42,7 +42,7 @@ from mnist_ray.view.formats import FEWEST, first_letter, interval
 from mnist_ray.view.matrix import test_matrices
 from mnist_ray.view.notices import notices
 from mnist_ray.view.provenance import differences, facts
-from mnist_ray.view.spread_charts import remainder, share
+from mnist_ray.view.spread_charts import share
 
 _MOST_ROWS = 60
 """Rows of the table of comparisons; the rest is in the Parquet files."""
@@ -171,7 +171,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"figure": number, "interval": interval, "label": label, "png": _png}
-    environment.filters |= {"percent": percent, "share": share, "remainder": remainder}
+    environment.filters |= {"percent": percent, "share": share}
     return environment
 
 

@@ -2,7 +2,6 @@
 
 from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.sweep_results import Selection
-from mnist_ray.ledger.record import Status
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.summary import summarize
 from mnist_ray.view.cell_views import SearchView, drawn_value
@@ -94,16 +93,12 @@ def _search_row(search: SearchView, configuration: Configuration) -> ChartRow:
         series=search.series if can_win else None,
         mean=configuration.mean,
         values=configuration.scores,
-        titles=_titles(search, configuration),
+        titles=[
+            trial_title(search.results.records[trial.key], score)
+            for trial, score in zip(configuration.trials, configuration.scores, strict=False)
+        ],
         is_few=len(configuration.scores) < FEWEST,
     )
-
-
-def _titles(search: SearchView, configuration: Configuration) -> list[str]:
-    trials = zip(configuration.trials, configuration.scores, strict=False)
-    found = [(search.results.record_of(trial, Status.FINISHED), score) for trial, score in trials]
-    known = [trial_title(record, score) for record, score in found if record]
-    return known if len(known) == len(configuration.scores) else []
 
 
 _STAGES = {

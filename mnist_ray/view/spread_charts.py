@@ -7,7 +7,7 @@ from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.spread import ALL, IN_WORDS, percent
 from mnist_ray.analysis.tables import CELL, Tables
 from mnist_ray.view.cell_views import CellView, Row, grouped
-from mnist_ray.view.forest_plot import ChartRow, forest_plot
+from mnist_ray.view.forest_plot import ChartRow, estimate, forest_plot
 from mnist_ray.view.svg import Chart
 
 
@@ -50,36 +50,18 @@ def _chart(view: CellView, rows: Sequence[Row], position: int) -> Chart:
 
 
 def _source_row(row: Row, series: int) -> ChartRow:
-    low, high = row["std_ci95_low"], row["std_ci95_high"]
-    text = number(row["std_test_accuracy"])
-    if low is not None:
-        text += f" [{number(low)}, {number(high)}]"
-    elif row["std_test_accuracy"] == 0:
-        text += ", no spread seen"
+    std, low, high = (row[f"std_{name}"] for name in ("test_accuracy", "ci95_low", "ci95_high"))
+    text = estimate(std, {"ci95_low": low, "ci95_high": high}, row["trials"])
     if row["variance_share"] is not None:
         text += f", {percent(row['variance_share'])}"
-    return ChartRow(
-        label=IN_WORDS[row["source"]],
-        text=text,
-        series=None if row["source"] == ALL else series,
-        mean=row["std_test_accuracy"],
-        low=low,
-        high=high,
-    )
+    is_whole = row["source"] == ALL
+    return ChartRow(IN_WORDS[row["source"]], text, None if is_whole else series, std, low, high)
 
 
-def share(row: Row) -> str:
-    """The share of variance of a row of spread.parquet, with its interval."""
-    return _with_interval(row["variance_share"], row["share_ci95_low"], row["share_ci95_high"])
-
-
-def remainder(row: Row) -> str:
-    """What the shares lack to the whole, with its interval, in the row of all together."""
-    ends = row["remainder_ci95_low"], row["remainder_ci95_high"]
-    return _with_interval(row["remainder"], *ends)
-
-
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+def share(row: Row, column: str = "variance_share") -> str:
+    """The share of variance of a row of spread.parquet, or its `remainder`, with the interval."""
+    kind = column.removeprefix("variance_")
+    value, low, high = (row[name] for name in (column, f"{kind}_ci95_low", f"{kind}_ci95_high"))
     if value is None or low is None:
         return percent(value)
     return f"{percent(value)} ({percent(low)} to {percent(high)})"

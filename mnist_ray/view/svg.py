@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -119,11 +119,13 @@ class Chart:
         ElementTree.indent(svg, space="")
         return ElementTree.tostring(svg, encoding="unicode")
 
-    def write(self, file: IO[bytes], kind: Literal["pdf", "svg"]) -> None:
-        """The figure as a file, in the page's light colours and matplotlib's type."""
+    def as_file(self, kind: str) -> bytes:
+        """The figure as a file, pdf or svg, in the page's light colours and matplotlib's type."""
+        file = io.BytesIO()
         with _style({"svg.fonttype": "path", "svg.hashsalt": self.name}):
             undated = {"Date": None} if kind == "svg" else {"CreationDate": None}
             self.figure.savefig(file, format=kind, metadata=undated, transparent=True)
+        return file.getvalue()
 
 
 def series_colour(series: int | None) -> str:

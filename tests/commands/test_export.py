@@ -6,7 +6,7 @@ import pytest
 from made_up import folder_at, made_up_sweep
 
 from mnist_ray.report import main
-from mnist_ray.view.export import PaperTable, as_latex, as_markdown
+from mnist_ray.view.export import as_latex, as_markdown
 
 ACCURACIES = {
     # t(2 degrees of freedom) * 0.01 / sqrt(3) = 0.0248.
@@ -91,11 +91,11 @@ def test_another_format_is_refused_with_those_there_are(
 
 def test_names_stay_text_in_a_table_whatever_is_in_them() -> None:
     hostile = r"50% of $x_1$ & \input{a} | <b>*#1*</b>" + "\nnext"
-    table = PaperTable(["cell", "n"], [[hostile, "3"]], figures=1)
+    table = [["cell", "test accuracy", "n"], [hostile, "0.9", "3"]]
     latex = as_latex(table).splitlines()[6]
     assert latex == (
         r"50\% of \$x\_1\$ \& \textbackslash{}input\{a\} \textbar{} "
-        r"\textless{}b\textgreater{}*\#1*\textless{}/b\textgreater{} next & 3 \\"
+        r"\textless{}b\textgreater{}*\#1*\textless{}/b\textgreater{} next & 0.9 & 3 \\"
     )
     markdown = as_markdown(table).splitlines()[2]
-    assert markdown == (r"| 50% of \$x\_1\$ & \\input\{a\} \| \<b\>\*\#1\*\</b\> next | 3 |")
+    assert markdown == (r"| 50% of \$x\_1\$ & \\input\{a\} \| \<b\>\*\#1\*\</b\> next | 0.9 | 3 |")

@@ -131,7 +131,9 @@ def test_the_command_shows_truth_predictions_mistakes_and_the_probability_of_non
         digits, mistakes, probability = rows[label(guess.parts)]
         assert [int(digit.strip("✗")) for digit in digits.split()] == guess.predictions.tolist()
         assert digits.count("✗") == int(mistakes) == guess.mistakes
-        assert float(probability) == pytest.approx(guess.accuracy**4, abs=0.0005)
+        (test,) = [record.test for record in guess.results.finished]
+        assert test is not None
+        assert float(probability) == pytest.approx(test.accuracy**4, abs=0.0005)
     assert "mean test accuracy to the power of 4" in shown
 
 
