@@ -200,7 +200,6 @@ def _prepare(options: SweepOptions) -> "_Sweep":
         Planner(setup.space, setup.dataset_info).plan,
         setup.ledger.read(),
         max_concurrent=options.max_concurrent,
-        stops_early=setup.space.early_stopping is not None,
         is_outdated=lambda record: options.fresh and record.has_other_versions(installed),
     )
     return _Sweep(options, setup, queue, Terminal(quiet=options.quiet, verbose=options.verbose))

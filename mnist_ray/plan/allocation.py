@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from mnist_ray.errors import InputError
@@ -34,20 +34,18 @@ class ResourceAllocator:
         self, space: Space, dataset_info: DatasetInfo, nodes: Sequence[Node], limits: Limits
     ) -> None:
         workers = [node for node in nodes if node.cpus] or list(nodes)
-        workloads = _capped(
-            _workloads(space, dataset_info), min(node.memory_bytes for node in workers)
-        )
-        gpus = _gpus_per_trial(workloads, workers, limits)
+        smallest = int(min(node.memory_bytes for node in workers))
+        work = _workloads(space, dataset_info, most_memory=smallest)
+        gpus = _gpus_per_trial(work.values(), workers, limits)
         able = [node for node in workers if node.gpus >= gpus] or workers
         # By the smallest node that can take part, so that all of them do.
-        given = threads(workloads, min(max(1, int(node.cpus)) for node in able))
-        memory = memory_classes(workloads, min(able, key=lambda node: node.memory_bytes))
+        given = threads(work, min(max(1, int(node.cpus)) for node in able))
+        memory = memory_classes(work, min(able, key=lambda node: node.memory_bytes))
         self._classes = dataset_info.classes
         self._most_memory = int(max(node.memory_bytes for node in able))
         self._larger_shares: dict[str, float] = {}
         self._requests = {
-            name: Request(limits.cpus_per_trial or given[name], gpus, memory[name])
-            for name in workloads
+            name: Request(limits.cpus_per_trial or given[name], gpus, memory[name]) for name in work
         }
 
     def request(self, trial: Trial) -> Request:
@@ -78,53 +76,44 @@ class ResourceAllocator:
         return set(self._requests.values())
 
 
-def _workloads(space: Space, dataset_info: DatasetInfo) -> dict[str, CellWorkload]:
+def _workloads(
+    space: Space, dataset_info: DatasetInfo, *, most_memory: int
+) -> dict[str, CellWorkload]:
     """The size of each cell's trials, from the space alone: what is recorded changes nothing.
 
-    A search stands for all its configurations, with the default as the size of each.
+    A search stands for all its configurations, with the default as the size of each. No guess at
+    the memory of a custom architecture is above `most_memory`: it would exclude a machine.
     """
-    trials = space.trials if isinstance(space.trials, int) else space.trials.at_least
+
+    def workload(cell: Cell, trials: int) -> CellWorkload:
+        memory = memory_bytes(cell, dataset_info.classes)
+        return CellWorkload(
+            trials,
+            training_operations(cell, dataset_info),
+            memory if cell.builder in BUILT_IN else min(memory, most_memory),
+            gpu_memory_bytes(cell, dataset_info),
+        )
+
+    ordinary = space.trials if isinstance(space.trials, int) else space.trials.at_least
+    varied = space.spread.trials if space.spread else 0
     workloads = {
-        cell.name: _workload(cell, dataset_info, trials + _source_trials(space, cell))
+        cell.name: workload(cell, ordinary + varied * len(sources_of(space, cell)))
         for cell in space.cells(dataset_info.image_shape)
     }
     if space.search:
         count = space.search.configurations * space.search.trials_each
         for pair in space.search_spaces():
             default = space.bind(*pair, {}, dataset_info.image_shape)
-            workloads[_search_name(default)] = _workload(default, dataset_info, count)
+            workloads[_search_name(default)] = workload(default, count)
     return workloads
-
-
-def _source_trials(space: Space, cell: Cell) -> int:
-    return len(sources_of(space, cell)) * space.spread.trials if space.spread else 0
-
-
-def _workload(cell: Cell, dataset_info: DatasetInfo, trials: int) -> CellWorkload:
-    return CellWorkload(
-        trials,
-        training_operations(cell, dataset_info),
-        memory_bytes(cell, dataset_info.classes),
-        gpu_memory_bytes(cell, dataset_info),
-        is_guess=cell.builder not in BUILT_IN,
-    )
 
 
 def _search_name(cell: Cell) -> str:
     return json.dumps([cell.architecture, cell.variant])
 
 
-def _capped(workloads: Mapping[str, CellWorkload], memory_bytes: float) -> dict[str, CellWorkload]:
-    """`workloads`, in which no guess at the memory of a custom architecture excludes a machine."""
-    most = int(memory_bytes)
-    return {
-        name: replace(cell, memory_bytes=min(cell.memory_bytes, most)) if cell.is_guess else cell
-        for name, cell in workloads.items()
-    }
-
-
 def _gpus_per_trial(
-    workloads: Mapping[str, CellWorkload], nodes: Sequence[Node], limits: Limits
+    workloads: Iterable[CellWorkload], nodes: Sequence[Node], limits: Limits
 ) -> float:
     """As asked for; otherwise, where there are GPUs, one share for all trials."""
     if limits.gpus_per_trial is not None:
@@ -133,7 +122,7 @@ def _gpus_per_trial(
     if not with_gpus:
         return 0.0
     return gpu_fraction(
-        max(cell.gpu_memory_bytes for cell in workloads.values()),
+        max(cell.gpu_memory_bytes for cell in workloads),
         gpu_memory_bytes=min(node.gpu_memory_bytes for node in with_gpus),
         cpus_per_gpu=min(node.cpus / node.gpus for node in with_gpus),
     )

@@ -28,17 +28,13 @@ def check_one_kind(plan: Plan, records: Mapping[str, Record], devices: Collectio
     Raises:
         InputError: the plan decides something, and these are of several kinds.
     """
-    if not plan.is_open:
-        return
-    recorded = devices_of(plan, records)
-    if are_one_kind([*recorded, *devices]):
-        return
-    raise InputError(
-        f"the space decides from its results what to run next ({_what_decides(plan)}), and results "
-        f"of different kinds of device cannot be compared. {_both(recorded, devices)}. Run them on "
-        "one kind (--gpus-per-trial 0 is for CPUs), or give the space another name and begin anew, "
-        "or ask for a fixed number of trials."
-    )
+    if plan.is_open and (several := _several_kinds(plan, records, devices)):
+        raise InputError(
+            f"the space decides from its results what to run next ({_what_decides(plan)}), and "
+            f"results of different kinds of device cannot be compared. {several}. Run them on one "
+            "kind (--gpus-per-trial 0 is for CPUs), or give the space another name and begin anew, "
+            "or ask for a fixed number of trials."
+        )
 
 
 def check_joins(plan: Plan, record: Record, kinds: Collection[str]) -> None:
@@ -71,13 +67,23 @@ def change_of_device(
     plan: Plan, records: Mapping[str, Record], devices: Collection[str]
 ) -> str | None:
     """A sentence on the devices of a sweep, if they are of several kinds; arguments as above."""
+    several = _several_kinds(plan, records, devices)
+    return several and (
+        f"{several}. Each mean is over trials on one device, and cells on different devices are "
+        "not compared."
+    )
+
+
+def _several_kinds(
+    plan: Plan, records: Mapping[str, Record], devices: Collection[str]
+) -> str | None:
+    """On which devices trials ran and would run, where these are of several kinds."""
     recorded = devices_of(plan, records)
     if are_one_kind([*recorded, *devices]):
         return None
-    return (
-        f"{_both(recorded, devices)}. Each mean is over trials on one device, and cells on "
-        "different devices are not compared."
-    )
+    known = ", ".join(f"{count} on {device}" for device, count in sorted(recorded.items()))
+    now = " and ".join(sorted(devices))
+    return f"Recorded trials: {known or 'none'}; the next ones would run on {now}"
 
 
 def devices_of(plan: Plan, records: Mapping[str, Record]) -> Counter[str]:
@@ -124,12 +130,6 @@ def _model(gpu: str) -> str:
     drivers leave out the maker.
     """
     return gpu.removeprefix("NVIDIA ").partition(" MIG ")[0]
-
-
-def _both(recorded: Mapping[str, int], devices: Collection[str]) -> str:
-    known = ", ".join(f"{count} on {device}" for device, count in sorted(recorded.items()))
-    now = " and ".join(sorted(devices))
-    return f"Recorded trials: {known or 'none'}; the next ones would run on {now}"
 
 
 def _what_decides(plan: Plan) -> str:

@@ -48,6 +48,7 @@ class Plan:
             they count, how many of its trials may count in the end.
         budget: of working time, and what it is spent on; None where there is none.
         varied: the trials that vary one source of randomness alone, which are in no mean.
+        stops_early: whether trials of a search may be stopped before their last epoch.
     """
 
     cells: tuple[CellPlan, ...]
@@ -58,6 +59,7 @@ class Plan:
     speculative: Mapping[str, int] = field(default_factory=dict)
     varied: tuple[Trial, ...] = ()
     budget: Budget | None = None
+    stops_early: bool = False
 
     @property
     def may_change(self) -> bool:
@@ -99,8 +101,17 @@ class Plan:
     def is_done(self, trial: Trial, record: Record) -> bool:
         """Whether a record is all that the plan wants of a trial."""
         if trial.key in self.only_searched:
-            return is_done(trial, record, NO_OTHERS, cut_short=True)
+            return is_done(trial, record, NO_OTHERS, cut_short=self.stops_early)
         return is_done(trial, record, self.tests)
+
+    def may_stop(self, trial: Trial) -> bool:
+        """Whether early stopping may end the trial: only the first of a configuration in a search.
+
+        The first trial stands for its configuration. If it survives, the others run to their last
+        epoch, because the search compares means over whole trials. If each trial could be stopped
+        by itself, few configurations would have such a mean.
+        """
+        return self.stops_early and not trial.index and trial.key in self.only_searched
 
     def unrequested(self, records: Mapping[str, Record]) -> set[str]:
         """Keys of the records that are not asked for, without those of speculative trials."""

@@ -38,6 +38,7 @@ class Planner:
         self._varied = source_trials(space, self._plain.cells, dataset_info)
         self._tests = asked_test_sets(space, dataset_info)
         self._timings = Timings(dataset_info, {})
+        self._stops_early = space.early_stopping is not None
         self._searcher = Searcher(space, space.search, dataset_info) if space.search else None
 
     def plan(self, records: Mapping[str, Record]) -> Plan:
@@ -63,6 +64,7 @@ class Planner:
             speculative=self._speculative(plain, searches),
             budget=budget,
             varied=self._varied,
+            stops_early=self._stops_early,
         )
 
     def _missing(
@@ -72,13 +74,12 @@ class Planner:
         records: Mapping[str, Record],
     ) -> list[Trial]:
         """What is not recorded as asked."""
-        cut_short = self._space.early_stopping is not None
         searched = [trial for search in searches for trial in search.trials]
         measured = [*(trial for cell in cells for trial in cell.started), *self._varied]
         missing = [
             trial
             for trial in searched
-            if not is_done(trial, records.get(trial.key), NO_OTHERS, cut_short=cut_short)
+            if not is_done(trial, records.get(trial.key), NO_OTHERS, cut_short=self._stops_early)
         ]
         missing += [t for t in measured if not is_done(t, records.get(t.key), self._tests)]
         return list({trial.key: trial for trial in missing}.values())

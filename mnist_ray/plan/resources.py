@@ -16,8 +16,6 @@ class CellWorkload:
     operations: float
     memory_bytes: int
     gpu_memory_bytes: int = 0
-    is_guess: bool = False
-    """Whether nothing is known of the model."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,7 @@ class Node:
     """Of its cards, as far as they are known."""
 
     def __str__(self) -> str:
-        gpus = f", {self.gpus:g} GPUs" if self.gpus else ""
-        return f"{self.cpus:g} CPUs{gpus}, {self.memory_bytes / 1e9:.1f} GB of memory"
+        return _in_words(self.cpus, self.gpus, self.memory_bytes)
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,17 @@ class Request:
         )
 
     def __str__(self) -> str:
-        gpus = f", {self.gpus:g} GPUs" if self.gpus else ""
-        return f"{self.cpus} CPUs{gpus}, {self.memory_bytes / 1e9:.1f} GB of memory"
+        return _in_words(self.cpus, self.gpus, self.memory_bytes)
 
     def to_ray(self) -> dict[str, float]:
         """As a bundle of Ray's resources."""
         bundle = {"CPU": float(self.cpus), "GPU": self.gpus, "memory": float(self.memory_bytes)}
         return {name: amount for name, amount in bundle.items() if amount}
+
+
+def _in_words(cpus: float, gpus: float, memory_bytes: float) -> str:
+    of_gpus = f", {gpus:g} GPUs" if gpus else ""
+    return f"{cpus:g} CPUs{of_gpus}, {memory_bytes / 1e9:.1f} GB of memory"
 
 
 def threads(work: Mapping[str, CellWorkload], cores: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The trials that a sweep hands to its workers while records come in."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from mnist_ray.ledger.record import Record, Status, join
@@ -29,7 +29,6 @@ class TrialQueue:
         records: Mapping[str, Record],
         *,
         max_concurrent: int | None = None,
-        stops_early: bool = False,
         is_outdated: Callable[[Record], bool] = lambda record: False,
     ) -> None:
         """Make the first plan.
@@ -37,19 +36,14 @@ class TrialQueue:
         Args:
             plan_now: gives the plan that follows from records.
             records: what is recorded already, by key.
-            max_concurrent: how many trials, or blocks, may run at a time; None for no limit.
-            stops_early: whether trials of a search may be stopped before their last epoch.
+            max_concurrent: as the attribute.
             is_outdated: whether a record's trial is to be run again although it finished.
         """
-        self._plan_now = plan_now
-        self._stops_early = stops_early
+        self._plan_now, self._is_outdated = plan_now, is_outdated
         self.max_concurrent = max_concurrent
-        self._is_outdated = is_outdated
         self._waiting: deque[Trial] = deque()
         self._running: dict[str, tuple[Trial, int]] = {}
         """By key, each with the number of its block."""
-        self._block_sizes: Counter[int] = Counter()
-        """By the number of a block that runs, how many of its trials have not ended."""
         self._blocks = 0
         self._alone: set[str] = set()
         """Keys of the trials that were started and lost their process."""
@@ -70,9 +64,12 @@ class TrialQueue:
 
     def next(self) -> Trial | None:
         """The trial to start now, if there is one and the limit allows it."""
-        is_full = self.max_concurrent is not None and len(self._block_sizes) >= self.max_concurrent
-        if is_full or not self._waiting:
+        if not self._waiting:
             return None
+        if self.max_concurrent is not None:
+            running = {block for _, block in self._running.values()}
+            if len(running) >= self.max_concurrent:
+                return None
         self._blocks += 1
         return self._submit()
 
@@ -93,7 +90,6 @@ class TrialQueue:
     def _submit(self) -> Trial:
         self._last = trial = self._waiting.popleft()
         self._running[trial.key] = trial, self._blocks
-        self._block_sizes[self._blocks] += 1
         return trial
 
     def runs(self, trial: Trial) -> bool:
@@ -109,16 +105,7 @@ class TrialQueue:
 
         If it takes down its process once more, then it is known to have done so.
         """
-        return self.was_lost(trial) or self.may_stop(trial)
-
-    def may_stop(self, trial: Trial) -> bool:
-        """Whether early stopping may end the trial: only the first of a configuration in a search.
-
-        The first trial stands for its configuration. If it survives, the others run to their last
-        epoch, because the search compares means over whole trials. If each trial could be stopped
-        by itself, few configurations would have such a mean.
-        """
-        return self._stops_early and not trial.index and trial.key in self.plan.only_searched
+        return self.was_lost(trial) or self.plan.may_stop(trial)
 
     def complete(self, *records: Record) -> None:
         """Take in how trials ended, and plan anew where that may change what is wanted.
@@ -126,7 +113,7 @@ class TrialQueue:
         As in the ledger, a record is joined to one that is known of its trial.
         """
         for record in records:
-            self._leave(record.key)
+            self._running.pop(record.key, None)
             join(self.records, record)
             joined = self.records[record.key]
             # No decision may rest on an outdated record, even if the trial failed when it ran
@@ -172,7 +159,7 @@ class TrialQueue:
             was_lost: whether they were started, and their process was lost.
         """
         for trial in reversed(trials):
-            self._leave(trial.key)
+            self._running.pop(trial.key, None)
             self._waiting.appendleft(trial)
         if was_lost:
             self._alone.update(trial.key for trial in trials)
@@ -180,15 +167,6 @@ class TrialQueue:
     def requeue_all(self) -> None:
         """Let all running trials wait again: their workers are gone."""
         self.requeue(*(trial for trial, _ in self._running.values()))
-
-    def _leave(self, key: str) -> None:
-        """The trial runs no more."""
-        if (running := self._running.pop(key, None)) is None:
-            return  # Another sweep has recorded it.
-        _, block = running
-        self._block_sizes[block] -= 1
-        if not self._block_sizes[block]:
-            del self._block_sizes[block]
 
     def _plan_anew(self) -> None:
         self.plan = self._plan_now(self.counting)

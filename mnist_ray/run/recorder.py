@@ -111,7 +111,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         return Block(
             tuple(trials),
             self._allocator.request(first),
-            reports_epochs=self.queue.may_stop(first),
+            reports_epochs=self.queue.plan.may_stop(first),
             resumes=self.queue.was_lost(first),
             test_code=self.queue.plan.tests.code,
         )

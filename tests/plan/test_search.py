@@ -337,16 +337,19 @@ def test_what_was_cut_short_never_wins_and_counts_in_no_mean() -> None:
 
 def test_only_the_first_trial_of_a_searched_configuration_may_be_stopped() -> None:
     space = search_space(STOPPED)
-    due = TrialQueue(Planner(space, DATASET_INFO).plan, {}, stops_early=True)
+    due = TrialQueue(Planner(space, DATASET_INFO).plan, {})
     may: dict[int, set[bool]] = {}
     while (trial := due.next()) is not None:
-        may.setdefault(trial.index, set()).add(due.may_stop(trial))
+        may.setdefault(trial.index, set()).add(due.plan.may_stop(trial))
         due.complete(cell_results(trial))
     assert may == {0: {True}, **{index: {False} for index in range(1, 6)}}
-    unstopped = TrialQueue(Planner(space, DATASET_INFO).plan, {}, stops_early=False)
+    whole = search_space(
+        {name: value for name, value in STOPPED.items() if name != "early_stopping"}
+    )
+    unstopped = TrialQueue(Planner(whole, DATASET_INFO).plan, {})
     first = unstopped.next()
     assert first is not None
-    assert not unstopped.may_stop(first)
+    assert not unstopped.plan.may_stop(first)
 
 
 def test_a_searched_trial_that_is_measured_too_may_not_be_stopped() -> None:
@@ -357,14 +360,14 @@ def test_a_searched_trial_that_is_measured_too_may_not_be_stopped() -> None:
     }
     changes = {**STOPPED, "training": {"epochs": 9}, "architectures": architectures, "trials": 2}
     space = search_space({**changes, "variants": {"centered": {}}})
-    due = TrialQueue(Planner(space, DATASET_INFO).plan, {}, stops_early=True)
+    due = TrialQueue(Planner(space, DATASET_INFO).plan, {})
     measured = {trial.key for trial in due.plan.measured}
     shared = measured & {trial.key for trial in due.plan.searched}
     assert shared
     submitted = []
     while (trial := due.next()) is not None:
         submitted.append(trial.key)
-        assert not (due.may_stop(trial) and trial.key in measured)
+        assert not (due.plan.may_stop(trial) and trial.key in measured)
         due.complete(finished(trial, 0.9))
     assert len(set(submitted)) == len(submitted)
     assert shared <= set(submitted)

@@ -54,7 +54,6 @@ def walk(
         Planner(space, DATASET_INFO).plan,
         records or {},
         max_concurrent=workers,
-        stops_early=space.early_stopping is not None,
     )
     chance = np.random.default_rng(seed)
     submitted: list[str] = []
