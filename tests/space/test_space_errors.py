@@ -18,6 +18,7 @@ from space_text import (
 )
 
 from mnist_ray.errors import InputError
+from mnist_ray.space.architecture import BUILT_IN
 from mnist_ray.space.space import (
     load_space,
 )
@@ -39,7 +40,7 @@ BAD = [
     (BASE.replace("name: test", "name: a/b"), 'name: got "a/b"', "allowed: text"),
     (BASE.replace("name: test", 'name: "a\\n"'), r'name: got "a\n"', "allowed: text"),
     (BASE.replace("name: test", "name: 2024"), "name: got 2024", "allowed: text"),
-    (BASE.replace("cnn:", '"":'), 'architectures."": got ""', "feed_forward, cnn"),
+    (BASE.replace("cnn:", '"":'), 'architectures."": got ""', ", ".join(BUILT_IN)),
     (BASE.replace("centered:", '" ":'), 'variants." ": got " "', "a name of 1 to 100 characters"),
     (BASE.replace("centered:", f"{'x' * 101}:"), "variants.xxx", "1 to 100 characters"),
     (BASE.replace("centered:", '"a\\eb":'), r'variants."a\u001bb"', "no control characters"),
@@ -112,7 +113,7 @@ BAD = [
     (
         BASE.replace("cnn: {}", "cnnn: {}"),
         'architectures.cnnn: got "cnnn" (did you mean "cnn"?)',
-        'feed_forward, cnn or "module:function" of your own',
+        f'{", ".join(BUILT_IN)} or "module:function" of your own',
     ),
     (
         BASE.replace("cnn: {}", "mine: {build: fed_forward}"),
