@@ -14,7 +14,7 @@ from mnist_ray.ledger import versions
 from mnist_ray.run import checks, cluster, machine
 from mnist_ray.run.checks import Check, NotApplicable, conclude
 from mnist_ray.run.cluster_file import ClusterFile, load_cluster_file
-from mnist_ray.run.device_trials import HEADINGS, DeviceTrials, explanation, row, try_trials
+from mnist_ray.run.device_trials import DeviceTrials, try_trials
 from mnist_ray.run.machine import Machine
 
 NODES_LIMIT_SECONDS = 90.0
@@ -168,14 +168,14 @@ def show_trials(trained: DeviceTrials) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in HEADINGS[:3] else "right")
+    for number, heading in enumerate(trained.trials[0].row):
+        table.add_column(heading, justify="left" if number < 3 else "right")
     for trial in trained.trials:
-        table.add_row(*row(trial))
+        table.add_row(*trial.row.values())
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     console.print()
     console.print(table)
-    console.print(explanation(trained), markup=False)
+    console.print(trained.explanation, markup=False)
 
 
 def show(concluded: Sequence[Check]) -> None:

@@ -79,16 +79,17 @@ def conclude(name: str, examine: Callable[P, str], *given: P.args, **named: P.kw
 
 def python() -> str:
     """Whether this Python is one that the project supports."""
-    if fault := packages.python_fault(packages.read_requirements()):
+    python, *_ = packages.read_requirements()
+    for fault in packages.range_faults([python], packages.installed([python])):
         raise Unfit(fault, "Make an environment with such a Python: uv venv")
     return platform.python_version()
 
 
 def installed_packages() -> str:
     """Whether every package that the project needs is here, within its range."""
-    errors = packages.package_faults(packages.read_requirements())
-    if errors:
-        raise Unfit("; ".join(errors), _INSTALL)
+    _, *needed = packages.read_requirements()
+    if faults := packages.range_faults(needed, packages.installed(needed)):
+        raise Unfit("; ".join(faults), _INSTALL)
     return ", ".join(f"{name} {installed_version(name)}" for name in COMPARED_PACKAGES)
 
 
@@ -102,7 +103,12 @@ def pins(*, for_cluster: bool, path: Path | None = None) -> str:
         raise NotApplicable("there is no constraints.txt beside the package")
     pinned = packages.read_constraints(path)
     matter = {package: pinned[package] for package in COMPARED_PACKAGES if package in pinned}
-    differences = packages.pin_differences(matter)
+    found = {package: installed_version(package) for package in matter}
+    differences = [
+        f"{package} {found[package]} here, {pin} pinned"
+        for package, pin in matter.items()
+        if found[package] not in (None, pin)
+    ]
     if not differences:
         return f"{', '.join(matter)} are as {path.name} pins them"
     if for_cluster:
@@ -192,7 +198,7 @@ def training(trained: DeviceTrials | None) -> str:
     if trained is None:
         raise NotApplicable("done only where there is a GPU (on CPUs: --train cpu)")
     trials = trained.trials
-    failed = [f"{trial.name}: {trial.error}" for trial in trials if trial.timing is None]
+    failed = [f"{trial.name}: {trial.result}" for trial in trials if isinstance(trial.result, str)]
     if failed:
         counted = f"{len(failed)} of {len(trials)} combinations do not train"
         raise Unfit(f"{counted}: {_shortened(failed)}", "See CUDA and TensorFlow above")

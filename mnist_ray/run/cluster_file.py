@@ -6,10 +6,9 @@ cluster that this project can use, and that strangers can't.
 
 import importlib.metadata
 import io
-import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,8 +98,14 @@ def _complete(path: Path, config: dict[str, Any]) -> Config:
     """`config` with Ray's defaults, after Ray's own checks."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    try:
-        with _without_chatter():
+    from mnist_ray.run.connection import quiet
+
+    try:  # Of defaults that it fills in, Ray's launcher prints and logs a lot.
+        with (
+            quiet("ray.autoscaler"),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
             completed: dict[str, Any] = prepare_config(config)
             validate_config(completed)
     except Exception as error:  # the schema's, ValueError, KeyError, NotImplementedError ...
@@ -111,19 +116,6 @@ def _complete(path: Path, config: dict[str, Any]) -> Config:
             "https://docs.ray.io/en/latest/cluster/vms/references/ray-cluster-configuration.html"
         ) from error
     return completed
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Keeps back what Ray's launcher prints and logs of defaults that it fills in."""
-    logger = logging.getLogger("ray.autoscaler")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _head_runs_no_trials(config: Config) -> Iterator[str]:

@@ -70,7 +70,13 @@ def connected(
     Raises:
         InputError: this process uses Ray already, as a notebook may.
     """
-    _refuse_other_ray()
+    if ray.is_initialized():
+        # It was started without the environment that workers need, and it is not ours to stop.
+        raise InputError(
+            "Ray already runs in this process, which a sweep can't share. Call ray.shutdown() "
+            "first, or run the sweep in a process of its own. A cluster goes on running after "
+            "ray.shutdown(), and the sweep joins it by its address (--address)."
+        )
     on_sigterm = signal.getsignal(signal.SIGTERM)
     if meanwhile:
         threading.Thread(target=meanwhile, daemon=True).start()
@@ -84,16 +90,6 @@ def connected(
     finally:
         _stop_autoscaler()
         ray.shutdown()
-
-
-def _refuse_other_ray() -> None:
-    if ray.is_initialized():
-        # It was started without the environment that workers need, and it is not ours to stop.
-        raise InputError(
-            "Ray already runs in this process, which a sweep can't share. Call ray.shutdown() "
-            "first, or run the sweep in a process of its own. A cluster goes on running after "
-            "ray.shutdown(), and the sweep joins it by its address (--address)."
-        )
 
 
 def _start(address: str | None, *, verbose: bool, modules: Sequence[Path]) -> None:
@@ -114,6 +110,26 @@ def _start(address: str | None, *, verbose: bool, modules: Sequence[Path]) -> No
     )
 
 
+def runtime_environment(
+    modules: Sequence[Path], *, variables: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """What the workers of a cluster are given: this package, `modules`, and their environment.
+
+    A sweep that runs as a job of the cluster has the job's runtime environment too. Left to itself,
+    Ray refuses to merge two environments that set the same key. Here the variables that the job
+    sets stay as they are, and the modules that it ships are kept beside the sweep's.
+
+    Args:
+        modules: files of modules and folders of packages.
+        variables: the environment of this process, in which Ray leaves the job's configuration.
+    """
+    job = json.loads(variables.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("runtime_env") or {}
+    ours = [str(path) for path in (Path(__file__).parent.parent, *modules)]
+    given = job.get("env_vars") or {}
+    missing = {name: value for name, value in WORKER_ENVIRONMENT.items() if name not in given}
+    return {"py_modules": [*(job.get("py_modules") or []), *ours], "env_vars": missing}
+
+
 def this_machine() -> Node:
     """What Ray would find here if it started now: cores, cards and memory within their limits.
 
@@ -121,14 +137,78 @@ def this_machine() -> Node:
         InputError: too little memory is free for Ray to start.
     """
     found = _resources_here()
-    gpus = found.get("GPU", 0.0)
-    return Node(
-        cpus=found.get("CPU", 0.0),
-        gpus=gpus,
-        memory_bytes=found["memory"],
-        gpu_memory_bytes=(smallest_gpu_memory() or _USUAL_GPU_BYTES) if gpus else 0.0,
-        gpu_names=tuple(gpu_names()) if gpus else (),
-    )
+    return _node(found, _cards() if found.get("GPU") else {})
+
+
+def nodes() -> list[Node]:
+    """What each living node of the cluster has to give."""
+    living = [node for node in ray.nodes() if node["Alive"]]
+    cards = _cards_of([node["NodeID"] for node in living if node["Resources"].get("GPU")])
+    return [_node(node["Resources"], cards.get(node["NodeID"], {})) for node in living]
+
+
+def _node(resources: Mapping[str, float], cards: Mapping[str, Any]) -> Node:
+    cpus, gpus, memory = (resources.get(name, 0.0) for name in ("CPU", "GPU", "memory"))
+    return Node(cpus=cpus, gpus=gpus, memory_bytes=memory, **cards)
+
+
+def _cards() -> dict[str, Any]:
+    """What a `Node` says of the GPUs that are here."""
+    memory = smallest_gpu_memory() or _USUAL_GPU_BYTES
+    return {"gpu_memory_bytes": memory, "gpu_names": tuple(gpu_names())}
+
+
+def _cards_of(node_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """For each of those nodes, what a `Node` says of its GPUs."""
+    found: dict[str, dict[str, Any]] = {
+        node_id: {"gpu_memory_bytes": _USUAL_GPU_BYTES} for node_id in node_ids
+    }
+    ask = ray.remote(num_cpus=0)(_cards)
+    asked = {}
+    for node_id in node_ids:
+        place = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        asked[ask.options(scheduling_strategy=place).remote()] = node_id
+    if asked:
+        for answer in ray.wait([*asked], num_returns=len(asked), timeout=_ASKING_SECONDS)[0]:
+            with contextlib.suppress(RayError):  # The node may have gone.
+                found[asked[answer]] = ray.get(answer)
+    return found
+
+
+def await_node(request: Request, *, waiting: Callable[[Request], None]) -> None:
+    """Wait until a node can hold `request`; an autoscaler sees it as demand and adds one.
+
+    If that takes long, `waiting` is called with the request.
+    """
+    # A task, because the demand of a task ends with the program in any case.
+    nothing = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus)(lambda: None)
+    arrival = nothing.remote()
+    if not ray.wait([arrival], timeout=PATIENCE_SECONDS)[0]:
+        waiting(request)
+        ray.get(arrival)
+
+
+@contextlib.contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Keeps back what a logger has to say below errors."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+# What is private to Ray, and only saves time or output
+
+
+def _private(module: str, name: str) -> Any:
+    """None where Ray has it no more."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return None
 
 
 def _resources_here() -> dict[str, float]:
@@ -138,47 +218,15 @@ def _resources_here() -> dict[str, float]:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return {"CPU": float(os.cpu_count() or 1), "memory": _MEMORY_FOR_TRIALS * memory}
     address = "127.0.0.1"  # given, because Ray would ask the network for it
-    # In a container with a limit, Ray warns that it once counted processors in another way.
-    logger = logging.getLogger("ray")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        found = specification().resolve(is_head=True, node_ip_address=address).to_resource_dict()
+        with quiet("ray"):  # In a container, of how it once counted processors.
+            found = specification().resolve(is_head=True, node_ip_address=address)
     except ValueError as error:
         raise InputError(
             f"this machine: too little memory is free for Ray ({error}) Stop other programs, raise "
             "the container's limit, or take a larger machine."
         ) from error
-    finally:
-        logger.setLevel(level)
-    return dict(found)
-
-
-def nodes() -> list[Node]:
-    """What each living node of the cluster has to give."""
-    living = [node for node in ray.nodes() if node["Alive"]]
-    cards = _gpus_of([node["NodeID"] for node in living if node["Resources"].get("GPU")])
-    return [
-        Node(
-            cpus=node["Resources"].get("CPU", 0.0),
-            gpus=node["Resources"].get("GPU", 0.0),
-            memory_bytes=node["Resources"].get("memory", 0.0),
-            **cards.get(node["NodeID"], {}),
-        )
-        for node in living
-    ]
-
-
-def await_node(request: Request, *, waiting: Callable[[Request], None]) -> None:
-    """Wait until a node can hold `request`; an autoscaler sees it as demand and adds one.
-
-    If that takes long, `waiting` is called with the request.
-    """
-    # A task, because the demand of a task ends with the program in any case.
-    arrival = _arrive.options(num_cpus=request.cpus, num_gpus=request.gpus).remote()
-    if not ray.wait([arrival], timeout=PATIENCE_SECONDS)[0]:
-        waiting(request)
-        ray.get(arrival)
+    return dict(found.to_resource_dict())
 
 
 def _stop_autoscaler() -> None:
@@ -196,70 +244,11 @@ def _stop_autoscaler() -> None:
 def _without_messages_of_raylets() -> Iterator[None]:
     """Drop the paragraph that Ray prints for every lost worker, whatever `log_to_driver` says."""
     printer = _private("ray._private.ray_logging", "stdout_deduplicator")
-    if not hasattr(printer, "skip_re"):
-        yield
-        return
-    before = printer.skip_re
-    printer.skip_re = re.compile("")
+    before = getattr(printer, "skip_re", None)
+    if printer:
+        printer.skip_re = re.compile("")
     try:
         yield
     finally:
-        printer.skip_re = before
-
-
-def _private(module: str, name: str) -> Any:
-    """Something private of Ray's that only saves time or output; None where Ray has it no more."""
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        return None
-
-
-@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
-def _ask_gpus() -> dict[str, Any]:
-    memory = smallest_gpu_memory() or _USUAL_GPU_BYTES
-    return {"gpu_memory_bytes": memory, "gpu_names": tuple(gpu_names())}
-
-
-def _gpus_of(node_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """For each of those nodes, what a `Node` says of its GPUs."""
-    asked = {
-        _ask_gpus.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
-        ).remote(): node_id
-        for node_id in node_ids
-    }
-    unknown: dict[str, Any] = {"gpu_memory_bytes": _USUAL_GPU_BYTES}
-    found = dict.fromkeys(node_ids, unknown)
-    if not asked:
-        return found
-    for answer in ray.wait([*asked], num_returns=len(asked), timeout=_ASKING_SECONDS)[0]:
-        with contextlib.suppress(RayError):  # The node may have gone.
-            found[asked[answer]] = ray.get(answer)
-    return found
-
-
-@ray.remote  # type: ignore[untyped-decorator]
-def _arrive() -> None:
-    """Nothing: it runs when there is a node."""
-
-
-def runtime_environment(
-    modules: Sequence[Path], *, variables: Mapping[str, str] = os.environ
-) -> dict[str, Any]:
-    """What the workers of a cluster are given: this package, `modules`, and their environment.
-
-    A sweep that runs as a job of the cluster has the job's runtime environment too. Left to itself,
-    Ray refuses to merge two environments that set the same key. Here the variables that the job
-    sets stay as they are, and the modules that it ships are kept beside the sweep's.
-
-    Args:
-        modules: files of modules and folders of packages.
-        variables: the environment of this process, in which Ray leaves the job's configuration.
-    """
-    job = json.loads(variables.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("runtime_env") or {}
-    ours = [str(path) for path in (Path(__file__).parent.parent, *modules)]
-    paths = [*(job.get("py_modules") or []), *ours]
-    given = job.get("env_vars") or {}
-    missing = {name: value for name, value in WORKER_ENVIRONMENT.items() if name not in given}
-    return {"py_modules": paths, "env_vars": missing}
+        if printer:
+            printer.skip_re = before

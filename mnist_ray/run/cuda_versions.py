@@ -3,10 +3,12 @@
 The libraries come with the extra `cuda`, as NVIDIA's packages; the driver is the machine's own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
+
+from mnist_ray.run.packages import range_faults
 
 OLDEST_DRIVERS = {"11": "450.80.02", "12": "525.60.13", "13": "580.65.06"}
 """By CUDA's major version, on Linux: NVIDIA's release notes, "minor version compatibility"."""
@@ -15,12 +17,12 @@ _RELIABLE_COMPILER = "12.6.85"
 _NEEDS_IT_FROM = "9.0"
 
 
-def cuda_faults(found: Mapping[str, str], needed: Mapping[str, Requirement]) -> list[str]:
+def cuda_faults(found: Mapping[str, str], needed: Iterable[Requirement]) -> list[str]:
     """Each version that TensorFlow cannot work with, with what is allowed.
 
     Args:
         found: as `mnist_ray.run.machine.Machine.cuda`; what is not known is not a fault.
-        needed: TensorFlow's own ranges of NVIDIA's packages, by their names.
+        needed: TensorFlow's own ranges of NVIDIA's packages.
     """
     major = _major(found)
     oldest_driver = OLDEST_DRIVERS.get(major, "")
@@ -33,11 +35,7 @@ def cuda_faults(found: Mapping[str, str], needed: Mapping[str, Requirement]) -> 
             f"GPU of compute capability {found['capability']}, allowed from "
             f"{found['built_capability']}"
         )
-    faults += [
-        f"{name} {found[name]}, allowed {requirement.specifier}"
-        for name, requirement in needed.items()
-        if name in found and not requirement.specifier.contains(found[name], prereleases=True)
-    ]
+    faults += range_faults((each for each in needed if each.name in found), found)
     is_recent_card = not _is_below(found.get("capability", "0"), _NEEDS_IT_FROM)
     if is_recent_card and _is_below(found.get(compiler), _RELIABLE_COMPILER):
         # https://github.com/openxla/xla/pull/19927

@@ -4,7 +4,6 @@ Beside the standard library it imports `versions` alone: the functions of both a
 nodes of a cluster, where nothing of this project need be installed.
 """
 
-import functools
 import importlib.metadata
 import json
 import os
@@ -23,7 +22,7 @@ from mnist_ray.ledger.versions import installed_version
 COMPARED_PACKAGES = ("ray", "tensorflow", "keras", "numpy", "pandas", "pyarrow")
 """What must be of one version throughout a cluster: it pickles, or it decides the numbers."""
 
-TENSORFLOW_LIMIT_SECONDS = 60.0
+_TENSORFLOW_LIMIT_SECONDS = 60.0
 
 # A child process: TensorFlow takes seconds and 500 MB, and would hold on to the GPUs.
 _ASK_TENSORFLOW = """
@@ -124,15 +123,12 @@ def gpu_names() -> list[str]:
 
 def _ask_gpus(quantity: str) -> list[str]:
     """What nvidia-smi says of each card: sizes in MiB, without their unit."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = [program, f"--query-gpu={quantity}", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", f"--query-gpu={quantity}", "--format=csv,noheader,nounits"]
     return output_of(query).strip().splitlines()
 
 
 def output_of(command: list[str]) -> str:
-    """What a program prints; empty where it fails."""
+    """What a program prints; empty where it fails, or is not there."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
@@ -142,14 +138,15 @@ def output_of(command: list[str]) -> str:
 
 def _cuda(build: dict[str, Any]) -> dict[str, str]:
     """The versions that `Machine.cuda` holds; `build` is what TensorFlow says of itself."""
-    capabilities = [re.sub(r"\D", "", each) for each in build.get("cuda_compute_capabilities", [])]
+    capabilities = [each for each in _ask_gpus("compute_cap") if re.fullmatch(r"\d+\.\d+", each)]
+    built_for = [re.sub(r"\D", "", each) for each in build.get("cuda_compute_capabilities", [])]
     found = {
-        "driver": next(iter(_ask_gpus("driver_version")), ""),
+        "driver": gpu_driver() or "",
         "driver_cuda": _driver_cuda(),
-        "capability": min(_ask_gpus("compute_cap"), default="", key=_as_number),
+        "capability": min(capabilities, default="", key=float),
         "built_cuda": build.get("cuda_version", ""),
         "built_cudnn": build.get("cudnn_version", ""),
-        "built_capability": f"{min(map(int, capabilities)) / 10}" if capabilities else "",
+        "built_capability": f"{min(map(int, built_for)) / 10}" if built_for else "",
         **{
             name: package.version
             for package in importlib.metadata.distributions()
@@ -159,18 +156,10 @@ def _cuda(build: dict[str, Any]) -> dict[str, str]:
     return {name: version for name, version in found.items() if version}
 
 
-def _as_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
-
-
 def _driver_cuda() -> str:
     """The newest CUDA that the driver supports; it stands in nvidia-smi's heading alone."""
-    program = shutil.which("nvidia-smi")
-    heading = output_of([program]) if program else ""
-    return next(iter(re.findall(r"CUDA Version:\s*([\d.]+)", heading)), "")
+    found = re.search(r"CUDA Version:\s*([\d.]+)", output_of(["nvidia-smi"]))
+    return found[1] if found else ""
 
 
 def _ask_tensorflow() -> tuple[dict[str, Any], str]:
@@ -178,11 +167,16 @@ def _ask_tensorflow() -> tuple[dict[str, Any], str]:
     # Ray hides the GPUs from a task that asks for none; the child shall see what the machine has.
     environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
     environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    run = functools.partial(subprocess.run, capture_output=True, text=True, env=environment)
     try:
-        child = run([sys.executable, "-c", _ASK_TENSORFLOW], timeout=TENSORFLOW_LIMIT_SECONDS)
+        child = subprocess.run(
+            [sys.executable, "-c", _ASK_TENSORFLOW],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=_TENSORFLOW_LIMIT_SECONDS,
+        )
     except subprocess.TimeoutExpired:
-        return {}, f"not imported after {TENSORFLOW_LIMIT_SECONDS:g} s"
+        return {}, f"not imported after {_TENSORFLOW_LIMIT_SECONDS:g} s"
     for line in child.stdout.splitlines():
         if line.startswith("FOUND "):
             return json.loads(line.removeprefix("FOUND ")), ""

@@ -3,13 +3,10 @@
 import importlib.metadata
 import platform
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mnist_ray.errors import InputError
@@ -19,24 +16,17 @@ _PROJECT = "mnist-ray"
 _ROOT = Path(__file__).parent.parent.parent
 
 
-@dataclass(frozen=True)
-class Requirements:
-    """The ranges that the project's own metadata gives."""
+def read_requirements() -> list[Requirement]:
+    """The ranges of Python, which comes first, and of each package that is always needed.
 
-    python: SpecifierSet
-    packages: tuple[Requirement, ...]
-    """Those that are always needed, without extras."""
-
-
-def read_requirements() -> Requirements:
-    """Those of the checkout that this module lies in, else those of the installed project.
+    They are those of the checkout that this module lies in, else those of the installed project.
 
     Raises:
         InputError: neither is there.
     """
     pyproject = _ROOT / "pyproject.toml"
     if pyproject.is_file():
-        project: Mapping[str, Any] = tomllib.loads(pyproject.read_text())["project"]
+        project = tomllib.loads(pyproject.read_text())["project"]
         if project["name"] == _PROJECT:
             return _requirements(project["requires-python"], project["dependencies"])
     try:
@@ -49,8 +39,18 @@ def read_requirements() -> Requirements:
     return _requirements(installed.metadata["Requires-Python"], installed.requires or [])
 
 
-def cuda_requirements() -> dict[str, Requirement]:
-    """The ranges of NVIDIA's packages that the installed TensorFlow gives, by their names.
+def _requirements(python: str, lines: Iterable[str]) -> list[Requirement]:
+    needed = [Requirement(line) for line in [f"Python{python}", *lines]]
+    return [requirement for requirement in needed if _applies(requirement)]
+
+
+def _applies(requirement: Requirement, *, extra: str = "") -> bool:
+    marker = requirement.marker
+    return marker is None or marker.evaluate({"extra": extra})
+
+
+def cuda_requirements() -> list[Requirement]:
+    """The ranges of NVIDIA's packages that the installed TensorFlow gives.
 
     They are those of its extra `and-cuda`; there are none where TensorFlow is not installed under
     its own name.
@@ -58,13 +58,24 @@ def cuda_requirements() -> dict[str, Requirement]:
     try:
         lines = importlib.metadata.requires("tensorflow") or []
     except importlib.metadata.PackageNotFoundError:
-        return {}
-    given = {requirement.name: requirement for requirement in map(Requirement, lines)}
-    return {
-        name: requirement
-        for name, requirement in given.items()
-        if name.startswith("nvidia-") and _applies(requirement, extra="and-cuda")
-    }
+        return []
+    given = [Requirement(line) for line in lines if line.startswith("nvidia-")]
+    return [requirement for requirement in given if _applies(requirement, extra="and-cuda")]
+
+
+def range_faults(needed: Iterable[Requirement], found: Mapping[str, str | None]) -> list[str]:
+    """Each that is missing or outside its range, with both versions; `found` are by name."""
+    return [
+        f"{each.name} {found[each.name] or 'missing'}, allowed {each.specifier}"
+        for each in needed
+        if not each.specifier.contains(found[each.name] or "0", prereleases=True)
+    ]
+
+
+def installed(needed: Iterable[Requirement]) -> dict[str, str | None]:
+    """The versions that are here, by name; None of what is missing."""
+    python = {"Python": platform.python_version()}
+    return {each.name: python.get(each.name) or installed_version(each.name) for each in needed}
 
 
 def find_constraints() -> Path | None:
@@ -99,41 +110,3 @@ def read_constraints(path: Path) -> dict[str, str]:
         if pinned and _applies(requirement):
             pins[canonicalize_name(requirement.name)] = pinned[0]
     return pins
-
-
-def python_fault(requirements: Requirements) -> str:
-    """Why this Python won't do; empty where it does."""
-    version = platform.python_version()
-    if requirements.python.contains(version, prereleases=True):
-        return ""
-    return f"Python {version}, allowed {requirements.python}"
-
-
-def package_faults(requirements: Requirements) -> list[str]:
-    """Each package that is missing or outside its range, with both versions."""
-    found = {package.name: installed_version(package.name) for package in requirements.packages}
-    return [
-        f"{package.name} {found[package.name] or 'missing'}, allowed {package.specifier}"
-        for package in requirements.packages
-        if not package.specifier.contains(found[package.name] or "0", prereleases=True)
-    ]
-
-
-def pin_differences(pins: Mapping[str, str]) -> list[str]:
-    """Each installed package of another version than its pin, with both versions."""
-    found = {name: installed_version(name) for name in pins}
-    return [
-        f"{name} {found[name]} here, {pin} pinned"
-        for name, pin in pins.items()
-        if found[name] is not None and found[name] != pin
-    ]
-
-
-def _requirements(python: str, lines: list[str]) -> Requirements:
-    needed = [Requirement(line) for line in lines]
-    return Requirements(SpecifierSet(python), tuple(filter(_applies, needed)))
-
-
-def _applies(requirement: Requirement, *, extra: str = "") -> bool:
-    marker = requirement.marker
-    return marker is None or marker.evaluate({"extra": extra})

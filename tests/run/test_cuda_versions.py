@@ -13,14 +13,14 @@ from running import PROJECT
 from mnist_ray.run.cuda_versions import OLDEST_DRIVERS, cuda_faults, cuda_in_words
 from mnist_ray.run.packages import cuda_requirements, read_constraints
 
-NEEDED = {
-    name: Requirement(f"{name}{allowed}")
-    for name, allowed in {
-        "nvidia-cuda-nvcc-cu12": ">=12.5.82,<13",
-        "nvidia-cuda-runtime-cu12": ">=12.5.82,<13",
-        "nvidia-cudnn-cu12": ">=9.3,<10",
-    }.items()
-}
+NEEDED = [
+    Requirement(line)
+    for line in (
+        "nvidia-cuda-nvcc-cu12>=12.5.82,<13",
+        "nvidia-cuda-runtime-cu12>=12.5.82,<13",
+        "nvidia-cudnn-cu12>=9.3,<10",
+    )
+]
 FIT = {
     "driver": "580.105.08",
     "driver_cuda": "13.0",
@@ -99,8 +99,9 @@ def built_for() -> str:
 def test_every_cuda_library_is_pinned_within_tensorflows_range() -> None:
     needed, pins = cuda_requirements(), read_constraints(PROJECT / "constraints.txt")
     assert len(needed) >= 10
-    assert {name for name in pins if name.startswith("nvidia-")} == set(needed)
-    assert [name for name in needed if not needed[name].specifier.contains(pins[name])] == []
+    names = {each.name for each in needed}
+    assert {name for name in pins if name.startswith("nvidia-")} == names
+    assert [each for each in needed if not each.specifier.contains(pins[each.name])] == []
     assert cuda_faults({**pins, "capability": "9.0", "built_cuda": built_for()}, needed) == []
 
 

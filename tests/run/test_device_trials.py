@@ -7,7 +7,7 @@ import pytest
 from mnist_ray.plan.resources import Node
 from mnist_ray.run import checks, device_trials
 from mnist_ray.run.checks import conclude
-from mnist_ray.run.device_trials import HEADINGS, DeviceTrials, explanation, row, try_trials
+from mnist_ray.run.device_trials import DeviceTrials, try_trials
 from mnist_ray.train.calibration import Timing
 
 GIB = 1 << 30
@@ -39,7 +39,7 @@ def test_each_architecture_is_tried_in_each_precision_with_and_without_xla(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trained = tried(monkeypatch, TIMING)
-    combinations = {(each.architecture, each.precision, each.uses_xla) for each in trained.trials}
+    combinations = {tuple(each.row.values())[:3] for each in trained.trials}
     assert len(combinations) == len(trained.trials) == 2 * 3 * 2
     check = conclude("training", lambda: checks.training(trained))
     assert (check.ok, check.found[:15]) == (True, "12 combinations")
@@ -47,7 +47,7 @@ def test_each_architecture_is_tried_in_each_precision_with_and_without_xla(
 
 def test_a_row_has_the_figures_that_follow_from_the_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     first = tried(monkeypatch, TIMING).trials[0]
-    assert dict(zip(HEADINGS, row(first), strict=True)) == {
+    assert first.row == {
         "architecture": "feed_forward",
         "precision": "float32",
         "XLA": "no",
@@ -66,15 +66,15 @@ def test_on_cpus_the_machines_memory_and_cores_decide_how_many_fit(
     small = Node(cpus=4, gpus=0, memory_bytes=3 * GIB)
     trained = tried(monkeypatch, timing, node=small, gpus=False)
     assert trained.trials[0].side_by_side == 3
-    assert "28x28 pixels" in explanation(trained)
-    assert "this machine holds" in explanation(trained)
+    assert "28x28 pixels" in trained.explanation
+    assert "this machine holds" in trained.explanation
 
 
 def test_the_explanation_says_what_share_a_sweep_would_ask_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert "0.125 GPUs" in explanation(tried(monkeypatch, TIMING))
-    assert "8 at a time" in explanation(tried(monkeypatch, TIMING))
+    assert "0.125 GPUs" in tried(monkeypatch, TIMING).explanation
+    assert "8 at a time" in tried(monkeypatch, TIMING).explanation
 
 
 def test_what_does_not_train_is_wrong_and_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,10 +85,10 @@ def test_what_does_not_train_is_wrong_and_has_its_reason(monkeypatch: pytest.Mon
         "1 of 12 combinations do not train: feed_forward, float32, no XLA"
     )
     assert "InternalError: no such kernel" in check.found
-    assert row(trained.trials[0])[3:] == ("-",) * 5
+    assert [*trained.trials[0].row.values()][3:] == ["-"] * 5
 
 
 def test_what_xla_cannot_compile_is_said_and_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     trained = tried(monkeypatch, replace(TIMING, xla_error="no PyFunc"), TIMING)
     assert conclude("training", lambda: checks.training(trained)).ok
-    assert "without XLA, which cannot compile it: no PyFunc" in explanation(trained)
+    assert "without XLA, which cannot compile it: no PyFunc" in trained.explanation
