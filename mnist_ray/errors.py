@@ -68,11 +68,6 @@ class ErrorCollector:
         return f"line {self.lines[known]}, {_dotted(place)}" if known else _dotted(place)
 
 
-def place_of(location: Place) -> Place:
-    """A place by pydantic's location of an error, which marks keys."""
-    return location[:-1] if location[-1:] == ("[key]",) else location
-
-
 def refusal(given: object, allowed: str, names: Iterable[str] = ()) -> str:
     """What came, what is allowed and, where `given` misspells one of `names`, the nearest."""
     hint = nearest(given, names) if isinstance(given, str) else ""

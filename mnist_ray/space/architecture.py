@@ -14,6 +14,7 @@ from mnist_ray.space.settings import (
     SHARE,
     FreeName,
     FreeValue,
+    NonEmptyList,
     Positive,
     Searchable,
     Settings,
@@ -55,7 +56,7 @@ class Cnn(Architecture):
 
     build: SkipJsonSchema[str] = "cnn"
 
-    filters: Searchable[Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]] = Field(
+    filters: Searchable[NonEmptyList[Positive]] = Field(
         (32, 64), description="a list of at least one integer of at least 1, one a block"
     )
     kernel_size: Searchable[Positive] = Field(3, description=AT_LEAST_1)

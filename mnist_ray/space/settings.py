@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import no_info_wrap_validator_function
 
-from mnist_ray.errors import Place, place_of, refusal, shown, unknown
+from mnist_ray.errors import Place, refusal, shown, unknown
 from mnist_ray.space.columns import RESERVED_COLUMNS, SETTINGS
 from mnist_ray.space.distributions import FORMS, Distribution, json_schema
 
@@ -37,6 +37,7 @@ LARGEST_INTEGER = 2**31 - 1
 
 _EXPLAINED = "explained"
 """The type of errors whose message is what a person will read."""
+_NESTED = "a distribution can't stand within an option of another; write its options out"
 
 
 def explained(message: str) -> PydanticCustomError:
@@ -102,7 +103,7 @@ class Settings(BaseModel):
             settings = handler(data)
         except ValidationError as error:
             details = error.errors(include_url=False)
-            places = [place_of(each["loc"]) for each in details]
+            places = [_place(each["loc"]) for each in details]
             around = {place[:end] for place in places for end in range(1, len(place))}
             errors = [
                 (place, cls._in_words(each))
@@ -130,6 +131,11 @@ class Settings(BaseModel):
         if error["type"] == "missing":
             return f"is missing; allowed: {allowed}"
         return refusal(error["input"], allowed, _literals(field.annotation) if field else [])
+
+
+def _place(location: Place) -> Place:
+    """A place by pydantic's location of an error, which marks keys."""
+    return location[:-1] if location[-1:] == ("[key]",) else location
 
 
 def _literals(annotation: Any) -> list[str]:
@@ -222,7 +228,10 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
     checked, errors = [], []
     for index, value in distribution.candidates().items():
         try:
-            checked.append(_without_distributions(check(value)))
+            option = check(value)
+            if isinstance(option, Settings) and (inner := option.varied_places()):
+                raise explained_at(*((place, _NESTED) for place in inner))
+            checked.append(as_data(option))
         except ValidationError as error:
             for each in error.errors(include_url=False):
                 place = (distribution.kind, index, *each["loc"])
@@ -233,19 +242,10 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
     if not distribution.has_options:
         return distribution
     distribution = Distribution(distribution.kind, tuple(checked))  # 1 may have become 1.0
-    doubles = distribution.doubles().items()
-    if doubles:
-        twice = [((distribution.kind, i), f"{shown(v)} is given twice") for i, v in doubles]
+    if doubles := distribution.doubles():
+        twice = [((distribution.kind, i), f"{shown(doubles[i])} is given twice") for i in doubles]
         raise explained_at(*twice)
     return distribution
-
-
-def _without_distributions(option: Any) -> JsonValue:
-    inner = option.varied_places() if isinstance(option, Settings) else ()
-    if inner:
-        message = "a distribution can't stand within an option of another; write its options out"
-        raise explained_at(*((place, message) for place in inner))
-    return as_data(option)  # type: ignore[no-any-return]
 
 
 AT_LEAST_1 = f"an integer from 1 to {LARGEST_INTEGER}"
@@ -255,6 +255,16 @@ SHARE = "a number from 0 to below 1"
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 NotNegative = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _each_once(given: Any) -> Any:
+    if isinstance(given, tuple) and len(set(given)) < len(given):
+        raise ValueError("one is given twice")
+    return given
+
+
+EachOnce = AfterValidator(_each_once)
+NonEmptyList = Annotated[tuple[ValueT, ...], Field(strict=False, min_length=1)]
 
 
 def _free_name(key: str) -> str:

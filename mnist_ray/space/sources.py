@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from mnist_ray.space.settings import Settings
+from mnist_ray.space.settings import EachOnce, NonEmptyList, Settings
 
 _MOST_TRIALS = 1_000_000
 
@@ -28,19 +28,10 @@ class Source(StrEnum):
 class Spread(Settings):
     """Further trials of each cell, in each of which one source of randomness varies alone."""
 
-    sources: Annotated[
-        tuple[Annotated[Source, Field(strict=False)], ...], Field(strict=False, min_length=1)
-    ] = Field(
+    sources: Annotated[NonEmptyList[Annotated[Source, Field(strict=False)]], EachOnce] = Field(
         tuple(Source), description=f"a list of at least one of {', '.join(Source)}, each once"
     )
     trials: Annotated[int, Field(ge=3, le=_MOST_TRIALS)] = Field(
         20, description=f"an integer from 3 to {_MOST_TRIALS}: fewer show no spread"
     )
     """Of each source; the cell has at least as many ordinary trials."""
-
-    @field_validator("sources")
-    @classmethod
-    def _each_once(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        if len(set(sources)) < len(sources):
-            raise ValueError("a source is given twice")
-        return sources

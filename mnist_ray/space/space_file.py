@@ -25,7 +25,6 @@ from pydantic_core import ErrorDetails
 from mnist_ray.errors import (
     ErrorCollector,
     Place,
-    place_of,
     refusal,
     unknown,
 )
@@ -223,7 +222,7 @@ def read_file(model: type[SpaceT], data: Mapping[str, JsonValue], errors: ErrorC
         try:
             return model.model_validate(kept)
         except ValidationError as error:
-            found = [(place_of(e["loc"]), e["msg"]) for e in error.errors(include_url=False)]
+            found = [(e["loc"], e["msg"]) for e in error.errors(include_url=False)]
             for place, message in found if is_first else ():
                 errors.add(place, message)
             is_first = False

@@ -11,7 +11,6 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    field_validator,
     model_validator,
 )
 
@@ -20,8 +19,10 @@ from mnist_ray.space.distributions import Distribution, combinations
 from mnist_ray.space.settings import (
     AT_LEAST_0,
     AT_LEAST_1,
+    EachOnce,
     FreeName,
     FreeValue,
+    NonEmptyList,
     NotNegative,
     Positive,
     Searchable,
@@ -175,23 +176,14 @@ def _all_or_names(given: object) -> object:
 class Evaluate(Settings):
     """Further test sets that every trained model is graded on, on its own canvas."""
 
-    shifts: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=_LONGEST_SHIFT)], ...],
-        Field(strict=False, min_length=1),
-    ] = Field((), description="a list of at least one integer of at least 0, each once")
+    shifts: Annotated[NonEmptyList[Annotated[int, Field(ge=0, le=_LONGEST_SHIFT)]], EachOnce] = (
+        Field((), description="a list of at least one integer of at least 0, each once")
+    )
     """Its own variant's images, shifted by so many pixels."""
     variants: Annotated[
-        Literal["all"] | Annotated[tuple[str, ...], Field(strict=False, min_length=1)],
-        BeforeValidator(_all_or_names),
+        Literal["all"] | NonEmptyList[str], BeforeValidator(_all_or_names), EachOnce
     ] = Field((), description=_NAMES)
     """The images of other variants."""
-
-    @field_validator("shifts", "variants", mode="after")
-    @classmethod
-    def _each_once(cls, given: tuple[Any, ...] | str) -> tuple[Any, ...] | str:
-        if isinstance(given, tuple) and len(set(given)) < len(given):
-            raise ValueError("one is given twice")
-        return given
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "Evaluate":
