@@ -18,10 +18,9 @@ from mnist_ray.plan.search import SearchState
 from mnist_ray.plan.test_sets import TestSets, VariantTest
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.sources import Source
-from mnist_ray.space.space import Cell, Space
+from mnist_ray.space.space import Cell, Space, read_space
 from mnist_ray.space.training import Training
 from mnist_ray.space.variants import Transform
-from mnist_ray.space.yaml_text import read_yaml
 
 
 def find_sweep(folder: ResultsFolder) -> ResultsFolder:
@@ -157,11 +156,7 @@ def _read_space(folder: ResultsFolder) -> Space | None:
         content = folder.read(folder.space)
     except FileNotFoundError:
         return None
-    heading = f"the search space {folder.uri}/{folder.space}"
-    document = read_yaml(content, heading)
-    space = Space.read(document.data, document.errors, source=None)
-    document.errors.raise_any(heading)
-    return space
+    return read_space(content, f"the search space {folder.uri}/{folder.space}")
 
 
 def _renamed(test_set: TestSet, names: tuple[str, ...]) -> TestSet:

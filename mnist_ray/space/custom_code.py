@@ -63,34 +63,22 @@ def source_digests(code: Code) -> dict[str, str]:
 
     It is the SHA-256 of their names and meanings; where they lie makes no difference.
     """
-    return {function: _digest(modules) for function, modules in code.items()}
-
-
-def _digest(modules: Mapping[str, UserModule]) -> str:
-    meanings = {name: module.meaning for name, module in modules.items()}
-    return hashlib.sha256(json.dumps(meanings, sort_keys=True).encode()).hexdigest()
+    digests = {}
+    for function, modules in code.items():
+        meanings = {name: module.meaning for name, module in modules.items()}
+        text = json.dumps(meanings, sort_keys=True)
+        digests[function] = hashlib.sha256(text.encode()).hexdigest()
+    return digests
 
 
 def modules_to_ship(code: Code) -> list[Path]:
     """What another machine needs to import the user's code: files and folders of packages."""
-    places = {
-        _top_place(name, module.file): None
-        for modules in code.values()
-        for name, module in modules.items()
-    }
+    places: dict[Path, None] = {}
+    for modules in code.values():
+        for name, module in modules.items():
+            levels = name.count(".") + module.is_package
+            places[[module.file, *module.file.parents][levels]] = None
     return list(places)
-
-
-def module_file(function: str, folder: Path | None, *, key: str = "build") -> Path:
-    """The source file of a function's module; an `InputError` about `key` where there is none."""
-    module = function.partition(":")[0]
-    file = _file(module, folder)
-    if file is None:
-        raise InputError(
-            f"{key}: {function}: there is no module {module!r}. It is looked up in "
-            f"{folder or Path.cwd()}, beside the search space, then on sys.path."
-        )
-    return file
 
 
 def modules_of(function: str, folder: Path | None, *, key: str = "build") -> dict[str, UserModule]:
@@ -99,8 +87,12 @@ def modules_of(function: str, folder: Path | None, *, key: str = "build") -> dic
     Raises:
         InputError: the function's own module is not found; the message says that `key` names it.
     """
-    module_file(function, folder, key=key)
     module = function.partition(":")[0]
+    if _file(module, folder) is None:
+        raise InputError(
+            f"{key}: {function}: there is no module {module!r}. It is looked up in "
+            f"{folder or Path.cwd()}, beside the search space, then on sys.path."
+        )
     own_top = module.partition(".")[0]
     found: dict[str, UserModule] = {}
     wanted, seen = [module], set[str]()
@@ -134,7 +126,8 @@ def _files(name: str, folder: Path | None) -> dict[str, Path]:
         outer = ".".join(parts[:end])
         file = _file(outer, folder)
         if file is not None:
-            return _files_of_package(outer, file.parent) if _is_init(file) else {outer: file}
+            is_package = file.name == "__init__.py"
+            return _files_of_package(outer, file.parent) if is_package else {outer: file}
     return {}
 
 
@@ -178,18 +171,6 @@ def _file(name: str, folder: Path | None) -> Path | None:
     spec = _spec(name, folder)
     file = Path(spec.origin or "").absolute() if spec else None
     return file if file and file.is_file() else None
-
-
-def _is_init(file: Path) -> bool:
-    return file.name == "__init__.py"
-
-
-def _top_place(name: str, file: Path) -> Path:
-    """The file or folder that has to be on a worker's path for `name` to be importable."""
-    place = file.parent if _is_init(file) else file
-    for _ in range(name.count(".")):
-        place = place.parent
-    return place
 
 
 def _imported_names(name: str, module: UserModule) -> Iterator[str]:

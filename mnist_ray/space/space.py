@@ -382,7 +382,18 @@ def load_space(name_or_path: str) -> Space:
             content = file.read(LARGEST + 1)
     except OSError as error:
         raise InputError(f"{heading} can't be read: {error.strerror}") from error
-    document = read_yaml(content, heading)
-    space = Space.read(document.data, document.errors, source=path.absolute(), rules=True)
-    document.errors.raise_any(heading)
+    return read_space(content, heading, source=path.absolute(), rules=True)
+
+
+def read_space(
+    content: bytes, heading: str, *, source: Path | None = None, rules: bool = False
+) -> Space:
+    """The search space in a YAML file's content, as `Space.read` reads it.
+
+    Raises:
+        InputError: it cannot be used; `heading` names the file in the message.
+    """
+    data, errors = read_yaml(content, heading)
+    space = Space.read(data, errors, source=source, rules=rules)
+    errors.raise_any(heading)
     return space

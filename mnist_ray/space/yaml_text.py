@@ -7,7 +7,6 @@ so no tag in it can run code.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -58,18 +57,11 @@ for _class in (_Parser, _Writer):
         _class.add_implicit_resolver(_TAG + _name, re.compile(rf"^(?:{_pattern})$"), _first)
 
 
-@dataclass(frozen=True)
-class Document:
-    """A mapping read from YAML."""
-
-    data: dict[str, JsonValue]
-    """Keys are text, as written. What could not be read is None and noted in `errors`."""
-    errors: ErrorCollector
-    """What cannot be read or is given twice; it knows every place's line."""
-
-
-def read_yaml(content: bytes, heading: str) -> Document:
+def read_yaml(content: bytes, heading: str) -> tuple[dict[str, JsonValue], ErrorCollector]:
     """The one mapping in a YAML file's `content`; `heading` names the file in messages.
+
+    Its keys are text, as written. What cannot be read is None, and noted in the errors, as is what
+    is given twice. They know every place's line.
 
     Raises:
         InputError: not UTF-8, no YAML (with line and column), empty, no mapping, or too large.
@@ -88,7 +80,7 @@ def read_yaml(content: bytes, heading: str) -> Document:
         reader.errors.raise_any(heading)
         found = "is empty" if data is None else f"holds {shown(data)}"
         raise InputError(f"{heading} {found}; allowed: a mapping, such as name: my_space")
-    return Document(data, reader.errors)
+    return data, reader.errors
 
 
 def write_yaml(data: dict[str, JsonValue]) -> str:
@@ -111,7 +103,11 @@ class _Reader:
         self.errors.lines.setdefault(place, _line(node))
         kind = str(node.tag).removeprefix(_TAG)
         if isinstance(node, yaml.MappingNode) and kind == "map":
-            return self._mapping(node, place)
+            mapping: dict[str, JsonValue] = {}
+            for key, (key_node, value_node) in self._entries(node, place).items():
+                self.errors.lines[(*place, key)] = _line(key_node)
+                mapping[key] = self.value(value_node, (*place, key))
+            return mapping
         if isinstance(node, yaml.SequenceNode) and kind == "seq":
             return [self.value(item, (*place, i)) for i, item in enumerate(node.value)]
         allowed = "plain values without a tag. Nothing in a search space is ever run: write the "
@@ -124,13 +120,6 @@ class _Reader:
                 message = refusal(node.value, allowed)
         self.errors.add_unreadable(place, message)
         return None
-
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> JsonValue:
-        result: dict[str, JsonValue] = {}
-        for key, (key_node, value_node) in self._entries(node, place).items():
-            self.errors.lines[(*place, key)] = _line(key_node)
-            result[key] = self.value(value_node, (*place, key))
-        return result
 
     def _entries(
         self, node: yaml.MappingNode, place: Place
@@ -192,15 +181,13 @@ def _too_large(what: str) -> InputError:
 
 
 def _parse_error(error: yaml.YAMLError, text: str) -> str:
-    if isinstance(error, yaml.MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
-        what = ", ".join(part for part in (error.context, error.problem) if part)
-        return f"line {mark.line + 1}, column {mark.column + 1}: {what}"
     if isinstance(error, yaml.reader.ReaderError):
         before = text[: error.position]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         return f"line {line}, column {column}: the character #x{error.character:04x} is not allowed"
-    return str(error)
+    mark = error.problem_mark or error.context_mark
+    what = ", ".join(part for part in (error.context, error.problem) if part)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}"
 
 
 def _text(text: str) -> str:

@@ -8,7 +8,6 @@ from made_up import made_up_space
 
 from mnist_ray.errors import InputError
 from mnist_ray.space.custom_code import (
-    module_file,
     modules_of,
     modules_to_ship,
     source_digests,
@@ -23,6 +22,10 @@ def space_at(folder: Path, *builders: str) -> Space:
     return made_up_space(changes, source=folder / "space.yaml")
 
 
+def file_of(function: str, folder: Path | None) -> Path:
+    return modules_of(function, folder)[function.partition(":")[0]].file
+
+
 def test_modules_are_found_beside_the_space_before_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -30,11 +33,11 @@ def test_modules_are_found_beside_the_space_before_the_path(
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine_somewhere.py").write_text(f"# {folder}")
     monkeypatch.setattr(sys, "path", [str(tmp_path / "path"), *sys.path])
-    beside = module_file("mine_somewhere:build", tmp_path / "beside")
+    beside = file_of("mine_somewhere:build", tmp_path / "beside")
     assert beside == tmp_path / "beside" / "mine_somewhere.py"
-    elsewhere = module_file("mine_somewhere:build", tmp_path)
+    elsewhere = file_of("mine_somewhere:build", tmp_path)
     assert elsewhere == tmp_path / "path" / "mine_somewhere.py"
-    assert module_file("mine_somewhere:build", None) == elsewhere
+    assert file_of("mine_somewhere:build", None) == elsewhere
 
 
 def test_modules_of_packages_are_found_without_running_any_of_them(tmp_path: Path) -> None:
@@ -43,10 +46,10 @@ def test_modules_of_packages_are_found_without_running_any_of_them(tmp_path: Pat
     for folder in (package.parent, package):
         (folder / "__init__.py").write_text("raise RuntimeError('was run')")
     (package / "small.py").write_text("raise RuntimeError('was run')")
-    assert module_file("mine_package.nets.small:build", tmp_path) == package / "small.py"
-    assert module_file("mine_package.nets:build", tmp_path) == package / "__init__.py"
+    assert file_of("mine_package.nets.small:build", tmp_path) == package / "small.py"
+    assert file_of("mine_package.nets:build", tmp_path) == package / "__init__.py"
     with pytest.raises(InputError, match=r"no module 'mine_package.large'"):
-        module_file("mine_package.large:build", tmp_path)
+        modules_of("mine_package.large:build", tmp_path)
 
 
 @pytest.mark.parametrize("builder", ["no_such_module:build", "sys:build", "json.no_such:build"])
@@ -54,7 +57,7 @@ def test_a_module_that_is_not_there_is_named_with_where_it_was_looked_up(
     tmp_path: Path, builder: str
 ) -> None:
     with pytest.raises(InputError, match="there is no module") as refused:
-        module_file(builder, tmp_path)
+        modules_of(builder, tmp_path)
     assert builder in str(refused.value)
     assert str(tmp_path) in str(refused.value)
 
