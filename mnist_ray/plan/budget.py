@@ -12,6 +12,7 @@ sees the same records allocates alike.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,29 +50,12 @@ class Mean:
 
 
 @dataclass(frozen=True, eq=False)
-class Allocation:
-    """What a budget pays for.
-
-    Attributes:
-        trials: of each cell, int64 [cells]; at least those that are recorded.
-        half_widths: of each mean after so many trials, in accuracy, by its cells; of none where
-            nothing is known of its spread, and where more trials would not change it.
-        present: of each mean with what is recorded now, float64 [means]; ∞ below two trials, NaN
-            where nothing is known of its spread.
-    """
-
-    trials: NDArray[np.int64]
-    half_widths: Mapping[tuple[int, ...], float]
-    present: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
 class Budget:
     """What is to be allocated, and what is known of it.
 
     Attributes:
         goal: the bounds on the number of trials, and the seconds.
-        cell_keys: of the cells, in their order.
+        cell_keys: of the cells, in their order. Seconds of their trials are given by these keys.
         spent: seconds of work that are recorded.
         begun: of each cell, how many trials from index 0 on are run in any case, int64 [cells].
         unrecorded: of each cell, how many of these have no record yet, int64 [cells].
@@ -92,75 +76,66 @@ class Budget:
 
     def least_seconds(self, seconds: Mapping[str, float]) -> float:
         """What is spent, and what the trials that run in any case still take."""
-        return self.spent + float(self.unrecorded @ self._seconds_of_cells(seconds))
+        return self.spent + float(self.unrecorded @ self._of_cells(seconds))
 
-    def allocate(
-        self, seconds: Mapping[str, float], *, assume_equal_spread: bool = False
-    ) -> Allocation:
-        """What the rest of the budget buys.
+    @property
+    def is_spread_known(self) -> bool:
+        """Whether the recorded trials tell how much the values of every mean vary."""
+        return bool(np.isfinite(self._stds).all())
 
-        Args:
-            seconds: of a trial of each cell, by the key of the cell.
-            assume_equal_spread: what to do where no cell has two trials: allocate as if all varied
-                equally; or leave it at the trials that are run in any case.
+    @property
+    def present_half_widths(self) -> NDArray[np.float64]:
+        """Of each mean with what is recorded, in accuracy, float64 [means].
+
+        ∞ below two trials, NaN where nothing is known of the spread.
         """
-        stds = self._stds()
-        is_known = bool(np.isfinite(stds).all())
-        trials = self.begun
-        if is_known or assume_equal_spread:
-            trials = self._filled(stds if is_known else np.ones_like(stds), seconds)
+        recorded = [len(mean.values) for mean in self.means]
+        factors = half_width_factors(max([2, *recorded]))
+        return np.asarray(np.maximum(self._stds, _LEAST_STD) * factors[recorded])
+
+    def half_widths(self, trials: NDArray[np.int64]) -> dict[tuple[int, ...], float]:
+        """Of each mean after so many `trials` of each cell, by the numbers of its cells.
+
+        What a settled mean is reported with depends on where the rule stopped, not on the budget:
+        it has none here, nor has one of which the spread is not known.
+        """
         factors = half_width_factors(int(trials.max(initial=2)))
-        # What a settled mean is reported with depends on where the rule stopped, not on the budget.
-        half_widths = {
+        return {
             mean.cells: float(std * factors[trials[list(mean.cells)].min()])
-            for mean, std in zip(self.means, stds, strict=True)
+            for mean, std in zip(self.means, self._stds, strict=True)
             if not (mean.is_settled or np.isnan(std))
         }
-        recorded = [len(mean.values) for mean in self.means]
-        present = np.maximum(stds, _LEAST_STD) * factors[recorded]
-        return Allocation(trials, half_widths, present)
 
-    def _seconds_of_cells(self, seconds: Mapping[str, float]) -> NDArray[np.float64]:
-        return np.array([seconds[key] for key in self.cell_keys])
+    def trials(self, seconds: Mapping[str, float]) -> NDArray[np.int64]:
+        """Of each cell at the smallest common half-width that can be paid for, int64 [cells].
 
-    def _stds(self) -> NDArray[np.float64]:
-        """Of accuracies and of differences, each shrunk towards those of their own kind."""
-        stds = np.full(len(self.means), np.nan)
-        for size in {len(mean.cells) for mean in self.means}:
-            alike = [number for number, mean in enumerate(self.means) if len(mean.cells) == size]
-            stds[alike] = shrunk_std([self.means[number].values for number in alike])
-        return stds
-
-    def _filled(self, stds: NDArray[np.float64], each: Mapping[str, float]) -> NDArray[np.int64]:
-        """Trials of each cell at the smallest common half-width that can be paid for."""
-        open_means = np.array([not mean.is_settled for mean in self.means], dtype=bool)
-        means = [mean for mean in self.means if not mean.is_settled]
-        if not means:
+        At least those that are run in any case. Where no cell has two trials yet, all are taken to
+        vary alike.
+        """
+        open_means = [number for number, mean in enumerate(self.means) if not mean.is_settled]
+        if not open_means:
             return self.begun
-        seconds = self._seconds_of_cells(each)
-        remaining = self.seconds - self.least_seconds(each)
-        # No cell can get more trials than if it got all that is left.
-        affordable = max(remaining, 0.0) / max(float(seconds.min()), 1e-6)
-        most = int(min(self.goal.at_most, self.begun.max() + affordable + 2))
-        # Where all accuracies are equal, the budget is spent on equal numbers.
-        widths = np.maximum(stds[open_means], _LEAST_STD) / [mean.unit for mean in means]
+        means = [self.means[number] for number in open_means]
+        costs = self._of_cells(seconds)
+        remaining = self.seconds - self.least_seconds(seconds)
+        most = self._most(remaining, costs)
         factors = half_width_factors(most)
+        widths = self._spread()[open_means] / [mean.unit for mean in means]
         # A goal is 1 in its own unit. Beyond it nothing is bought.
         narrowest = 1.0 if means[0].demand else 0.0
 
         def trials_for(level: float) -> NDArray[np.int64]:
             needed = np.searchsorted(-factors, -level / widths)
-            if level == narrowest:  # The shrunk spread may call a mean precise that is not.
-                begun = [self.begun[list(mean.cells)].min() for mean in means]
-                needed = np.maximum(needed, np.add(begun, 1))
             trials = self.begun.copy()
-            for mean, count in zip(means, np.minimum(needed, most), strict=True):
+            for mean, count in zip(means, needed, strict=True):
                 cells = list(mean.cells)
-                trials[cells] = np.maximum(trials[cells], count)
+                if level == narrowest:  # The shrunk spread may call a mean precise that is not.
+                    count = max(count, self.begun[cells].min() + 1)
+                trials[cells] = np.maximum(trials[cells], min(count, most))
             return trials
 
         def price(trials: NDArray[np.int64]) -> float:
-            return float((trials - self.begun) @ seconds)
+            return float((trials - self.begun) @ costs)
 
         if price(all_wanted := trials_for(narrowest)) <= remaining:
             return all_wanted
@@ -170,7 +145,31 @@ class Budget:
             is_paid = price(trials_for(middle)) <= remaining
             low, high = (low, middle) if is_paid else (middle, high)
         trials = trials_for(high)
-        return _with_single_steps(trials, means, seconds, most, left=remaining - price(trials))
+        return _with_single_steps(trials, means, costs, most, left=remaining - price(trials))
+
+    def _spread(self) -> NDArray[np.float64]:
+        """The standard deviation that each mean is taken to have."""
+        if not self.is_spread_known:
+            return np.ones(len(self.means))
+        # Where all accuracies are equal, the budget is spent on equal numbers.
+        return np.maximum(self._stds, _LEAST_STD)
+
+    def _most(self, remaining: float, costs: NDArray[np.float64]) -> int:
+        """No cell can get more trials than if it got all that is left."""
+        affordable = max(remaining, 0.0) / max(float(costs.min()), 1e-6)
+        return int(min(self.goal.at_most, self.begun.max() + affordable + 2))
+
+    def _of_cells(self, seconds: Mapping[str, float]) -> NDArray[np.float64]:
+        return np.array([seconds[key] for key in self.cell_keys])
+
+    @cached_property
+    def _stds(self) -> NDArray[np.float64]:
+        """Of accuracies and of differences, each shrunk towards those of their own kind."""
+        stds = np.full(len(self.means), np.nan)
+        for size in {len(mean.cells) for mean in self.means}:
+            alike = [number for number, mean in enumerate(self.means) if len(mean.cells) == size]
+            stds[alike] = shrunk_std([self.means[number].values for number in alike])
+        return stds
 
 
 def _with_single_steps(

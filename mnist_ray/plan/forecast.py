@@ -3,10 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mnist_ray.ledger.record import Record
-from mnist_ray.plan.budget import Allocation
 from mnist_ray.plan.costs import memory_bytes
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings, wall_seconds
@@ -108,22 +105,24 @@ def forecast(
     unknown = _unlike_all_known(timings.unknown_cells([*plan.wanted, *to_come]), plan)
     measured = _calibrated(unknown, calibrate)
     seconds = timings.seconds([*plan.wanted, *to_come], measured=measured)
-    allocation = plan.budget.allocate(seconds, assume_equal_spread=True) if plan.budget else None
-    if allocation:
-        to_come += _bought(plan, allocation)
+    half_widths: dict[tuple[int, ...], float] = {}
+    if plan.budget:
+        trials = plan.budget.trials(seconds)
+        half_widths = plan.budget.half_widths(trials)
+        to_come += _bought(plan, trials.tolist())
     to_run = [*plan.missing, *to_come]
     durations = [seconds[trial.cell_key] for trial in to_run]
     wall = wall_seconds(durations, workers=concurrency) + START_UP_SECONDS if durations else 0.0
     side_by_side = min(concurrency, len(durations))
     return Forecast(
-        cells=_cells(plan, to_come, seconds, allocation),
+        cells=_cells(plan, to_come, seconds, half_widths),
         wall_seconds=wall,
         concurrency=side_by_side,
         peak_memory_bytes=_peak_memory(to_run, dataset_info, side_by_side=side_by_side),
         basis=_basis(unknown, measured),
         is_open=any(cell.is_open for cell in plan.cells),
         price=None if hourly_cost is None else hourly_cost * wall / 3600,
-        budget=_budget_forecast(plan, allocation, seconds),
+        budget=_budget_forecast(plan, seconds, half_widths),
     )
 
 
@@ -163,29 +162,26 @@ def _to_come(plan: Plan, space: Space, dataset_info: DatasetInfo) -> list[Trial]
     return trials
 
 
-def _bought(plan: Plan, allocation: Allocation) -> list[Trial]:
+def _bought(plan: Plan, counts: Sequence[int]) -> list[Trial]:
     """The trials that the budget pays for beyond those that the plan has already."""
     return [
         cell.trials[0].with_index(index)
-        for cell, count in zip(plan.cells, allocation.trials.tolist(), strict=False)
+        for cell, count in zip(plan.cells, counts, strict=False)
         for index in range(len(cell.started), count)
     ]
 
 
 def _budget_forecast(
-    plan: Plan, allocation: Allocation | None, seconds: Mapping[str, float]
+    plan: Plan, seconds: Mapping[str, float], half_widths: Mapping[tuple[int, ...], float]
 ) -> BudgetForecast | None:
-    if plan.budget is None or allocation is None:
+    if plan.budget is None:
         return None
+    pairs = [(*numbers, width) for numbers, width in half_widths.items() if len(numbers) == 2]
     return BudgetForecast(
         given=plan.budget.goal.within or "",
         is_too_small=plan.budget.least_seconds(seconds) > plan.budget.seconds,
-        is_spread_known=not np.isnan(allocation.present).any(),
-        differences=tuple(
-            (plan.cells[numbers[0]].cell, plan.cells[numbers[1]].cell, half_width)
-            for numbers, half_width in allocation.half_widths.items()
-            if len(numbers) == 2
-        ),
+        is_spread_known=plan.budget.is_spread_known,
+        differences=tuple((plan.cells[a].cell, plan.cells[b].cell, width) for a, b, width in pairs),
     )
 
 
@@ -225,7 +221,7 @@ def _cells(
     plan: Plan,
     to_come: Sequence[Trial],
     seconds: Mapping[str, float],
-    allocation: Allocation | None,
+    half_widths: Mapping[tuple[int, ...], float],
 ) -> tuple[CellForecast, ...]:
     """One entry for each cell that is not searched and source that it varies, and each search."""
     missing = {trial.key for trial in plan.missing}
@@ -243,17 +239,14 @@ def _cells(
         place = pair if pair in defaults else (trial.cell.name, trial.source or "")
         groups.setdefault(place, []).append((trial, is_to_run))
 
-    half_widths = {
-        tuple(plan.cells[number].cell.name for number in numbers): half_width
-        for numbers, half_width in (allocation.half_widths if allocation else {}).items()
-    }
+    of_cells = {plan.cells[n].cell.name: w for (n, *more), w in half_widths.items() if not more}
 
     def of(group: Sequence[tuple[Trial, bool]]) -> CellForecast:
         first, _ = group[0]
         to_run = sum(is_to_run for _, is_to_run in group)
         mean = sum(seconds[trial.cell_key] for trial, _ in group) / len(group)
         cell = defaults.get(_pair(first.cell), first.cell)
-        half_width = None if first.source else half_widths.get((cell.name,))
+        half_width = None if first.source else of_cells.get(cell.name)
         return CellForecast(cell, len(group) - to_run, to_run, mean, first.source, half_width)
 
     order = {place[0]: number for number, place in reversed([*enumerate(groups)])}

@@ -124,23 +124,24 @@ class PlainCells:
         demands: Sequence[Demand],
     ) -> list[Demand]:
         firsts = [self._first(number, 1)[0] for number in range(len(self.cells))]
-        allocation = budget.allocate(timings.seconds(firsts))
+        seconds = timings.seconds(firsts)
+        trials = budget.trials(seconds) if budget.is_spread_known else budget.begun
         priority = np.zeros(len(self.cells))
-        for mean, half_width in zip(budget.means, allocation.present, strict=True):
+        for mean, half_width in zip(budget.means, budget.present_half_widths, strict=True):
             if not mean.is_settled:
                 urgency = math.inf if math.isnan(half_width) else half_width / mean.unit
                 priority[list(mean.cells)] = np.maximum(priority[list(mean.cells)], urgency)
         return [
             Demand(
                 counted=max(budget.goal.at_least, len(series)),
-                started=int(started),
-                is_open=int(started) > len(series),
+                started=started,
+                is_open=started > len(series),
                 priority=float(urgency),
             )
             if urgency
             else demand
             for demand, series, started, urgency in zip(
-                demands, known, allocation.trials, priority, strict=True
+                demands, known, trials.tolist(), priority, strict=True
             )
         ]
 

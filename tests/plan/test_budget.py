@@ -59,7 +59,7 @@ def test_trials_go_where_the_interval_is_widest_whatever_they_cost() -> None:
     assert ff_shifted > cnn_shifted > cnn_centered
     assert ff_shifted > 3 * ff_centered
     assert done.plan.budget is not None
-    widths = done.plan.budget.allocate(dict.fromkeys(done.plan.budget.cell_keys, 1.0)).half_widths
+    widths = done.plan.budget.half_widths(np.array(numbers(done.plan)))
     # The cells that vary most are about equally wide in the end.
     assert widths[1,] == pytest.approx(widths[3,], rel=0.2)
 

@@ -77,8 +77,7 @@ def _numbers(values: NDArray[np.float64]) -> NDArray[np.int64]:
     while True:
         means = tuple(Mean((k,), values[k, : numbers[k]].tolist()) for k in range(len(COSTS)))
         budget = Budget(GOAL, KEYS, float(numbers @ COSTS), numbers, np.zeros_like(numbers), means)
-        allocation = budget.allocate(seconds)
-        wanted = allocation.trials > numbers
+        wanted = budget.trials(seconds) > numbers
         if not wanted.any():
             return numbers
-        numbers[np.where(wanted, allocation.present, -1.0).argmax()] += 1
+        numbers[np.where(wanted, budget.present_half_widths, -1.0).argmax()] += 1
