@@ -1,12 +1,12 @@
 """The table of the cells: which rows it has, in which order, and what does not vary in it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from pydantic import JsonValue
 
-from mnist_ray.analysis.settings import canonical, shown_value
+from mnist_ray.analysis.settings import shown_value, varying
 from mnist_ray.view.cell_views import CellView, by_presentation, varying_hyperparameters
 
 _MANY_ROWS = 8
@@ -22,41 +22,23 @@ _MOST_CHARACTERS = 50
 fits into 1,200 pixels. Where they are more, one column has all of them."""
 
 
-@dataclass(frozen=True)
-class CellTable:
-    """What the page's main table shows."""
-
-    views: Sequence[CellView]
-    """The rows that are visible at once."""
-    folded: Sequence[CellView]
-    """All rows, where they are too many to be visible at once; else empty."""
-    left_out: int
-    """How many rows there are beyond those."""
-    settings: Sequence[str]
-    """The hyperparameters that vary, by the names of their columns."""
-    of_text: Sequence[str]
-    """Those of them whose values are no numbers."""
-    fixed: Mapping[str, str]
-    """The settings that do not vary, by what they are of: all cells, an architecture, a variant."""
-    is_sorted: bool
-    is_compact: bool
-    """Whether the first column alone says which cell a row is of."""
-
-
-def cell_table(views: Sequence[CellView]) -> CellTable:
+def cell_table(views: Sequence[CellView]) -> dict[str, Any]:
+    """What the page's main table shows of at least one cell."""
     ordered = in_order(views)
     settings = varying_hyperparameters([view.results for view in views])
     folds = len(ordered) > _MOST_UNFOLDED
-    return CellTable(
-        views=list(_unfolded(ordered)) if folds else ordered,
-        folded=ordered[:_MOST_ROWS] if folds else [],
-        left_out=max(0, len(ordered) - _MOST_ROWS),
-        settings=settings,
-        of_text=[name for name in settings if not _are_numbers(_values(views, name))],
-        fixed=dict(_fixed(views, settings)),
-        is_sorted=len(views) > _MANY_ROWS,
-        is_compact=_characters(views, settings) > _MOST_CHARACTERS,
-    )
+    return {
+        "visible": list(_unfolded(ordered)) if folds else ordered,
+        # All rows, where they are too many to be visible at once.
+        "folded": ordered[:_MOST_ROWS] if folds else [],
+        "left_out": max(0, len(ordered) - _MOST_ROWS),
+        "settings": settings,
+        "of_text": [name for name in settings if not _are_numbers(views, name)],
+        "fixed": dict(_fixed(views, settings)),
+        "is_sorted": len(views) > _MANY_ROWS,
+        # Whether the first column alone says which cell a row is of.
+        "is_compact": _characters(views, settings) > _MOST_CHARACTERS,
+    }
 
 
 def _characters(views: Sequence[CellView], settings: Sequence[str]) -> int:
@@ -78,11 +60,11 @@ def in_order(views: Sequence[CellView]) -> list[CellView]:
     """Many cells by their mean, the highest first, one presentation after the other."""
     if len(views) <= _MANY_ROWS:
         return list(views)
-    return [view for group in by_presentation(views) for view in sorted(group, key=_descending)]
 
+    def descending(view: CellView) -> float:
+        return -(view.row["mean_test_accuracy"] or 0.0)
 
-def _descending(view: CellView) -> float:
-    return -(view.row["mean_test_accuracy"] or 0.0)
+    return [view for group in by_presentation(views) for view in sorted(group, key=descending)]
 
 
 def _unfolded(ordered: Sequence[CellView]) -> Iterator[CellView]:
@@ -94,46 +76,39 @@ def _unfolded(ordered: Sequence[CellView]) -> Iterator[CellView]:
         yield from (view for view in group[most:] if view.results.is_default)
 
 
-def _values(views: Sequence[CellView], name: str) -> list[JsonValue]:
-    columns = (view.cell.columns() for view in views)
-    return [each[name] for each in columns if name in each]
-
-
-def _are_numbers(values: Sequence[JsonValue]) -> bool:
+def _are_numbers(views: Sequence[CellView], name: str) -> bool:
+    values = (view.cell.columns().get(name, 0) for view in views)
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
-def _fixed(views: Sequence[CellView], varying: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _fixed(views: Sequence[CellView], shown: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What has one value in all cells first, then in those of an architecture or a variant."""
-    if not views:
-        return
     common = _constant([view.cell.columns() for view in views])
-    told = {*common, *varying}
-    yield "all", _as_text(common, varying)
+    known = {*common, *shown}
+    yield "all", _as_text(common, shown)
     for name in dict.fromkeys(view.cell.architecture for view in views):
         own = [v.cell.hyperparameters for v in views if v.cell.architecture == name]
-        yield name, _as_text(_constant(own), told)
+        yield name, _as_text(_constant(own), known)
     for name in dict.fromkeys(view.cell.variant for view in views):
         placed = [
             {"shift": v.cell.shift, "canvas": v.cell.canvas}
             for v in views
             if v.cell.variant == name
         ]
-        yield name, _as_text(_constant(placed), told)
+        yield name, _as_text(_constant(placed), known)
 
 
 def _constant(settings: Sequence[Mapping[str, JsonValue]]) -> dict[str, JsonValue]:
     """Those that all have, with one value; nothing is said of one that none has."""
-    first, *others = settings
+    different = varying(settings)
     return {
         name: value
-        for name, value in first.items()
-        if value is not None
-        and all(name in each and canonical(each[name]) == canonical(value) for each in others)
+        for name, value in settings[0].items()
+        if value is not None and name not in different and all(name in each for each in settings)
     }
 
 
-def _as_text(settings: Mapping[str, JsonValue], told: Sequence[str] | set[str]) -> str:
+def _as_text(settings: Mapping[str, JsonValue], known: Sequence[str] | set[str]) -> str:
     return ", ".join(
-        f"{name} {shown_value(value)}" for name, value in settings.items() if name not in told
+        f"{name} {shown_value(value)}" for name, value in settings.items() if name not in known
     )

@@ -1,16 +1,13 @@
 """What the page shows: each cell and each search with its name and its rows of the tables."""
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.agreement import Predictions, predictions_of
-from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults, search_key
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Tables
@@ -37,19 +34,15 @@ _SUBTRACTED = "\N{NO-BREAK SPACE}\N{MINUS SIGN}\N{NO-BREAK SPACE}"
 class CellView:
     """A cell on one kind of device, with all that the page shows of it."""
 
+    sweep: SweepResults
     results: CellResults
     row: Row
     """Of report.parquet."""
     robustness: Sequence[Row]
-    """Of robustness.parquet, one a test shift."""
-    on_variants: Mapping[str, Row]
-    """Of robustness.parquet, by the test set of a variant."""
+    """Of robustness.parquet."""
     parts: Parts
     series: int
     """The number of its architecture's colour."""
-    test_set: TestSet | None
-    graded_on: Callable[[], TestSet | None]
-    """Gives the test set with its images transformed; None where they are not kept."""
 
     @property
     def cell(self) -> Cell:
@@ -75,6 +68,28 @@ class CellView:
         return phrases.images(self.results.dataset)
 
     @property
+    def on_shifts(self) -> list[Row]:
+        """Of robustness.parquet, one a test shift that was asked for."""
+        shifts = self.sweep.tests.shifts
+        own = [row for row in self.robustness if row["test_variant"] == row["variant"]]
+        return [row for row in own if row["test_shift"] in shifts]
+
+    @property
+    def on_variants(self) -> dict[str, Row]:
+        """Of robustness.parquet, by the variant's test set that was asked for."""
+        asked = [(test.name, test.presentation.shift) for test in self.sweep.tests.variants]
+        rows = {(row["test_variant"], row["test_shift"]): row for row in self.robustness}
+        return {name: rows[name, shift] for name, shift in asked if (name, shift) in rows}
+
+    @property
+    def test_set(self) -> TestSet | None:
+        return self.sweep.test_set
+
+    def graded_on(self) -> TestSet | None:
+        """The test set with its images transformed; None where they are not kept."""
+        return self.sweep.test_set_of(self.results)
+
+    @property
     def distinction(self) -> str:
         """Its name without the architecture."""
         return label({kind: text for kind, text in self.parts.items() if kind != "architecture"})
@@ -95,6 +110,8 @@ class CellView:
 class SearchView:
     """A search, with all that the page shows of it."""
 
+    key: str
+    """That of `search_findings`."""
     results: SweepResults
     state: SearchState
     rows: Sequence[Row]
@@ -102,8 +119,6 @@ class SearchView:
     label: str
     series: int
     """The number of the architecture's colour."""
-    sentence: str
-    """What it found."""
 
     @property
     def columns(self) -> list[str]:
@@ -163,47 +178,31 @@ def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[Cell
     series = architecture_series(sweeps)
     return [
         CellView(
+            sweep=results,
             results=cell,
             row=rows[cell.key],
-            robustness=[row for row in robustness.get(cell.key, []) if _is_of_shifts(row, results)],
-            on_variants=_on_variants(robustness.get(cell.key, []), results),
+            robustness=robustness.get(cell.key, []),
             parts=parts[cell.key],
             series=series[cell.cell.architecture],
-            test_set=results.test_set,
-            graded_on=partial(results.test_set_of, cell),
         )
         for results in sweeps
         for cell in results.cells
     ]
 
 
-def _is_of_shifts(row: Row, results: SweepResults) -> bool:
-    return row["test_variant"] == row["variant"] and row["test_shift"] in results.tests.shifts
-
-
-def _on_variants(rows: Sequence[Row], results: SweepResults) -> dict[str, Row]:
-    asked = {(test.name, test.presentation.shift) for test in results.tests.variants}
-    return {
-        row["test_variant"]: row
-        for row in rows
-        if (row["test_variant"], row["test_shift"]) in asked
-    }
-
-
 def make_search_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[SearchView]:
     """The searches, in order; `tables` are those of `sweeps`."""
     series = architecture_series(sweeps)
     rows = grouped(tables.rows("search"), lambda row: str(row[SEARCH]))
-    sentences = search_findings(tables)
     return [
         SearchView(
+            key=(key := search_key(results.name, state)),
             results=results,
             state=state,
-            rows=rows[search_key(results.name, state)],
+            rows=rows[key],
             label=f"{state.architecture} on {state.variant} {phrases.images(results.dataset)}"
             + (f", {results.name}" if len(sweeps) > 1 else ""),
             series=series[state.architecture],
-            sentence=sentences[search_key(results.name, state)],
         )
         for results in sweeps
         for state in results.searches
@@ -232,12 +231,9 @@ def choose(views: Sequence[CellView], limit: int) -> list[CellView]:
     Of each architecture and variant in turn the one with the highest validation accuracy left.
     """
     finished = [view for view in views if view.results.finished]
-    taken: Counter[tuple[str, str, str]] = Counter()
-    turn: dict[CellView, int] = {}
-    for view in sorted(finished, key=lambda v: -(v.row["mean_validation_accuracy"] or 0.0)):
-        family = (view.results.sweep, view.cell.architecture, view.cell.variant)
-        turn[view] = taken[family]
-        taken[family] += 1
+    best_first = sorted(finished, key=lambda v: -(v.row["mean_validation_accuracy"] or 0.0))
+    families = grouped(best_first, lambda v: (v.sweep.name, v.cell.architecture, v.cell.variant))
+    turn = {view: number for family in families.values() for number, view in enumerate(family)}
     chosen = set(sorted(finished, key=turn.__getitem__)[:limit])
     return [view for view in finished if view in chosen]
 

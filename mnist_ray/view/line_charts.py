@@ -148,9 +148,9 @@ def robustness_chart(views: Sequence[CellView]) -> Chart | None:
     None where no other test shifts are asked for.
     """
     lines = {
-        view: sorted(view.robustness, key=lambda row: int(row["test_shift"]))
+        view: sorted(view.on_shifts, key=lambda row: int(row["test_shift"]))
         for view in choose(views, _MOST_LINES)
-        if view.robustness
+        if view.on_shifts
     }
     if not lines:
         return None

@@ -37,13 +37,12 @@ class Matrix:
 
 def test_matrices(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> Iterator[Matrix]:
     """A matrix for each sweep and architecture; none where no variants are asked for."""
-    tests = {results.name: results.tests.variants for results in sweeps}
     finished = [view for view in views if view.results.finished]
-    families = grouped(finished, lambda view: (view.results.sweep, view.cell.architecture))
+    families = grouped(finished, lambda view: (view.sweep.name, view.cell.architecture))
     for (sweep, architecture), group in families.items():
-        if tests[sweep]:
+        if tests := group[0].sweep.tests.variants:
             name = f"{architecture}, {sweep}" if len(sweeps) > 1 else architecture
-            yield _matrix(name, group, tests[sweep])
+            yield _matrix(name, group, tests)
 
 
 def _matrix(name: str, views: Sequence[CellView], tests: Sequence[VariantTest]) -> Matrix:

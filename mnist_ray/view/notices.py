@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from mnist_ray.analysis.numbers import counted
 from mnist_ray.analysis.sweep_results import SweepResults
@@ -14,41 +14,28 @@ _MOST_CELLS = 8
 """Cells that are named with what they lack."""
 
 
-@dataclass(frozen=True)
-class Notice:
-    """A few words that a reader must see first."""
-
-    title: str
-    """For those who hear the page."""
-    text: str
-    lacking: Sequence[str] = ()
-    command: str = ""
-    """What to type; empty where there is nothing to do."""
-
-
 def notices(
     sweeps: Sequence[SweepResults],
     views: Sequence[CellView],
     *,
     reload_seconds: int | None = None,
-) -> list[Notice]:
+) -> Iterator[dict[str, Any]]:
     """What each sweep still lacks, and the command that runs it; nothing of complete ones.
 
     `views` are the cells of the report. Where `reload_seconds` is given, the sweeps still run, and
     the page reloads itself so often.
     """
     labels = {(view.results.sweep, view.results.cell_key): view.label for view in views}
-    return [
-        Notice(
-            title=f"What is missing in {results.name}",
-            text=f"{f'{results.name}: ' if len(sweeps) > 1 else ''}"
-            f"{_what_is_missing(results, reload_seconds)}",
-            lacking=list(_lacking(results, labels)),
-            command=results.command if reload_seconds is None else "",
-        )
-        for results in sweeps
-        if results.missing
-    ]
+    for results in sweeps:
+        if results.missing:
+            yield {
+                # For those who hear the page.
+                "title": f"What is missing in {results.name}",
+                "text": f"{f'{results.name}: ' if len(sweeps) > 1 else ''}"
+                f"{_what_is_missing(results, reload_seconds)}",
+                "lacking": list(_lacking(results, labels)),
+                "command": results.command if reload_seconds is None else "",
+            }
 
 
 def progress(results: SweepResults) -> str:

@@ -13,7 +13,7 @@ _VERSIONS = ("Python", "TensorFlow", "Keras", "Ray", "NumPy")
 _COMPARED_FACTS = ("fingerprint of the data", *_VERSIONS, "device", "threads of a trial")
 
 
-def facts(results: SweepResults) -> dict[str, str]:
+def provenance(results: SweepResults) -> dict[str, str]:
     """What a sweep ran with, by name; what is not known is left out."""
     cells = (*results.cells, *results.searched)
     records = [record for cell in cells for record in cell.records]
@@ -59,7 +59,7 @@ def _compared(results: SweepResults) -> Iterator[tuple[str, str]]:
         # The page names sweeps by their folders.
         space = {key: value for key, value in results.space.to_data().items() if key != "name"}
         yield from _leaves(space, ())
-    known = facts(results)
+    known = provenance(results)
     yield from ((name, known[name]) for name in _COMPARED_FACTS if name in known)
 
 

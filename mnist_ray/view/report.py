@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.numbers import DASH, counted, number
+from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.spread import percent
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
@@ -33,6 +34,7 @@ from mnist_ray.view.cell_views import (
 from mnist_ray.view.examples import (
     EXAMPLES,
     Guess,
+    HardImage,
     hardest_images,
     image_png,
     recorded_guesses,
@@ -41,11 +43,11 @@ from mnist_ray.view.figures import Figures
 from mnist_ray.view.formats import FEWEST, first_letter, interval
 from mnist_ray.view.matrix import test_matrices
 from mnist_ray.view.notices import notices
-from mnist_ray.view.provenance import differences, facts
+from mnist_ray.view.provenance import differences, provenance
 from mnist_ray.view.spread_charts import share
 
-_MOST_ROWS = 60
-"""Rows of the table of comparisons; the rest is in the Parquet files."""
+_MOST_COMPARISONS = 60
+"""Rows of their table; the rest is in the Parquet files."""
 _MOST_FAILURES = 50
 """Errors, and trials that have the same one."""
 _HARDEST = 6
@@ -77,85 +79,80 @@ def render(
     `tables` are those of `sweeps`. Equal input gives the same text, byte for byte.
     """
     figures = Figures(sweeps, tables, most_grids=_MOST_GRIDS)
-    views = figures.views
+    views, chosen = figures.views, figures.chosen
     images = phrases.images(*(results.dataset for results in sweeps))
-    content = {
-        "title": ", ".join(results.name for results in sweeps),
-        "css": Markup((_PAGE / "report.css").read_text()),  # noqa: S704 (the project's own)
-        "architectures": figures.series,
-        "summary": _summary(sweeps, views),
-        "findings": [_unbroken(sentence) for sentence in findings(tables)],
-        "images": images,
-        "conditional": _conditional(views, images),
-        "unrequested": [(results.name, results.left_out) for results in sweeps if results.left_out],
-        "sweeps": [results.name for results in sweeps],
-        "between_sweeps": differences(sweeps),
-        "grids": figures.grids,
-        "grids_left_out": figures.grids_left_out,
-        **_cells(sweeps, figures, tables),
-        **_searches(figures),
-        **_comparisons(figures),
-        **_chosen_cells(figures),
-        "spread_left_out": _sources_left_out(sweeps),
-        **_failures(sweeps, figures),
-        "provenance": [
-            (results.name, facts(results), results.space and results.space.to_yaml())
-            for results in sweeps
-        ],
-        "notices": notices(sweeps, views, reload_seconds=reload_seconds),
+    content = vars(figures) | {
+        "sweeps": sweeps,
         "reload_seconds": reload_seconds,
+        "css": Markup((_PAGE / "report.css").read_text()),  # noqa: S704 (the project's own)
+        "images": images,
+        "summary": _summary(sweeps, views),
+        "notices": notices(sweeps, views, reload_seconds=reload_seconds),
+        "findings": [_unbroken(sentence) for sentence in findings(tables)],
+        "conditional": _conditional(views, images),
+        "between_sweeps": differences(sweeps),
+        "cells": cell_table(views) if views else None,
+        "cells_left_out": len(views) - len(chosen),
+        "several_devices": len({view.results.device for view in views}) > 1,
+        "fewest": FEWEST,
+        "searched": dict.fromkeys(name for view, _ in figures.searches for name in view.columns),
+        "search_sentences": search_findings(tables),
+        "most_comparisons": _MOST_COMPARISONS,
+        "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
+        "spread_left_out": _sources_left_out(sweeps),
+        "matrices": list(test_matrices(sweeps, views)),
+        "hardest": list(_hardest(chosen)),
+        "examples": EXAMPLES,
+        "checks": list(_checks(chosen)),
+        **_failures(sweeps, figures),
     }
-    sections = [name for name, needed in _SECTIONS.items() if needed is None or content[needed]]
-    content |= {"sections": sections, "not_shown": _not_shown(sections)}
+    content["other_tests"] = content["robustness"] or content["matrices"]
+    shown = [name for name, (_, needed, _) in _SECTIONS.items() if not needed or content[needed]]
+    content["sections"] = {name: _SECTIONS[name][0].format(images=images) for name in shown}
+    content["not_shown"] = {
+        heading[0].lower() + heading[1:].format(images="images"): why
+        for name, (heading, _, why) in _SECTIONS.items()
+        if why and name not in shown
+    }
     return _environment().get_template("report.html.jinja").render(content)
 
 
-_SECTIONS = {
-    "findings": None,
-    "grid": "grids",
-    "table": "cells",
-    "search": "searches",
-    "trials": "trials",
-    "spread": "spread",
-    "differences": "differences",
-    "learning": "learning",
-    "robustness": "other_tests",
-    "confusion": "confusion",
-    "hardest": "hardest",
-    "sanity": "checks",
-    "failed": "failures",
-    "provenance": None,
-}
-"""The sections of the page in order, each with what it shows; without that it is left out."""
-
 _NO_PREDICTIONS = "no predictions are recorded, or the test set is missing"
-_WHY_NOT = {
-    "table": ("the cells", "there is no cell to measure yet, since no search has a winner"),
-    "trials": ("every trial", "no trial whose cell is measured has finished"),
+_SECTIONS = {
+    "findings": ("Findings", "", ""),
+    "grid": ("The grid", "grids", ""),
+    "table": (
+        "The cells",
+        "cells",
+        "there is no cell to measure yet, since no search has a winner",
+    ),
+    "search": ("The search", "searches", ""),
+    "trials": ("Every trial", "trials", "no trial whose cell is measured has finished"),
     "spread": (
-        "where the spread comes from",
+        "Where the spread comes from",
+        "spread",
         "the search space does not ask for its sources (spread: {trials: 20})",
     ),
     "differences": (
+        "Differences",
         "differences",
         "no two cells with finished trials differ in one thing alone",
     ),
-    "learning": ("learning curves", "no epochs are recorded"),
+    "learning": ("Learning curves", "learning", "no epochs are recorded"),
     "robustness": (
-        "robustness",
+        "Robustness",
+        "other_tests",
         "the search space does not ask for other test sets "
         "(evaluate: {shifts: [0, 5, 10]}, or {variants: all})",
     ),
-    "confusion": ("confusion matrices", _NO_PREDICTIONS),
-    "hardest": ("the hardest images", _NO_PREDICTIONS),
-    "sanity": ("sanity check", _NO_PREDICTIONS),
+    "confusion": ("Confusion matrices", "confusion", _NO_PREDICTIONS),
+    "hardest": ("The hardest {images}", "hardest", _NO_PREDICTIONS),
+    "sanity": ("Sanity check", "checks", _NO_PREDICTIONS),
+    "failed": ("Failed trials", "failures", ""),
+    "provenance": ("Provenance", "", ""),
 }
-"""What a section shows, and why it may have nothing to show."""
-
-
-def _not_shown(sections: Sequence[str]) -> dict[str, str]:
-    return dict(words for name, words in _WHY_NOT.items() if name not in sections)
-
+"""The sections of the page in order: the heading, what is needed to show it, and why there may be
+nothing to show."""
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -171,7 +168,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"figure": number, "interval": interval, "label": label, "png": _png}
-    environment.filters |= {"percent": percent, "share": share}
+    environment.filters |= {"percent": percent, "share": share, "provenance": provenance}
     return environment
 
 
@@ -184,59 +181,17 @@ def _png(image: NDArray[np.uint8], view: CellView | Guess) -> str:
 # What the sections show
 
 
-def _cells(sweeps: Sequence[SweepResults], figures: Figures, tables: Tables) -> dict[str, Any]:
-    views, matrices = figures.views, list(test_matrices(sweeps, figures.views))
-    return {
-        "cells": cell_table(views) if views else None,
-        "skewed": any(view.row["left_skewed"] for view in views),
-        "by_rule": "satisfied" in tables.report.column_names,
-        "any_failed": any(view.row["failed"] for view in views),
-        "fewest": FEWEST,
-        "few": any(0 < view.row["trials"] < FEWEST for view in views),
-        "several_devices": len({view.results.device for view in views}) > 1,
-        "trials": figures.trials,
-        "robustness": figures.robustness,
-        "matrices": matrices,
-        "other_tests": figures.robustness or matrices,
-    }
-
-
-def _searches(figures: Figures) -> dict[str, Any]:
-    columns = (name for search, _ in figures.searches for name in search.columns)
-    return {
-        "searches": [{"view": search, "chart": chart} for search, chart in figures.searches],
-        "searched": list(dict.fromkeys(columns)),
-    }
-
-
-def _comparisons(figures: Figures) -> dict[str, Any]:
-    return {
-        "differences": figures.differences,
-        "comparisons": figures.comparisons[:_MOST_ROWS],
-        "comparisons_left_out": max(0, len(figures.comparisons) - _MOST_ROWS),
-    }
-
-
-def _chosen_cells(figures: Figures) -> dict[str, Any]:
-    views, chosen = figures.views, figures.chosen
-    hardest = [(view, hardest_images(view, count=_HARDEST)) for view in chosen]
-    return {
-        "cells_left_out": len(views) - len(chosen),
-        "spread": figures.spread,
-        "learning": figures.learning,
-        "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
-        "confusion": figures.confusion,
-        "hardest": [(view, images) for view, images in hardest if images is not None],
-        "examples": EXAMPLES,
-        "checks": list(_checks(chosen)),
-    }
+def _hardest(views: Sequence[CellView]) -> Iterator[tuple[CellView, Sequence[HardImage]]]:
+    for view in views:
+        images = hardest_images(view, count=_HARDEST)
+        if images is not None:
+            yield view, images
 
 
 def _checks(views: Sequence[CellView]) -> Iterator[tuple[str, Sequence[Guess]]]:
     """The sanity check of each presentation, with its heading."""
     for group in by_presentation(views):
-        guesses = recorded_guesses(group)
-        if guesses:
+        if guesses := recorded_guesses(group):
             yield first_letter(describe_presentation(group[0], views)), guesses
 
 
@@ -250,22 +205,21 @@ def _sources_left_out(sweeps: Sequence[SweepResults]) -> list[str]:
 
 
 def _failures(sweeps: Sequence[SweepResults], figures: Figures) -> dict[str, Any]:
-    views = figures.views
-    measured = [(view.label, record) for view in views for record in view.results.failed]
-    searched = [failure for search, _ in figures.searches for failure in search.failures()]
-    labels = {view.results.key: view.label for view in views}
-    varied = [
-        (f"{labels.get(spread.ordinary.key, record.architecture)}, {record.source} alone", record)
-        for results in sweeps
-        for spread in results.spreads
-        for record in spread.failed
-    ]
+    """Of each error the trials that it ended, each with the name of its cell."""
+    found = [(view.label, record) for view in figures.views for record in view.results.failed]
+    found += [failure for search, _ in figures.searches for failure in search.failures()]
+    labels = {view.results.key: view.label for view in figures.views}
+    for results in sweeps:
+        for spread in results.spreads:
+            for record in spread.failed:
+                cell = labels.get(spread.ordinary.key, record.architecture)
+                found.append((f"{cell}, {record.source} alone", record))
     # By key: cells of equal settings have the same trials.
-    failures = {record.key: (place, record) for place, record in [*measured, *searched, *varied]}
-    of_an_error = grouped(failures.values(), lambda failure: failure[1].error)
-    shown = [(len(group), group[:_MOST_FAILURES]) for group in of_an_error.values()]
-    left_out = len(failures) - sum(len(group) for _, group in shown[:_MOST_FAILURES])
-    return {"failures": shown[:_MOST_FAILURES], "failures_left_out": left_out}
+    failures = {record.key: (place, record) for place, record in found}
+    groups = grouped(failures.values(), lambda failure: failure[1].error).values()
+    shown = [(len(group), group[:_MOST_FAILURES]) for group in groups][:_MOST_FAILURES]
+    left_out = len(failures) - sum(len(group) for _, group in shown)
+    return {"failures": shown, "failures_left_out": left_out}
 
 
 # Text

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,8 @@ def confusion(names: Sequence[str] = "012", matrix: NDArray[np.int64] = MATRIX) 
     ).svg
 
 
-def made_up_views() -> list[CellView]:
-    sweep = made_up_sweep()
+def made_up_views(changes: Mapping[str, object] | None = None) -> list[CellView]:
+    sweep = made_up_sweep(changes)
     return make_cell_views([sweep.results()], sweep.tables())
 
 
@@ -77,7 +77,7 @@ def learning(validation: Sequence[Sequence[float | None]], trials: Sequence[int]
 def robustness(*lines: list[dict[str, Any]]) -> str:
     views = [
         replace(view, series=0, robustness=rows)
-        for view, rows in zip(made_up_views(), lines, strict=False)
+        for view, rows in zip(made_up_views({"evaluate": {"shifts": [0, 5]}}), lines, strict=False)
     ]
     chart = line_charts.robustness_chart(views)
     assert chart
@@ -241,8 +241,9 @@ def test_a_mean_over_few_values_is_a_hollow_diamond() -> None:
 
 def points(*intervals: tuple[float, float | None, float | None]) -> list[dict[str, Any]]:
     columns = ("mean_test_accuracy", "ci95_low", "ci95_high")
+    here = {"variant": "centered", "test_variant": "centered"}
     return [
-        {"test_shift": 5 * i, "trials": 3, **dict(zip(columns, interval, strict=True))}
+        {**here, "test_shift": 5 * i, "trials": 3, **dict(zip(columns, interval, strict=True))}
         for i, interval in enumerate(intervals)
     ]
 
