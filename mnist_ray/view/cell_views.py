@@ -13,7 +13,7 @@ from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResult
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.test_images import TestSet
-from mnist_ray.plan.search import Configuration, SearchState
+from mnist_ray.plan.search import SearchState
 from mnist_ray.space.space import Cell
 
 Row = dict[str, Any]
@@ -163,11 +163,10 @@ class SearchView:
         """The value of a hyperparameter; empty where this search has none."""
         return drawn_value(row[name]) if name in self.columns else ""
 
-    def describe(self, configuration: Configuration) -> str:
-        """A configuration's number, and its values in the order of `columns`."""
-        values = configuration.cell.columns()
-        drawn = " · ".join(drawn_value(values[name]) for name in self.columns)
-        return f"{configuration.number}: {drawn}"
+    def drawn(self, cell: Cell) -> str:
+        """The values of a cell in the order of `columns`."""
+        values = cell.columns()
+        return " · ".join(drawn_value(values[name]) for name in self.columns)
 
 
 def make_cell_views(sweeps: Sequence[SweepResults], tables: Tables) -> list[CellView]:

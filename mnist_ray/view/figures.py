@@ -18,10 +18,9 @@ from mnist_ray.view.cell_views import (
     make_cell_views,
     make_search_views,
 )
-from mnist_ray.view.confusion_charts import confusion_charts
-from mnist_ray.view.grid_charts import grid_charts
+from mnist_ray.view.heat_maps import confusion_charts, grid_charts
 from mnist_ray.view.line_charts import learning_charts, robustness_chart
-from mnist_ray.view.row_charts import difference_charts, trial_charts
+from mnist_ray.view.row_charts import difference_charts, level_charts, trial_charts
 from mnist_ray.view.search_charts import search_chart
 from mnist_ray.view.spread_charts import spread_views
 from mnist_ray.view.svg import Chart
@@ -91,5 +90,8 @@ def _grid_views(found: Sequence[Grid], views: Sequence[CellView]) -> Iterator[Gr
             title=label({kind: text for kind, text in cell.parts.items() if kind in kinds}),
             series=cell.series,
             sentences=list(grid_sentences(grid)),
-            charts=list(grid_charts(grid, series=cell.series, position=position)),
+            charts=[
+                *grid_charts(grid, series=cell.series, position=position),
+                *level_charts(grid, series=cell.series, position=position),
+            ],
         )

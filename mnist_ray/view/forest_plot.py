@@ -21,6 +21,7 @@ from mnist_ray.view.svg import (
     WIDTH,
     Chart,
     Mark,
+    limits,
     page_figure,
     round_strokes,
     rule_lines,
@@ -90,8 +91,7 @@ def forest_plot(
 
     Args:
         rows: at least one.
-        name: of the chart.
-        caption: of the chart.
+        name, caption: as those of `Chart`.
         what: the rows show, for the text alternative.
         x_label: what is below the axis.
         around_zero: whether values are differences, from -1 to 1, and zero has a line in each row;
@@ -106,7 +106,8 @@ def forest_plot(
     height = above + (dots_lane + _MEAN_LANE) + _GAP
     with page_figure(WIDTH, height * len(rows) + 0.5) as figure:
         axes = _axes(figure, x_label, height * len(rows))
-        low, high = _limits(rows, bounds, [0.0] if around_zero else [])
+        drawn = [x for row in rows for x in (row.mean, row.low, row.high, *row.values)]
+        low, high = limits([*drawn, 0.0 if around_zero else None], bounds, margin=(0.05, 0.005))
         axes.set_xlim(low, high)
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
@@ -150,18 +151,6 @@ def _axes(figure: Figure, x_label: str, height: float) -> Axes:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     rule_lines(axes, "x")
     return axes
-
-
-def _limits(
-    rows: Sequence[ChartRow], bounds: tuple[float, float], others: Sequence[float]
-) -> tuple[float, float]:
-    """From below the smallest to above the largest value, as far as values may be; never without
-    width."""
-    drawn = (x for row in rows for x in (row.mean, row.low, row.high, *row.values))
-    values = [*others, *(x for x in drawn if x is not None)]
-    low, high = np.clip([min(values), max(values)], *bounds)
-    margin = 0.05 * (high - low) or 0.005
-    return max(low - margin, bounds[0]), min(high + margin, bounds[1])
 
 
 def _write(axes: Axes, label: Sequence[str], text: str, *, top: float, is_stacked: bool) -> None:
@@ -208,13 +197,5 @@ def _draw_mean(axes: Axes, row: ChartRow, y: float, bounds: tuple[float, float])
     colour = series_colour(row.series)
     if row.low is not None and row.high is not None:
         axes.plot(np.clip([row.low, row.high], *bounds), [y, y], color=colour, linewidth=1.6)
-    axes.plot(
-        [row.mean],
-        [y],
-        color=colour,
-        marker="D",
-        markersize=4.2,
-        linestyle="none",
-        fillstyle="none" if row.is_few else "full",
-        clip_on=False,
-    )
+    fill: Any = "none" if row.is_few else "full"
+    axes.plot([row.mean], [y], "D", color=colour, markersize=4.2, fillstyle=fill, clip_on=False)

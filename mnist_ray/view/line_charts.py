@@ -19,6 +19,7 @@ from mnist_ray.view.svg import (
     WIDTH,
     Chart,
     Mark,
+    limits,
     page_figure,
     round_strokes,
     rule_lines,
@@ -48,26 +49,25 @@ def learning_charts(views: Sequence[CellView]) -> Iterator[Chart]:
         if any(record.epochs for record in view.results.finished)
     }
     # Of all cells, so that their curves can be compared.
-    together = [record for records in shown.values() for record in records]
-    limits = {measure: _limits(together, measure) for measure in _HIGHEST}
+    ends = {measure: _ends(shown.values(), measure) for measure in _HIGHEST} if shown else {}
     for position, (view, records) in enumerate(shown.items()):
-        yield _learning_chart(view, records, limits, name=f"learning-{position}")
+        yield _learning_chart(view, records, ends, name=f"learning-{position}")
 
 
 def _learning_chart(
     view: CellView,
     records: Sequence[Record],
-    limits: Mapping[str, tuple[float, float]],
+    ends: Mapping[str, tuple[float, float]],
     *,
     name: str,
 ) -> Chart:
-    """Each measure over the epochs, one below the other; `limits` are those of its axis."""
-    with page_figure(3.5, 1.45 * len(limits) + 0.35) as figure:
-        panels = figure.subplots(len(limits), 1, sharex=True)
+    """Each measure over the epochs, one below the other; `ends` are those of its axis."""
+    with page_figure(3.5, 1.45 * len(ends) + 0.35) as figure:
+        panels = figure.subplots(len(ends), 1, sharex=True)
         marks: list[Mark] = []
-        for axes, (measure, ends) in zip(panels, limits.items(), strict=True):
+        for axes, measure in zip(panels, ends, strict=True):
             marks += _draw_curves(axes, view, records, measure=measure)
-            axes.set(ylim=ends, ylabel=measure)
+            axes.set(ylim=ends[measure], ylabel=measure)
             axes.yaxis.set_major_locator(MaxNLocator(4))
         last = max(len(record.epochs) for record in records)
         axes.set(xlabel="epoch", xlim=(0.9, last + 0.1))
@@ -86,12 +86,10 @@ def _line(record: Record, part: str, measure: str) -> list[float | None]:
     return [getattr(epoch, f"{_PARTS[part]}_{measure}") for epoch in record.epochs]
 
 
-def _limits(records: Sequence[Record], measure: str) -> tuple[float, float]:
-    lines = [_line(record, part, measure) for record in records for part in _PARTS]
-    values = [value for line in lines for value in line if value is not None]
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    margin = 0.06 * (high - low) or 0.01
-    return max(low - margin, 0.0), min(high + margin, _HIGHEST[measure])
+def _ends(cells: Iterable[Sequence[Record]], measure: str) -> tuple[float, float]:
+    lines = (_line(record, part, measure) for each in cells for record in each for part in _PARTS)
+    bounds = (0.0, _HIGHEST[measure])
+    return limits((value for line in lines for value in line), bounds, margin=(0.06, 0.01))
 
 
 def _draw_curves(
@@ -163,8 +161,8 @@ def robustness_chart(views: Sequence[CellView]) -> Chart | None:
         marks: list[Mark] = []
         has_bands = not _overlap(lines.values())
         for view, rows in lines.items():
-            marks += _draw_means(axes, view, rows, dashes=_DASHES[drawn[view.series]])
-            _draw_intervals(axes, rows, series_colour(view.series), is_band=has_bands)
+            dashes = _DASHES[drawn[view.series]]
+            marks += _draw_line(axes, view, rows, dashes=dashes, has_band=has_bands)
             drawn[view.series] += 1
         axes.set(xlabel="shift of the test images, pixels", ylabel="mean test accuracy")
         axes.set_xticks(sorted({row["test_shift"] for rows in lines.values() for row in rows}))
@@ -202,32 +200,22 @@ def _overlap(lines: Iterable[Sequence[Row]]) -> bool:
     )
 
 
-def _draw_means(axes: Axes, view: CellView, rows: Sequence[Row], *, dashes: Any) -> Iterator[Mark]:
-    """A line with a point for each mean; gives what the points say."""
+def _draw_line(
+    axes: Axes, view: CellView, rows: Sequence[Row], *, dashes: Any, has_band: bool
+) -> Iterator[Mark]:
+    """Means and intervals as far as accuracies go; gives what the points say."""
     colour = series_colour(view.series)
-    x, means = [row["test_shift"] for row in rows], [row["mean_test_accuracy"] for row in rows]
+    columns = ("test_shift", "mean_test_accuracy", "ci95_low", "ci95_high")
+    x, means, *intervals = np.asarray([[row[name] for name in columns] for row in rows], float).T
     axes.plot(x, means, color=colour, linestyle=dashes, linewidth=1.4, label=view.label)
     for row, shift, mean in zip(rows, x, means, strict=True):
-        fill = "none" if row["trials"] < FEWEST else "full"
-        style: dict[str, Any] = {
-            "linestyle": "none",
-            "marker": "o",
-            "markersize": 3.2,
-            "fillstyle": fill,
-        }
-        axes.plot([shift], [mean], color=colour, **style)
-        if mean is not None:
+        fill: Any = "none" if row["trials"] < FEWEST else "full"
+        axes.plot([shift], [mean], "o", color=colour, markersize=3.2, fillstyle=fill)
+        if not np.isnan(mean):
             yield Mark(axes, shift, mean, f"{view.label}, shift {shift:.0f}: {mean:.4f}")
-
-
-def _draw_intervals(axes: Axes, rows: Sequence[Row], colour: str, *, is_band: bool) -> None:
-    """As far as accuracies go."""
-    x = [row["test_shift"] for row in rows]
-    ends = np.asarray([[row["ci95_low"], row["ci95_high"]] for row in rows], np.float64)
-    lows, highs = np.clip(ends, 0, 1).T
-    if is_band:
-        axes.fill_between(x, lows, highs, color=colour, alpha=0.18, linewidth=0)
+    ends = np.clip(intervals, 0, 1)
+    if has_band:
+        axes.fill_between(x, *ends, color=colour, alpha=0.18, linewidth=0)
     else:
-        axes.vlines(x, lows, highs, color=colour, linewidth=1.0)
-        style: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 5}
-        axes.plot([*x, *x], [*lows, *highs], color=colour, **style)
+        axes.vlines(x, *ends, color=colour, linewidth=1.0)
+        axes.plot([*x, *x], ends.ravel(), "_", color=colour, markersize=5)

@@ -1,7 +1,9 @@
-"""Charts of means with their intervals, one row below the other: trials and differences."""
+"""Charts of means with their intervals, one row below the other: cells, grids, differences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from mnist_ray.analysis.grids import Factor, Grid
+from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.view.cell_views import (
     CellView,
@@ -50,6 +52,41 @@ def _accuracy_row(view: CellView) -> ChartRow:
         titles=[trial_title(*each) for each in tested],
         is_few=row["trials"] < FEWEST,
     )
+
+
+# Grids
+
+
+def level_charts(grid: Grid, *, series: int, position: int) -> Iterator[Chart]:
+    """The marginal means of each hyperparameter; `position` is that of the grid on the page."""
+    for number_, factor in enumerate(grid.factors):
+        if factor.levels:
+            caption = f"{factor.name}: mean over all other settings"
+            yield forest_plot(
+                list(_level_rows(factor, series)),
+                name=f"levels-{position}-{number_}",
+                caption=caption,
+                what=caption,
+                x_label="mean test accuracy",
+            )
+
+
+def _level_rows(factor: Factor, series: int) -> Iterator[ChartRow]:
+    for position, level in enumerate(factor.levels):
+        if position == factor.best:
+            below = "the highest"
+        else:
+            to_best = level.to_best
+            below = f"minus the highest: {estimate(to_best.mean, vars(to_best), to_best.n)}"
+        yield ChartRow(
+            label=factor.setting(position),
+            text=f"{number(level.mean.mean)}, {below}",
+            series=series,
+            mean=level.mean.mean,
+            low=level.mean.ci95_low,
+            high=level.mean.ci95_high,
+            is_few=level.mean.n < FEWEST,
+        )
 
 
 # Comparisons

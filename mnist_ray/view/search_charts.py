@@ -4,7 +4,7 @@ from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.sweep_results import Selection
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.summary import summarize
-from mnist_ray.view.cell_views import SearchView, drawn_value
+from mnist_ray.view.cell_views import SearchView
 from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_title
 from mnist_ray.view.formats import FEWEST
 from mnist_ray.view.svg import Chart
@@ -24,7 +24,9 @@ def search_chart(search: SearchView, *, position: int) -> Chart | None:
     ]
     fresh = [_fresh_row(search, selection) for selection, _ in search.measured]
     if not fresh and not any(_is_default(search, each) for each in shown):
-        fresh = [_default_to_come(search)]
+        label = f"default: {search.drawn(search.state.default)}"
+        text = "not run yet: it is trained beside the winner"
+        fresh = [ChartRow(label, text, series=None, mean=None)]
     rows = [*fresh, *(_search_row(search, each) for each in shown)]
     numbers = f"Number: {' · '.join(search.columns)}"
     of_all = f" ({len(shown)} of {len(ranked)} configurations)"
@@ -72,24 +74,18 @@ def _default_mean(search: SearchView) -> float | None:
     return next(tried, None)
 
 
-def _default_to_come(search: SearchView) -> ChartRow:
-    values = search.state.default.columns()
-    drawn = " · ".join(drawn_value(values[name]) for name in search.columns)
-    text = "not run yet: it is trained beside the winner"
-    return ChartRow(f"default: {drawn}", text, series=None, mean=None)
-
-
 def _search_row(search: SearchView, configuration: Configuration) -> ChartRow:
     is_winner = configuration is search.state.winner
-    stage = "winner" if is_winner else _STAGES[configuration.stage]
-    facts = []
-    if configuration.mean is not None:
-        facts = [number(configuration.mean), f"n = {len(configuration.scores)}"]
-    role = "default" if _is_default(search, configuration) else ""
+    n = len(configuration.scores)
+    facts = [
+        *([number(configuration.mean), f"n = {n}"] if n else []),
+        "winner" if is_winner else _STAGES[configuration.stage],
+        "default" if _is_default(search, configuration) else "",
+    ]
     can_win = configuration.stage in (Stage.COMPLETE, Stage.RUNNING)
     return ChartRow(
-        label=search.describe(configuration),
-        text=", ".join(filter(None, [*facts, stage, role])),
+        label=f"{configuration.number}: {search.drawn(configuration.cell)}",
+        text=", ".join(filter(None, facts)),
         series=search.series if can_win else None,
         mean=configuration.mean,
         values=configuration.scores,
@@ -97,7 +93,7 @@ def _search_row(search: SearchView, configuration: Configuration) -> ChartRow:
             trial_title(search.results.records[trial.key], score)
             for trial, score in zip(configuration.trials, configuration.scores, strict=False)
         ],
-        is_few=len(configuration.scores) < FEWEST,
+        is_few=n < FEWEST,
     )
 
 

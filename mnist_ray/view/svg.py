@@ -7,7 +7,7 @@ one figure serves light and dark.
 import io
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -146,6 +146,19 @@ def _style(changes: Mapping[Any, Any] | None = None) -> Iterator[None]:
         # The browser has the letters that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
         yield
+
+
+def limits(
+    values: Iterable[float | None], bounds: tuple[float, float], *, margin: tuple[float, float]
+) -> tuple[float, float]:
+    """The ends of an axis: beyond the smallest and the largest value, as far as `bounds`.
+
+    `margin` is the share of their distance that lies beyond, and what does where they are equal.
+    """
+    known = [value for value in values if value is not None]
+    low, high = np.clip([min(known), max(known)], *bounds)
+    beyond = margin[0] * (high - low) or margin[1]
+    return max(low - beyond, bounds[0]), min(high + beyond, bounds[1])
 
 
 def rule_lines(axes: Axes, axis: Literal["x", "y"]) -> None:

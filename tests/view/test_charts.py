@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_ray.ledger.record import Epoch
-from mnist_ray.view import confusion_charts, line_charts, svg
+from mnist_ray.view import heat_maps, line_charts, svg
 from mnist_ray.view.cell_views import CellView, make_cell_views
 from mnist_ray.view.examples import image_png
 from mnist_ray.view.forest_plot import ChartRow, forest_plot
@@ -47,9 +47,7 @@ def differences() -> str:
 
 
 def confusion(names: Sequence[str] = "012", matrix: NDArray[np.int64] = MATRIX) -> str:
-    return confusion_charts.confusion(
-        matrix, names, series=2, full_scale=0.2, name="c", caption="cnn"
-    ).svg
+    return heat_maps.confusion(matrix, names, series=2, full_scale=0.2, name="c", caption="cnn").svg
 
 
 def made_up_views(changes: Mapping[str, object] | None = None) -> list[CellView]:

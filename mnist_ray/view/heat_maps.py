@@ -1,15 +1,20 @@
-"""Charts of confusion matrices: how often each class is taken for each other one."""
+"""Heat maps: confusion matrices, and the means of two hyperparameters of a grid."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from numpy.typing import NDArray
 
+from mnist_ray.analysis.grids import FactorPair, Grid
+from mnist_ray.analysis.numbers import number
+from mnist_ray.analysis.settings import shown_value
 from mnist_ray.stats.predictions import confusion_matrix
 from mnist_ray.view.cell_views import CellView
-from mnist_ray.view.heat_map import heat_map, write_in_square
-from mnist_ray.view.svg import INK, MUTED, Chart, Mark, page_figure
+from mnist_ray.view.svg import INK, MUTED, Chart, Mark, page_figure, series_colour
 
 _CLASSES_WITH_NUMBERS = 12
 _NUMBERED_TICKS = 10
@@ -18,9 +23,14 @@ _LONGEST_TICK = 16
 """Letters of a class' name on an axis."""
 _TICK_INCHES = 0.075
 """Of one letter."""
+_MOST_NUMBERS = 12
+"""Columns of a grid whose squares have numbers."""
 
 Counts = NDArray[np.int64]
 """Images of a true class (row) that are taken for a class (column): int64 [classes, classes]."""
+
+
+# Confusion matrices
 
 
 def confusion_charts(views: Sequence[CellView]) -> Iterator[Chart]:
@@ -71,12 +81,12 @@ def confusion(
     ticks = [_shortened(name) for name in names]
     margin = _TICK_INCHES * (max(map(len, ticks)) - 1)
     with page_figure(2.7 + margin, 2.7 + margin) as figure:
-        axes = heat_map(figure, depths, series, x_label="predicted", y_label="truth")
+        axes = _heat_map(figure, depths, series, x_label="predicted", y_label="truth")
         if len(matrix) <= _CLASSES_WITH_NUMBERS:
             for truth, predicted in np.argwhere(shares >= 0.005):
                 text = f"{100 * shares[truth, predicted]:.0f}"
                 colour = MUTED if truth == predicted else INK
-                write_in_square(axes, (truth, predicted), text, colour=colour)
+                _write(axes, (truth, predicted), text, colour=colour)
         _class_ticks(axes, ticks)
         return Chart(
             figure,
@@ -128,3 +138,93 @@ def _class_ticks(axes: Axes, names: Sequence[str]) -> None:
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=90 if are_long else 0)
     axes.set_yticks(range(0, len(names), step), names[::step])
     axes.set_aspect("equal")
+
+
+# Grids
+
+
+def grid_charts(grid: Grid, *, series: int, position: int) -> Iterator[Chart]:
+    """One for every two hyperparameters; `position` is that of the grid on the page."""
+    for number_, pair in enumerate(grid.pairs):
+        yield _pair_chart(pair, series, name=f"grid-{position}-{number_}")
+
+
+def _pair_chart(pair: FactorPair, series: int, *, name: str) -> Chart:
+    """The means of all cells, the deeper the colour the higher; rows are those of `pair`."""
+    means, marks = pair.means, []
+    rows, columns = means.shape
+    low, high = np.nanmin(means), np.nanmax(means)
+    best = divmod(int(np.nanargmax(means)), columns)
+    worst = divmod(int(np.nanargmin(means)), columns)
+    caption = f"{pair.rows.name} and {pair.columns.name}: mean test accuracy"
+    with page_figure(min(4.4, 1.3 + 0.45 * columns), 0.75 + 0.32 * rows) as figure:
+        depths = (means - low) / ((high - low) or 1.0)
+        names = {"x_label": pair.columns.name, "y_label": pair.rows.name}
+        axes = _heat_map(figure, depths, series, **names)
+        axes.set_xticks(range(columns), [shown_value(value) for value in pair.columns.values])
+        axes.set_yticks(range(rows), [shown_value(value) for value in pair.rows.values])
+        for row, column in np.argwhere(~np.isnan(means)):
+            mean = means[row, column]
+            title = f"{_place(pair, row, column)}: {number(mean)}"
+            marks.append(Mark(axes, column, row, title, is_square=True))
+            if columns <= _MOST_NUMBERS:
+                weight = "bold" if (row, column) == best else "normal"
+                _write(axes, (row, column), f"{mean:.3f}"[1:], weight=weight)
+        ends = (
+            f"highest {number(means[best])} at {_place(pair, *best)}, "
+            f"lowest {number(means[worst])} at {_place(pair, *worst)}"
+        )
+        return Chart(figure, name, caption, alternative=f"{caption}: {ends}.", marks=marks)
+
+
+def _place(pair: FactorPair, row: int, column: int) -> str:
+    return f"{pair.rows.setting(row)}, {pair.columns.setting(column)}"
+
+
+# Drawing
+
+
+def _heat_map(
+    figure: Figure, depths: NDArray[np.float64], series: int, *, x_label: str, y_label: str
+) -> Axes:
+    """Axes with the squares of `depths`, float64 [rows, columns] from 0 to 1; NaN is no square."""
+    axes = figure.subplots()
+    levels = np.ceil(10 * np.nan_to_num(depths))
+    for level in range(1, 11):
+        places = np.argwhere(levels == level)
+        if len(places):
+            axes.add_patch(_squares(places, series_colour(series), opacity=0.065 * level))
+    rows, columns = depths.shape
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    axes.tick_params(length=0, labelsize=7.5)
+    axes.set_xlabel(x_label, fontsize=8)
+    axes.set_ylabel(y_label, fontsize=8)
+    axes.spines[:].set_visible(True)
+    return axes
+
+
+def _squares(places: NDArray[np.int64], colour: str, *, opacity: float) -> PathPatch:
+    """Filled squares at places (row, column), int64 [n, 2], as one path."""
+    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
+    points = places[:, np.newaxis, ::-1] + corners
+    codes = np.tile([Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY], len(places))
+    path = Path(points.reshape(-1, 2), codes)
+    return PathPatch(path, facecolor=colour, alpha=opacity, linewidth=0)
+
+
+def _write(
+    axes: Axes, place: tuple[int, int], text: str, *, colour: str = INK, weight: str = "normal"
+) -> None:
+    """`text` in the square at `place`, its row and column."""
+    row, column = place
+    axes.text(
+        column,
+        row,
+        text,
+        ha="center",
+        va="center",
+        fontsize=6.5,
+        fontweight=weight,
+        color=colour,
+        in_layout=False,  # they are inside anyway, and there are many
+    )
