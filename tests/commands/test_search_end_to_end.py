@@ -24,7 +24,6 @@ import mnist_ray
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record
 from mnist_ray.plan.trial import Trial
-from mnist_ray.sweep import main
 
 GOOD, BAD = 0.01, [1e-7, 1e-6]
 """Learning rates: one at which a small network learns digits in two epochs, and two too low."""
@@ -150,58 +149,16 @@ def test_a_search_whose_configurations_all_failed_says_so_and_ends_with_1(place:
     ended = run(place, "hopeless")
     assert ended.code == 1, ended
     assert "Traceback" not in ended.errors
-    dry = ended.output.replace("\n", " ")
+    output = ended.output.replace("\n", " ")
     assert (
         "The search for feed_forward on centered digits has no winner: all 3 configurations "
-        "failed. The first error: TrainingDivergedError" in dry
+        "failed. The first error: TrainingDivergedError" in output
     )
     assert mnist_ray.load_report(results(place, "hopeless")).empty
     assert set(mnist_ray.load_trials(results(place, "hopeless"))["status"]) == {"failed"}
 
 
 # --- Refused before anything starts ----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "parts"),
-    [
-        pytest.param(
-            {"training": {"learning_rate": {"uniform": [0.1, 0.01]}}},
-            ["training.learning_rate", "low below high"],
-            id="a_range_upside_down",
-        ),
-        pytest.param(
-            {"training": {"learning_rate": {"loguniform": [0, 0.1]}}},
-            ["training.learning_rate", "above 0"],
-            id="a_logarithm_of_0",
-        ),
-        pytest.param({"search": None}, ["is sampled, which needs a search"], id="no_search"),
-        pytest.param(
-            {"training": {}}, ["search", "has nothing to sample"], id="a_search_for_nothing"
-        ),
-        pytest.param(
-            {"trials": {"at_least": 1, "at_most": 5, "until_ci95": 0}},
-            ["trials.at_least", "trials.until_ci95"],
-            id="bounds_out_of_range",
-        ),
-        pytest.param(
-            {"search": {"algorithm": "optna"}},
-            ["optna", "random or optuna"],
-            id="an_unknown_algorithm",
-        ),
-    ],
-)
-def test_a_space_that_cannot_be_searched_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], parts: list[str]
-) -> None:
-    space = {"name": "bad", **SMALL, **SPACES["sampled"], **changes}
-    write_space(tmp_path / "bad.yaml", space)
-    arguments = [str(tmp_path / "bad.yaml"), "--results", str(tmp_path / "results")]
-    assert main(arguments) == 2
-    dry = capsys.readouterr().err
-    for part in ("bad.yaml", *parts):
-        assert part in dry
-    assert not (tmp_path / "results").exists()
 
 
 WITHOUT_OPTUNA = (

@@ -39,6 +39,7 @@ def test_missing_path_is_refused_with_the_places_looked_in(tmp_path: Path) -> No
     assert str(tmp_path / "nowhere.npz") in str(caught.value)
     assert str(Path.cwd() / "nowhere.npz") in str(caught.value)
     assert "mnist, fashion_mnist" in str(caught.value)
+    assert "digits" in str(caught.value)
 
 
 @pytest.mark.parametrize(

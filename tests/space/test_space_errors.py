@@ -46,6 +46,11 @@ BAD = [
     (BASE.replace("centered:", '"a\\eb":'), r'variants."a\u001bb"', "no control characters"),
     # sections
     ("name: x\nvariants: {a: {}}", "architectures: is missing", "at least one name"),
+    (
+        "name: x\nvariants: {a: {}}\narchitectures: {}",
+        "line 3, architectures: got {}",
+        "at least one",
+    ),
     ("name: x\narchitectures: {cnn: {}}\nvariants: {}", "line 3, variants: got {}", "at least one"),
     (
         "name: x\narchitectures: [cnn]\nvariants: {a: {}}",
