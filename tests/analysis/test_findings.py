@@ -52,7 +52,7 @@ def test_images_of_other_data_are_not_called_digits() -> None:
     assert "digits" not in " ".join([*sentences, *sentences_of(search)])
 
 
-def test_one_trial_tells_no_interval_and_says_so() -> None:
+def test_one_trial_gives_no_interval_and_says_so() -> None:
     first = {pair: values[:1] for pair, values in EXACT.items()}
     sentences = sentences_of(
         made_up_sweep({"trials": 1}, accuracies=first, test_set=made_up_test_set(1000))
@@ -261,7 +261,7 @@ def test_a_search_that_has_not_ended_has_no_winner_yet() -> None:
     )
 
 
-def test_a_search_in_which_all_failed_tells_the_first_error() -> None:
+def test_a_search_in_which_all_failed_names_the_first_error() -> None:
     all_failed: Scores = {0: [None], 1: [0.9, None], 2: [None]}
     assert sentences_of(made_up_search(all_failed)) == [
         "The search for feed_forward on centered digits has no winner: all 3 configurations "

@@ -73,7 +73,7 @@ def test_no_ordinary_figure_counts_trials_of_a_source() -> None:
     assert to_frame(ours.epochs)["source"].notna().sum() == 2 * of_sources.sum()
 
 
-def test_without_its_space_the_folder_still_tells_them_apart() -> None:
+def test_without_its_space_the_folder_still_distinguishes_them() -> None:
     results = results_of_records("them", ADDING_UP.records, ADDING_UP.test_set)
     tables = tabulate([results])
     assert set(to_frame(tables.report)["trials"]) == {20}

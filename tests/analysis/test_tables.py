@@ -369,7 +369,7 @@ def test_what_was_raced_out_keeps_the_score_of_its_few_trials() -> None:
     assert rows["search_validation_accuracy"][1] == pytest.approx(1.51 / 3)
 
 
-def test_the_report_is_of_fresh_trials_and_tells_winner_and_default_apart() -> None:
+def test_the_report_is_of_fresh_trials_and_distinguishes_winner_and_default() -> None:
     report = report_of(searched())
     assert report["selection"].tolist() == ["winner", "default"]
     assert report["trials"].tolist() == [2, 2]

@@ -197,7 +197,7 @@ def test_a_report_that_was_never_made_is_reported_with_the_remedy(left_behind: L
 # The command
 
 
-def test_the_command_tells_findings_and_where_the_page_is(
+def test_the_command_prints_findings_and_where_the_page_is(
     left_behind: LeftBehind, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, path = left_behind()

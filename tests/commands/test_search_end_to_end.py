@@ -127,7 +127,7 @@ def test_confirming_trials_have_seeds_that_the_search_did_not_use(
     assert list(trials[trials["learning_rate"] == 0.001]["trial"]) == [3, 4]
 
 
-def test_what_is_worse_beyond_doubt_runs_no_further(place: Place, sampled: Ended) -> None:
+def test_what_is_significantly_worse_runs_no_further(place: Place, sampled: Ended) -> None:
     assert sampled.code == 0, sampled
     trials = mnist_ray.load_trials(results(place, "sampled"))
     assert set(trials["status"]) == {"finished"}

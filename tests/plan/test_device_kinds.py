@@ -153,5 +153,5 @@ def test_failed_trials_and_those_that_are_not_asked_for_are_of_no_device() -> No
         ("NVIDIA A10", "NVIDIA A100-SXM4-40GB", False),
     ],
 )
-def test_names_tell_kinds_apart(first: str, second: str, same: bool) -> None:
+def test_kinds_are_distinguished_by_their_names(first: str, second: str, same: bool) -> None:
     assert is_same_kind(first, second) is is_same_kind(second, first) is same

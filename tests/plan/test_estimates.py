@@ -66,6 +66,15 @@ def test_a_cell_without_records_is_reckoned_by_its_operations_at_the_known_speed
     assert seconds[unknown.cell_key] == pytest.approx(10 * share)
 
 
+def test_the_speed_of_one_cell_is_taken_for_all_others() -> None:
+    plain = Timings(DATASET_INFO, {}).seconds(TRIALS)
+    known = cell("cnn")[0]
+    usual = plain[known.cell_key]
+    slow = Timings(DATASET_INFO, took(known, 0.0, 6 * usual, 1 * usual))
+    for key, seconds in slow.seconds(TRIALS).items():
+        assert seconds == pytest.approx(7 * plain[key])
+
+
 def test_the_speed_of_the_same_builder_and_canvas_is_believed_more_than_others() -> None:
     wide = made_up_space({"architectures": {"wide": {"build": "feed_forward"}, "cnn": {}}})
     known, unknown = cell("feed_forward")[0], plan(wide, DATASET_INFO, {}).wanted[0]
@@ -88,7 +97,7 @@ def test_recorded_times_go_before_measured_ones_and_those_before_arithmetic() ->
     assert seconds == {recorded.cell_key: 10.0, measured.cell_key: 5.0}
 
 
-def test_a_failed_trial_tells_no_time() -> None:
+def test_a_failed_trial_is_no_measure_of_time() -> None:
     trial = cell("cnn")[0]
     late = replace(failed(trial), costs=Costs(1.0, 1000.0, 1.0))
     assert seconds_of(trial, {trial.key: late}) == seconds_of(trial, {})

@@ -135,7 +135,7 @@ def test_replication_to_a_precision_may_take_longer() -> None:
     assert [row.to_run for row in found.cells] == [2, 2, 2, 2]
 
 
-def test_configurations_of_a_search_tell_the_time_of_its_others() -> None:
+def test_configurations_of_a_search_are_a_measure_for_its_others() -> None:
     """Without a calibration, although no two have the same dropout."""
     architectures = {"feed_forward": {"dropout": {"uniform": [0, 0.5]}}}
     space = made_up_space({**SEARCH, "architectures": architectures})
@@ -170,7 +170,7 @@ def fail(shape, classes):
 """
 
 
-def test_a_few_batches_tell_what_a_trial_takes(tmp_path: Path) -> None:
+def test_a_few_batches_are_a_measure_of_a_trial(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     space = made_up_space(
         {
@@ -229,7 +229,7 @@ RECORDED = walk(made_up_space({"trials": 3}), varied).records
 """Of 3 · (3 + 3 + 20 + 20) = 138 seconds."""
 
 
-def test_a_budget_tells_how_many_trials_and_which_half_widths_it_should_buy() -> None:
+def test_a_budget_says_how_many_trials_and_which_half_widths_it_should_buy() -> None:
     found = expected(budgeted("10 min"), RECORDED)
     work = sum(cell.to_run * cell.seconds for cell in found.cells)
     assert 600 - 138 - 20 < work <= 600 - 138
@@ -243,7 +243,7 @@ def test_a_budget_tells_how_many_trials_and_which_half_widths_it_should_buy() ->
     assert (found.budget.given, found.budget.is_too_small) == ("10 min", False)
 
 
-def test_a_budget_tells_the_half_width_of_a_difference() -> None:
+def test_a_budget_says_the_half_width_of_a_difference() -> None:
     until = {"difference": ["feed_forward", "cnn"], "ci95": 0.0001}
     found = expected(budgeted("10 min", until=until), RECORDED).budget
     assert found is not None

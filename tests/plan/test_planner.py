@@ -6,7 +6,6 @@ from hypothesis import given
 from made_up import made_up_space, made_up_sweep
 
 from mnist_ray.ledger.record import Costs
-from mnist_ray.plan.estimates import Timings
 from mnist_ray.plan.planner import plan
 
 
@@ -97,16 +96,6 @@ def test_recorded_times_are_believed_more_than_operations() -> None:
     known = [(t.cell.architecture, t.cell.variant) for t in missing if t.index == 3]
     known.remove(("feed_forward", "centered"))  # its three earlier trials are missing too
     assert known == sorted(seconds, key=lambda cell: -seconds[cell])
-
-
-def test_a_cell_that_has_not_run_is_estimated_by_the_speed_of_those_that_have() -> None:
-    wanted = plan(SWEEP.space, SWEEP.dataset_info, {}).wanted
-    plain = Timings(SWEEP.dataset_info, {}).seconds(wanted)
-    known = SWEEP.records[wanted[0].key]
-    costs = Costs(0.0, 6 * plain[known.cell_key], 1 * plain[known.cell_key])
-    slow = {known.key: replace(known, costs=costs)}
-    for key, seconds in Timings(SWEEP.dataset_info, slow).seconds(wanted).items():
-        assert seconds == pytest.approx(7 * plain[key])
 
 
 def test_a_record_that_lacks_another_variants_test_set_is_run_again_whatever_its_name() -> None:

@@ -140,7 +140,7 @@ def test_as_many_shares_as_were_meant_fit_on_a_card_in_rays_own_steps(trials: in
 
 
 @pytest.mark.parametrize("trials", range(1, 9))
-def test_a_share_tells_how_many_trials_it_is_for(trials: int) -> None:
+def test_a_share_says_how_many_trials_it_is_for(trials: int) -> None:
     assert side_by_side(gpu_share(trials)) == trials
     assert side_by_side(float(trials)) == 1  # whole cards
 

@@ -42,19 +42,19 @@ def cell_results(trial: Trial) -> Record:
     return finished(trial, truth(trial.cell) + noise(trial, 0.004))
 
 
-def outcome_with_failures(trial: Trial) -> Record:
+def results_with_failures(trial: Trial) -> Record:
     return failed(trial) if chosen(trial, 0.15) else cell_results(trial)
 
 
-OUTCOMES = {"all finish": cell_results, "some fail": outcome_with_failures}
+RESULTS = {"all finish": cell_results, "some fail": results_with_failures}
 ALONE: dict[tuple[str, str], Walk] = {
     (kind, how): walk(space, ends, workers=1)
     for kind, space in KINDS.items()
-    for how, ends in OUTCOMES.items()
+    for how, ends in RESULTS.items()
 }
 CASES = {
     "kind": st.sampled_from(sorted(KINDS)),
-    "how": st.sampled_from(sorted(OUTCOMES)),
+    "how": st.sampled_from(sorted(RESULTS)),
     "workers": st.sampled_from([1, 3, 7]),
     "seed": st.integers(0, 999),
 }
@@ -72,7 +72,7 @@ def ended_without_winner(search: SearchState) -> bool:
 def test_the_same_configurations_and_winner_whoever_ends_first(
     kind: str, how: str, workers: int, seed: int
 ) -> None:
-    walked = walk(KINDS[kind], OUTCOMES[how], workers=workers, seed=seed)
+    walked = walk(KINDS[kind], RESULTS[how], workers=workers, seed=seed)
     assert walked.gist == ALONE[kind, how].gist
     assert len(set(walked.submitted)) == len(walked.submitted)
     assert all(search.is_ended for search in searches_of(walked))
@@ -84,7 +84,7 @@ def test_the_same_configurations_and_winner_whoever_ends_first(
 def test_a_search_interrupted_anywhere_goes_on_and_runs_nothing_twice(
     kind: str, how: str, workers: int, seed: int, stop_after: int
 ) -> None:
-    space, ends = KINDS[kind], OUTCOMES[how]
+    space, ends = KINDS[kind], RESULTS[how]
     broken = walk(space, ends, workers=workers, seed=seed, stop_after=stop_after)
     resumed = walk(space, ends, workers=8 - workers, seed=seed, records=broken.records)
     settled = {key for key, record in broken.records.items() if record.test is not None}
@@ -315,7 +315,7 @@ STOPPED: dict[str, Any] = {
 }
 
 
-def outcome_with_stops(trial: Trial) -> Record:
+def results_with_stops(trial: Trial) -> Record:
     """As if every other first trial were stopped early."""
     if trial.index == 0 and chosen(trial, 0.5):
         return cut_short(trial, 0.99)  # though it looks good
@@ -323,7 +323,7 @@ def outcome_with_stops(trial: Trial) -> Record:
 
 
 def test_what_was_cut_short_never_wins_and_counts_in_no_mean() -> None:
-    walked = walk(search_space(STOPPED), outcome_with_stops, workers=3)
+    walked = walk(search_space(STOPPED), results_with_stops, workers=3)
     for search in searches_of(walked):
         stages = [each.stage for each in search.configurations]
         assert Stage.CUT_SHORT in stages
@@ -374,7 +374,7 @@ def test_a_searched_trial_that_is_measured_too_may_not_be_stopped() -> None:
 
 
 def test_without_early_stopping_what_was_cut_short_is_run_as_a_whole() -> None:
-    stopped = walk(search_space(STOPPED), outcome_with_stops)
+    stopped = walk(search_space(STOPPED), results_with_stops)
     whole = walk(
         search_space({**STOPPED, "early_stopping": None}), cell_results, records=stopped.records
     )

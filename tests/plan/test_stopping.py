@@ -251,29 +251,29 @@ def cell_results(trial: Trial) -> Record:
     return finished(trial, 0.9 + noise(trial, STD[trial.cell.architecture]))
 
 
-def outcome_with_failures(trial: Trial) -> Record:
+def results_with_failures(trial: Trial) -> Record:
     return failed(trial) if chosen(trial, 0.2) else cell_results(trial)
 
 
-OUTCOMES = {"all finish": cell_results, "some fail": outcome_with_failures}
+RESULTS = {"all finish": cell_results, "some fail": results_with_failures}
 ALONE: dict[tuple[str, str], Walk] = {
     (name, how): walk(space_of(name), ends, workers=1)
     for name in SPACES
-    for how, ends in OUTCOMES.items()
+    for how, ends in RESULTS.items()
 }
 
 
 @settings(max_examples=60)
 @given(
     name=st.sampled_from(sorted(SPACES)),
-    how=st.sampled_from(sorted(OUTCOMES)),
+    how=st.sampled_from(sorted(RESULTS)),
     workers=st.sampled_from([1, 3, 7]),
     seed=st.integers(0, 999),
 )
 def test_the_same_trials_count_whoever_ends_first(
     name: str, how: str, workers: int, seed: int
 ) -> None:
-    walked = walk(space_of(name), OUTCOMES[how], workers=workers, seed=seed)
+    walked = walk(space_of(name), RESULTS[how], workers=workers, seed=seed)
     assert walked.gist == ALONE[name, how].gist
     assert len(set(walked.submitted)) == len(walked.submitted)
     assert not walked.plan.is_open
@@ -282,7 +282,7 @@ def test_the_same_trials_count_whoever_ends_first(
 @settings(max_examples=60)
 @given(
     name=st.sampled_from(sorted(SPACES)),
-    how=st.sampled_from(sorted(OUTCOMES)),
+    how=st.sampled_from(sorted(RESULTS)),
     workers=st.sampled_from([1, 3, 7]),
     seed=st.integers(0, 999),
     stop_after=st.integers(0, 40),
@@ -290,7 +290,7 @@ def test_the_same_trials_count_whoever_ends_first(
 def test_a_sweep_interrupted_anywhere_goes_on_and_runs_nothing_twice(
     name: str, how: str, workers: int, seed: int, stop_after: int
 ) -> None:
-    space, ends = space_of(name), OUTCOMES[how]
+    space, ends = space_of(name), RESULTS[how]
     broken = walk(space, ends, workers=workers, seed=seed, stop_after=stop_after)
     resumed = walk(space, ends, workers=8 - workers, seed=seed, records=broken.records)
     settled = {key for key, record in broken.records.items() if record.test is not None}
@@ -314,7 +314,7 @@ def test_both_cells_of_a_difference_get_the_same_trials() -> None:
         assert counts["feed_forward", variant] == counts["cnn", variant]
 
 
-def test_what_was_run_in_advance_and_is_not_needed_is_no_stray() -> None:
+def test_what_was_run_ahead_and_is_not_needed_is_not_unrequested() -> None:
     space = space_of("each mean")
     records = walk(space.override(trials=BOUNDS["at_most"]), cell_results).records
     planned = plan(space, DATASET_INFO, records)

@@ -93,7 +93,7 @@ def test_a_failed_trial_waits_for_the_next_time_that_the_command_is_given() -> N
     assert queue(due.records).next() is not None
 
 
-def test_a_trial_that_was_put_back_is_the_next_one() -> None:
+def test_a_trial_that_was_requeued_is_the_next_one() -> None:
     due = queue({})
     first, second = due.next(), due.next()
     assert first is not None

@@ -86,7 +86,7 @@ def test_where_something_else_listens_the_answer_is_not_awaited_for_long(
         check_reachable(address)
 
 
-def test_a_cluster_tells_its_versions_to_whoever_has_the_token(
+def test_a_cluster_reports_its_versions_to_whoever_has_the_token(
     head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")

@@ -78,7 +78,7 @@ def test_test_shifts_must_fit_every_canvas() -> None:
     ]
 
 
-def test_one_class_is_nothing_to_tell_apart() -> None:
+def test_one_class_is_nothing_to_classify() -> None:
     with pytest.raises(InputError, match="has 1 class; allowed: at least 2"):
         space_of(BASE).check_images(MNIST, 1)
 

@@ -155,7 +155,7 @@ def test_identical_cells_do_not_differ(common: int) -> None:
     assert comparison.probability_of_superiority == 0.5
 
 
-def test_equal_differences_tell_no_noise_and_so_no_p_value() -> None:
+def test_equal_differences_show_no_noise_and_so_no_p_value() -> None:
     # 0.3 - 0.2 and 0.8 - 0.7 are not the same float
     comparison = compare([0.3, 0.8, 0.5], [0.2, 0.7, 0.4], pairs=3)
     assert (comparison.n_a, comparison.n_b) == (3, 3)

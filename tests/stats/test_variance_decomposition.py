@@ -48,7 +48,7 @@ def test_below_two_trials_there_is_no_spread(trials: int) -> None:
     )
 
 
-def test_one_example_tells_nothing_of_the_distribution() -> None:
+def test_one_example_says_nothing_of_the_distribution() -> None:
     spread = _decompose(np.array([[True], [False]]))
     assert spread.observed_std == pytest.approx(0.5**0.5)
     assert spread.independent_error_std == pytest.approx(0.5**0.5)

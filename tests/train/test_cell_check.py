@@ -44,8 +44,15 @@ def cells_that_build(folder: Path, *builders: str) -> list[Cell]:
     return made_up_space(changes, source=folder / "space.yaml").cells((8, 8))
 
 
-def test_built_in_architectures_need_no_check(tmp_path: Path) -> None:
-    check_cells(cells_that_build(tmp_path), DATASET_INFO, {})
+@pytest.mark.parametrize("training", [{}, {"optimizer": "lion"}], ids=["default", "by name"])
+def test_built_in_architectures_and_plain_trainings_start_no_process(
+    training: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starts(*_: object, **__: object) -> None:
+        raise AssertionError("a process is started")
+
+    monkeypatch.setattr("subprocess.run", starts)
+    check_cells(cells_trained_by(**training), DATASET_INFO, {})
 
 
 def test_a_model_that_talks_is_accepted_and_one_without_probabilities_refused(
@@ -66,10 +73,6 @@ COSINE = {"schedule": "CosineDecay", "initial_learning_rate": 0.003}
 
 def cells_trained_by(**training: Any) -> list[Cell]:
     return made_up_space({"training": training}).cells((8, 8))
-
-
-def test_plain_trainings_need_no_check() -> None:
-    check_cells(cells_trained_by(optimizer="lion"), DATASET_INFO, {})
 
 
 @pytest.mark.parametrize(

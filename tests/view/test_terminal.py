@@ -67,7 +67,7 @@ def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("sweep", "lines"),
+    ("sweep", "part"),
     [
         pytest.param(made_up_sweep(), "): 12 trials wanted", id="as_many_as_the_space_says"),
         pytest.param(
@@ -76,11 +76,11 @@ def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixtur
     ],
 )
 def test_trials_wanted_are_a_lower_bound_where_more_may_follow(
-    sweep: MadeUp, lines: str, capsys: pytest.CaptureFixture[str]
+    sweep: MadeUp, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planned = plan(sweep.space, sweep.dataset_info, sweep.records)
     Terminal(quiet=False).announce(sweep.space, dataset="digits", images=100, plan=planned)
-    assert lines in capsys.readouterr().out
+    assert part in capsys.readouterr().out
 
 
 def test_one_is_counted_in_the_singular(capsys: pytest.CaptureFixture[str]) -> None:
