@@ -105,7 +105,7 @@ def _report(folders: Sequence[ResultsFolder], options: ReportOptions) -> None:
     else:
         sweeps = _read(folders)
         tables = write_report(sweeps, output)
-    print("\n".join(findings(tables)))
+    print("\n".join(findings(sweeps, tables)))
     for folder, results in zip(folders, sweeps, strict=True):
         _tell_exceptions(folder, results)
     print(f"The report: {(output / output.page).uri}")
@@ -244,14 +244,13 @@ def _names(folders: Sequence[ResultsFolder]) -> list[str | None]:
 
 def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
     from mnist_ray.analysis.phrases import unrequested
-    from mnist_ray.view.cell_views import grouped
+    from mnist_ray.analysis.settings import grouped
+    from mnist_ray.ledger.record import Status
 
     if results.left_out:
         print(f"{folder.uri}: {unrequested(results.left_out, by='its space')}")
-    groups = [each.failed for each in (*results.cells, *results.searched)]
-    groups += [spread.failed for spread in results.spreads]
     # By key: cells of equal settings share their trials.
-    failed = {record.key: record for group in groups for record in group}
+    failed = {r.key: r for _, r in results.recorded() if r.status is Status.FAILED}
     for error, alike in grouped(failed.values(), lambda record: record.error).items():
         print(f"Failed{f' ({len(alike)} trials)' if len(alike) > 1 else ''}: {error}")
         print(f"  mnist-ray report {folder.uri} --traceback {alike[0].key[:8]}")

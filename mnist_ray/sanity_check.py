@@ -48,7 +48,8 @@ def check_models(folder: ResultsFolder, *, images: int, seed: int) -> SanityChec
         StorageError: something cannot be read.
     """
     from mnist_ray.analysis.reading import read_results
-    from mnist_ray.view.cell_views import grouped, label, name_parts
+    from mnist_ray.analysis.settings import grouped
+    from mnist_ray.view.cell_views import label, name_parts
     from mnist_ray.view.examples import Guess, as_graded, draw_images
 
     results = read_results(folder)

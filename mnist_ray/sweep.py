@@ -229,7 +229,7 @@ class _Sweep:
 
     def announce(self) -> None:
         """Say what will run, and what is recorded of other versions."""
-        from mnist_ray.analysis.versions import outdated_sentences
+        from mnist_ray.analysis.trial_findings import outdated_sentences
         from mnist_ray.ledger.record import Versions
 
         self.terminal.print_lines(self.setup.notices)
@@ -318,7 +318,7 @@ class _Sweep:
         )
         tables = write_report([results], setup.folder)
         failed = [record for record in self.recorded if record.status is Status.FAILED]
-        self.terminal.result(tables, findings(tables))
+        self.terminal.result(tables, findings([results], tables))
         self.terminal.failures(failed, space=setup.space, folder=setup.folder.uri)
         self.terminal.left_out(results.left_out, space=setup.space)
         self.terminal.print_lines(self.setup.notices)

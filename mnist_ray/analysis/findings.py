@@ -3,33 +3,26 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import Any
 
 from mnist_ray.analysis import phrases
-from mnist_ray.analysis.devices import device_sentences
-from mnist_ray.analysis.loss_findings import largest_loss
 from mnist_ray.analysis.numbers import counted
 from mnist_ray.analysis.search_findings import search_findings
-from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
+from mnist_ray.analysis.settings import canonical, grouped, shown_value, varying, varying_by_family
 from mnist_ray.analysis.spread import spread_findings
-from mnist_ray.analysis.sweep_results import Selection
-from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, DROP, Tables
-from mnist_ray.analysis.versions import mixture_sentences
-from mnist_ray.ledger.record import Status
+from mnist_ray.analysis.sweep_results import Selection, SweepResults
+from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, DROP, Row, Tables
+from mnist_ray.analysis.trial_findings import failures, trial_findings
 from mnist_ray.space.columns import SWEEP
-
-Row = Mapping[str, Any]
 
 _MOST_ARCHITECTURE_PAIRS = 3
 """On one presentation of the images; more are read in the table and the figure."""
 _MOST_PAIRS_ACROSS = 6
 """Of cells of different sweeps; more are read in the table and the figure."""
 _MOST_SKEWED = 4
-_MOST_OF_SEVERAL_SIZES = 4
 
 
-def findings(tables: Tables) -> list[str]:
-    """The sentences, one finding each.
+def findings(sweeps: Sequence[SweepResults], tables: Tables) -> list[str]:
+    """The sentences, one finding each; `tables` are those of `sweeps`.
 
     What each search found, by how much each architecture's mean test accuracy dropped from centered
     to shifted images, how the architectures differ on either, and how many trials failed. Where a
@@ -37,26 +30,23 @@ def findings(tables: Tables) -> list[str]:
     highest validation accuracy, never test accuracy, and name it. A difference is claimed only
     where it has an interval that does not hold 0.
     """
-    searches = list(search_findings(tables).values())
+    searches = list(search_findings(sweeps, tables).values())
     cells = tables.rows("report")
     if not any(cell["trials"] for cell in cells):
-        return [*(searches or ["No trial has finished."]), *_failures(tables)]
-    subjects = _subjects(tables, cells)
+        return [*(searches or ["No trial has finished."]), *failures(sweeps)]
+    subjects = _subjects(sweeps, tables, cells)
     compared = {frozenset((row[CELL_A], row[CELL_B])): row for row in tables.rows("comparisons")}
+    robustness = tables.rows("robustness")
     return [
         *searches,
         *(sentence for subject in subjects for sentence in _of_one(subject, compared)),
         *_of_two(subjects, compared),
-        *_losses(subjects, tables.rows("robustness")),
+        *(sentence for subject in subjects for sentence in _largest_loss(subject, robustness)),
         *_across_sweeps(subjects, compared),
         *_single_trials(cells),
         *spread_findings(tables),
         *_skewed(cells),
-        *_sizes(tables),
-        *_shared_trials(tables),
-        *_failures(tables),
-        *mixture_sentences(tables),
-        *device_sentences(tables),
+        *trial_findings(sweeps),
     ]
 
 
@@ -98,28 +88,27 @@ class _Subject:
         return f"{start}, of {self.configurations} configurations the one {how}"
 
 
-def _subjects(tables: Tables, cells: Sequence[Row]) -> list[_Subject]:
+def _subjects(
+    sweeps: Sequence[SweepResults], tables: Tables, cells: Sequence[Row]
+) -> list[_Subject]:
     """One for each architecture, sweep and device; after a search one for winner and default."""
-    names = tables.report.column_names
-    columns = names[names.index("variant") + 1 : names.index("trials")]
-    settings = [name for name in columns if name not in tables.presentation]
+    presented = (each.cell.presentation for results in sweeps for each in results.cells)
+    presentation = [*dict.fromkeys(name for each in presented for name in each.columns())]
+    columns = tables.report.column_names
+    columns = columns[columns.index("variant") + 1 : columns.index("trials")]
+    settings = [name for name in columns if name not in presentation]
     finished = [cell for cell in cells if cell["trials"]]
     # Over all sweeps, so that a setting in which they differ is named.
     names = varying_by_family(
         ((cell["architecture"], _role(cell)), {name: cell[name] for name in settings})
         for cell in finished
     )
-    families: dict[str, list[Row]] = {}
-    for cell in finished:
-        place = [cell.get(SWEEP.name), cell["architecture"], _role(cell), cell["device"]]
-        families.setdefault(canonical(place), []).append(cell)
+    families = grouped(
+        finished, lambda c: (c.get(SWEEP.name), c["architecture"], _role(c), c["device"])
+    )
     return [
-        _choose(
-            family,
-            names[family[0]["architecture"], _role(family[0])],
-            tables.presentation,
-        )
-        for family in families.values()
+        _choose(family, names[architecture, role], presentation)
+        for (_, architecture, role, _), family in families.items()
     ]
 
 
@@ -136,10 +125,7 @@ def _choose(family: Sequence[Row], names: Sequence[str], presentation: Sequence[
     each variant, so there they tell nothing.
     """
     names = [] if _role(family[0]) == Selection.WINNER else names
-    configurations: dict[str, list[Row]] = {}
-    for cell in family:
-        values = [cell[name] for name in names]
-        configurations.setdefault(canonical(values), []).append(cell)
+    configurations = grouped(family, lambda cell: canonical([cell[name] for name in names]))
     best = max(configurations.values(), key=lambda chosen: (len(chosen), _score(chosen)))
     settings = ", ".join(f"{name}={shown_value(best[0][name])}" for name in names)
     return _Subject(best, settings, len(configurations), presentation)
@@ -277,9 +263,32 @@ def _architectures(row: Row | None, a: str, b: str) -> str:
     return f"the mean of {higher} is above that of {lower} by {size}"
 
 
-def _losses(subjects: Sequence[_Subject], robustness: Sequence[Row]) -> Iterator[str]:
-    for subject in subjects:
-        yield from largest_loss(subject.start, {c[CELL] for c in subject.cells}, robustness)
+def _largest_loss(subject: _Subject, robustness: Sequence[Row]) -> list[str]:
+    """Where it loses most on the images of another variant; nothing where there is no loss.
+
+    The loss of a model is its accuracy on its own variant's test images minus that on the others.
+    """
+    keys = {cell[CELL] for cell in subject.cells}
+    losses = [
+        row
+        for row in robustness
+        if row[CELL] in keys and row["test_variant"] != row["variant"] and row["trials"]
+    ]
+    row = max(losses, key=lambda each: each["mean_drop"], default=None)
+    if row is None or row["mean_drop"] <= 0 or (row["drop_ci95_low"] or 0.0) < 0:
+        return []
+    bounds = phrases.interval(
+        {"ci95_low": row["drop_ci95_low"], "ci95_high": row["drop_ci95_high"]}
+    )
+    note = ", ".join(filter(None, [bounds, f"n = {row['trials']}"]))
+    chance = "" if bounds else ", which may be chance"
+    images = phrases.images(row["dataset"])
+    own = row["mean_test_accuracy"] + row["mean_drop"]
+    return [
+        f"{subject.start} loses most where it is trained on {row['variant']} and tested on "
+        f"{row['test_variant']} {images}: {row['mean_test_accuracy']:.3f}, and {own:.3f} on its "
+        f"own test {images}, a loss of {row['mean_drop']:.3f} ({note}){chance}."
+    ]
 
 
 # Sentences on trials
@@ -308,53 +317,3 @@ def _skewed(cells: Iterable[Row]) -> list[str]:
         f"Some trials are far below the others: {', '.join(named)}{more}. Intervals cover such "
         "means less often than 95 %: run more trials, and look at the minimum."
     ]
-
-
-def _sizes(tables: Tables) -> list[str]:
-    """Cells whose trials have different numbers of parameters, which a builder may draw."""
-    sizes: dict[str, list[int]] = {}
-    names: dict[str, str] = {}
-    columns = tables.trials.column_names
-    of_cell = [name for name in columns[: columns.index("trial")] if name != "key"]
-    for row in tables.trials.select([*of_cell, "parameters"]).to_pylist():
-        if row["parameters"] is not None:
-            place = canonical([row[name] for name in of_cell])
-            sizes.setdefault(place, []).append(row["parameters"])
-            names[place] = phrases.cell(row)
-    named = [
-        f"{names[place]} ({min(found):,} to {max(found):,} parameters)"
-        for place, found in sizes.items()
-        if len(set(found)) > 1
-    ]
-    if not named:
-        return []
-    hidden = len(named) - _MOST_OF_SEVERAL_SIZES
-    more = f" and {counted(hidden, 'more cell')}" if hidden > 0 else ""
-    shown = ", ".join(named[:_MOST_OF_SEVERAL_SIZES])
-    return [f"The trials of {shown}{more} have models of different sizes."]
-
-
-def _shared_trials(tables: Tables) -> list[str]:
-    """Cells of different names that have the same trials, because their settings are equal."""
-    names = [SWEEP.name] if SWEEP.name in tables.trials.column_names else []
-    owners: dict[str, dict[str, None]] = {}
-    for row in tables.trials.select(
-        [*names, "key", "dataset", "architecture", "variant"]
-    ).to_pylist():
-        place = canonical([row.get(SWEEP.name), row["key"]])
-        owners.setdefault(place, {})[phrases.cell(row)] = None
-    groups = dict.fromkeys(tuple(cells) for cells in owners.values() if len(cells) > 1)
-    return [
-        f"{', '.join(others)} and {last} have equal settings and share their trials."
-        for *others, last in groups
-    ]
-
-
-def _failures(tables: Tables) -> list[str]:
-    rows = tables.trials.select(["key", "status"]).to_pylist()
-    # By key: cells of equal settings share their trials.
-    failed = len({row["key"] for row in rows if row["status"] == Status.FAILED})
-    if not failed:
-        return []
-    them = "it" if failed == 1 else "them"
-    return [f"{counted(failed, 'trial')} failed; no mean includes {them}."]

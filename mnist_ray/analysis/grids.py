@@ -85,7 +85,8 @@ def _grid(cells: Sequence[CellResults], names: Iterable[str]) -> Grid:
     by_place = {_place(each.cell.columns(), varying): each for each in cells}
     # Trials of every combination; none where one is missing or ran on another device.
     combined = list(product(*(range(len(found)) for found in varying.values())))
-    series = [_accuracies(by_place.get(place)) for place in combined]
+    found = (by_place.get(place) for place in combined)
+    series = [each.accuracies if each else {} for each in found]
     common = [i for i in series[0] if all(i in each for each in series)] if series else []
     shape = [len(found) for found in varying.values()]
     accuracies = np.asarray([[each[i] for i in common] for each in series])
@@ -117,11 +118,6 @@ def _place(
         [canonical(each) for each in found].index(canonical(columns[name]))
         for name, found in varying.items()
     )
-
-
-def _accuracies(cell: CellResults | None) -> dict[int, float]:
-    records = cell.finished if cell else ()
-    return {record.trial: record.test.accuracy for record in records if record.test}
 
 
 def _levels(complete: NDArray[np.float64] | None, axis: int) -> list[Level]:

@@ -261,14 +261,11 @@ def _spreads(cells: Iterable[CellResults], varied: Iterable[Trial]) -> tuple[Cel
         if trial.source:
             sources.setdefault(trial.cell_key, {})[trial.source] = None
 
-    def records_of(cell: CellResults, source: Source | None) -> tuple[Record, ...]:
-        return tuple(record for record in cell.records if record.source == source)
+    def of(cell: CellResults, source: Source | None) -> CellResults:
+        return replace(cell, records=tuple(r for r in cell.records if r.source == source))
 
     return tuple(
-        CellSpread(
-            ordinary=replace(cell, records=records_of(cell, None)),
-            varied={source: records_of(cell, source) for source in sources[cell.cell_key]},
-        )
+        CellSpread(of(cell, None), {each: of(cell, each) for each in sources[cell.cell_key]})
         for cell in cells
         if cell.cell_key in sources
     )

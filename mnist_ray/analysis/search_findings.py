@@ -1,49 +1,52 @@
 """What each search found, in a sentence."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.numbers import counted
-from mnist_ray.analysis.settings import canonical
-from mnist_ray.analysis.tables import SEARCH, WINNER_TO_DEFAULT, Tables
+from mnist_ray.analysis.settings import grouped
+from mnist_ray.analysis.sweep_results import SweepResults, search_key
+from mnist_ray.analysis.tables import SEARCH, WINNER_TO_DEFAULT, Row, Tables
 from mnist_ray.ledger.record import Status
-from mnist_ray.plan.search import Stage
+from mnist_ray.plan.search import SearchState, Stage
 from mnist_ray.space.columns import SWEEP
 
-Row = Mapping[str, Any]
+
+def search_findings(sweeps: Iterable[SweepResults], tables: Tables) -> dict[str, str]:
+    """A sentence on each search, by its `search_key`, in order; `tables` are those of `sweeps`."""
+    rows = grouped(tables.rows("search"), itemgetter(SEARCH))
+    return {
+        key: _sentence(results, search, rows[key], tables)
+        for results in sweeps
+        for search in results.searches
+        for key in [search_key(results.name, search)]
+    }
 
 
-def search_findings(tables: Tables) -> dict[str, str]:
-    """A sentence on each search, by its `search_key`, in the order of search.parquet."""
-    searches: dict[str, list[Row]] = {}
-    for row in tables.rows("search"):
-        searches.setdefault(row[SEARCH], []).append(row)
-    return {key: _sentence(rows, tables) for key, rows in searches.items()}
-
-
-def _sentence(rows: Sequence[Row], tables: Tables) -> str:
-    tried = [row for row in rows if row["configuration"] is not None]
-    stages = Counter(Stage(row["stage"]) for row in tried)
-    winner = next((row for row in tried if row["is_winner"]), None)
-    images = phrases.images(rows[0]["dataset"])
-    place = f"search for {rows[0]['architecture']} on {rows[0]['variant']} {images}"
+def _sentence(
+    results: SweepResults, search: SearchState, rows: Sequence[Row], tables: Tables
+) -> str:
+    stages = Counter(each.stage for each in search.configurations)
+    images = phrases.images(results.dataset)
+    place = f"search for {search.architecture} on {search.variant} {images}"
     sweep = phrases.sweep(rows[0])
+    winner = next((row for row in rows if row["is_winner"]), None)
     if winner:
         default = next(row for row in rows if row["is_default"])
         start = f"{sweep}{'in' if sweep else 'In'} the {place} {_tried(stages)}"
         sentence = f"{start}; {_winner(winner, default)}.{_comparison(winner, tables)}"
-        return f"{sentence}{_other_devices(tried, winner)}"
+        return f"{sentence}{_other_devices(rows, winner)}"
     start = f"{sweep}{'the' if sweep else 'The'} {place}"
-    if stages[Stage.RUNNING] or not tried:
+    if stages[Stage.RUNNING] or not stages:
         return f"{start} has not ended and has no winner yet: {_so_far(stages)}."
-    return f"{start} has no winner: {_lost(stages)}.{_first_error(tried, tables)}"
+    return f"{start} has no winner: {_lost(stages)}.{_first_error(results, search)}"
 
 
-def _other_devices(tried: Iterable[Row], winner: Row) -> str:
+def _other_devices(rows: Iterable[Row], winner: Row) -> str:
     """That the scores of a search, or they and the fresh trials, are of different devices."""
-    searched = sorted({row["search_device"] for row in tried if row["search_device"]})
+    searched = sorted({row["search_device"] for row in rows if row["search_device"]})
     if len({*searched, winner["device"]} - {None}) < 2:
         return ""
     fresh = f", the fresh ones here on {winner['device']}" if winner["device"] else ""
@@ -141,17 +144,8 @@ def _fresh_mean(row: Row) -> str:
     return phrases.mean({**row, "trials": row["confirm_trials"]})
 
 
-def _first_error(tried: Iterable[Row], tables: Tables) -> str:
+def _first_error(results: SweepResults, search: SearchState) -> str:
     """That of the first configuration that failed, if any did."""
-    names = tables.search.column_names
-    identifying = names[: names.index("configuration")]
-
-    def configuration(row: Row) -> str:
-        return canonical([row[name] for name in identifying])
-
-    errors: dict[str, str] = {}
-    for trial in tables.trials.to_pylist():
-        if trial["status"] == Status.FAILED:
-            errors.setdefault(configuration(trial), trial["error"] or "no message")
-    found = (errors.get(configuration(row)) for row in tried)
-    return next((f" The first error: {error}" for error in found if error), "")
+    trials = (trial for each in search.configurations for trial in each.trials)
+    failed = (results.record_of(trial, Status.FAILED) for trial in trials)
+    return next((f" The first error: {r.error or 'no message'}" for r in failed if r), "")

@@ -1,17 +1,24 @@
 """Which settings differ, and how they are shown, in labels, columns and comparisons alike."""
 
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
-
-from pydantic import JsonValue
 
 from mnist_ray.space.space import Space
 
 Settings = Mapping[str, object]
 """Values by name, as in `Cell.columns()` or in a row of a table."""
 
-Family = TypeVar("Family", bound=Hashable)
+Item = TypeVar("Item")
+Group = TypeVar("Group", bound=Hashable)
+
+
+def grouped(items: Iterable[Item], group_of: Callable[[Item], Group]) -> dict[Group, list[Item]]:
+    """The items of each group, both in order of first appearance."""
+    groups: dict[Group, list[Item]] = {}
+    for item in items:
+        groups.setdefault(group_of(item), []).append(item)
+    return groups
 
 
 def varying(settings: Iterable[Settings]) -> list[str]:
@@ -22,9 +29,9 @@ def varying(settings: Iterable[Settings]) -> list[str]:
     return varying_by_family((None, each) for each in settings).get(None, [])
 
 
-def varying_by_family(settings: Iterable[tuple[Family, Settings]]) -> dict[Family, list[str]]:
+def varying_by_family(settings: Iterable[tuple[Group, Settings]]) -> dict[Group, list[str]]:
     """For each family the names that have more than one value within it; see `varying`."""
-    families: dict[Family, dict[str, set[str]]] = {}
+    families: dict[Group, dict[str, set[str]]] = {}
     for family, each in settings:
         seen = families.setdefault(family, {})
         for name, value in each.items():
@@ -40,7 +47,7 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def shown_value(value: JsonValue) -> str:
+def shown_value(value: object) -> str:
     """A setting's value as a person writes it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -57,6 +64,4 @@ def varied_settings(
 
 
 def _brief(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"{value:.4g}" if isinstance(value, float) else shown_value(value)

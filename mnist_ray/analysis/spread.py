@@ -1,14 +1,15 @@
 """Where the spread of a cell comes from: the rows of the table spread, and what they show."""
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.numbers import DASH, number
-from mnist_ray.analysis.sweep_results import CellSpread, SweepResults
+from mnist_ray.analysis.settings import grouped
+from mnist_ray.analysis.sweep_results import CellResults, CellSpread, SweepResults
 from mnist_ray.analysis.tables import CELL, Identity, Row, Tables
-from mnist_ray.ledger.record import Record, Status
 from mnist_ray.space.sources import Source
-from mnist_ray.stats.spread import Share, variance_shares
+from mnist_ray.stats.spread import Share, VarianceShares, variance_shares
 from mnist_ray.stats.summary import summarize
 
 ALL = "all"
@@ -33,38 +34,32 @@ _LEAST_TRIALS = 10
 
 def spread_rows(results: SweepResults, identity: Identity) -> Iterator[Row]:
     """The rows of spread.parquet: of each cell one for all sources together, and one for each."""
-    for each in results.spreads:
-        cell = each.ordinary
+    for spread in results.spreads:
+        cell = spread.ordinary
         of_cell = {"device": cell.device, CELL: cell.key, **identity(cell.cell)}
-        yield from ({**row, **of_cell} for row in _source_rows(each))
+        shares = _shares(spread)
+        is_whole = all(len(each.accuracies) > 1 for each in spread.varied.values())
+        together = shares.together if shares and is_whole else None
+        yield {"source": ALL, **_trial_columns(cell), **_remainder_columns(together), **of_cell}
+        for source, each in spread.varied.items():
+            share = shares.sources.get(source.value) if shares else None
+            yield {"source": source, **_trial_columns(each), **_share_columns(share), **of_cell}
 
 
-def _source_rows(spread: CellSpread) -> Iterator[Row]:
-    ordinary = spread.ordinary.records
-    accuracies = {source: _accuracies(records) for source, records in spread.varied.items()}
-    shares = variance_shares(
-        _accuracies(ordinary),
-        {source.value: known for source, known in accuracies.items() if len(known) > 1},
-        summed=frozenset(source.value for source in accuracies if source is not Source.SAMPLE),
+def _shares(spread: CellSpread) -> VarianceShares | None:
+    known = {source.value: each.accuracies for source, each in spread.varied.items()}
+    return variance_shares(
+        spread.ordinary.accuracies,
+        {source: accuracies for source, accuracies in known.items() if len(accuracies) > 1},
+        summed=frozenset(known) - {Source.SAMPLE.value},
     )
-    is_whole = all(len(known) > 1 for known in accuracies.values())
-    together = shares.together if shares and is_whole else None
-    yield {"source": ALL, **_spread_columns(ordinary), **_remainder_columns(together)}
-    for source, records in spread.varied.items():
-        share = shares.sources.get(source.value) if shares else None
-        yield {"source": source.value, **_spread_columns(records), **_share_columns(share)}
 
 
-def _accuracies(records: Sequence[Record]) -> dict[int, float]:
-    finished = (record for record in records if record.status is Status.FINISHED)
-    return {record.trial: record.test.accuracy for record in finished if record.test}
-
-
-def _spread_columns(records: Sequence[Record]) -> Row:
-    known = summarize([*_accuracies(records).values()])
+def _trial_columns(each: CellResults) -> Row:
+    known = summarize([*each.accuracies.values()])
     return {
         "trials": known.n,
-        "failed": sum(record.status is Status.FAILED for record in records),
+        "failed": len(each.failed),
         "std_test_accuracy": known.std,
         "std_ci95_low": known.std_ci95_low,
         "std_ci95_high": known.std_ci95_high,
@@ -95,10 +90,7 @@ def _remainder_columns(together: Share | None) -> Row:
 
 def spread_findings(tables: Tables) -> Iterator[str]:
     """Where the spread of each cell comes from, as far as the intervals bear it."""
-    cells: dict[str, list[Row]] = {}
-    for row in tables.rows("spread"):
-        cells.setdefault(row[CELL], []).append(row)
-    for together, *sources in cells.values():
+    for together, *sources in grouped(tables.rows("spread"), itemgetter(CELL)).values():
         place = f"{phrases.cell(together)}{phrases.device(together)}"
         main = _largest_source(sources)
         if (together["remainder_ci95_high"] or 0.0) < 0:

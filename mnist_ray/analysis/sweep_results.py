@@ -1,7 +1,7 @@
 """What a space asks for, joined with what is recorded: the groups that means are taken over."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -54,6 +54,11 @@ class CellResults:
         return tuple(record for record in self.records if record.status is Status.FINISHED)
 
     @property
+    def accuracies(self) -> dict[int, float]:
+        """On the test set, by the index of the trial."""
+        return {record.trial: record.test.accuracy for record in self.finished if record.test}
+
+    @property
     def failed(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status is Status.FAILED)
 
@@ -64,21 +69,8 @@ class CellSpread:
 
     ordinary: CellResults
     """The trials in which all sources vary: those of the report's row, where it has one."""
-    varied: Mapping[Source, tuple[Record, ...]]
-    """The recorded trials of each source that varies alone, also of those without any."""
-
-    @property
-    def finished(self) -> tuple[Record, ...]:
-        """The finished trials that vary one source alone."""
-        return self._with_status(Status.FINISHED)
-
-    @property
-    def failed(self) -> tuple[Record, ...]:
-        return self._with_status(Status.FAILED)
-
-    def _with_status(self, status: Status) -> tuple[Record, ...]:
-        recorded = (record for records in self.varied.values() for record in records)
-        return tuple(record for record in recorded if record.status is status)
+    varied: Mapping[Source, CellResults]
+    """The trials of each source that varies alone, also of those without any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +105,15 @@ class SweepResults:
     """Of each cell, where the space asks for sources of the spread."""
     folder: ResultsFolder | None = None
     """Where transformed test images are kept."""
+
+    def recorded(self) -> Iterator[tuple[CellResults, Record]]:
+        """Every recorded trial with its cell, also those that no reported mean is taken over.
+
+        Cells of equal settings share their trials.
+        """
+        varied = (each for spread in self.spreads for each in spread.varied.values())
+        for each in (*self.cells, *self.searched, *varied):
+            yield from ((each, record) for record in each.records)
 
     def test_set_of(self, cell: CellResults) -> TestSet | None:
         """The test set of a cell with records, its images transformed but not shifted.

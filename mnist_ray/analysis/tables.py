@@ -39,8 +39,6 @@ class Tables:
     spread: pa.Table
     references: Mapping[str, Sequence[Mapping[str, str]]]
     """For each row of each table, what it is of: see `rows`."""
-    presentation: Sequence[str] = ("shift", "canvas")
-    """The columns that say how images are presented."""
 
     def by_name(self) -> dict[str, pa.Table]:
         """The tables by the names of their files."""

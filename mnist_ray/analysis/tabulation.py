@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -44,8 +46,7 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
 
     Without test images, or predictions, the figures that need them are null.
     """
-    cells = [cell for results in sweeps for cell in _cells(results)]
-    types = hyperparameter_types(cells)
+    types = hyperparameter_types(cell for results in sweeps for cell in _cells(results))
     given = set(_given(sweeps))
     references: dict[str, list[dict[str, str]]] = {}
 
@@ -71,7 +72,6 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         references[name] = [{key: row[key] for key in REFERENCES if key in row} for row in rows]
         return pa.Table.from_pylist(rows, schema=schema(name, types, given=given))
 
-    presentation = dict.fromkeys(name for cell in cells for name in cell.presentation.columns())
     return Tables(
         report=table("report", _report_rows),
         trials=table("trials", _trial_rows),
@@ -85,7 +85,6 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
         search=table("search", _search_rows),
         spread=table("spread", spread_rows),
         references=references,
-        presentation=list(presentation) or ["shift", "canvas"],
     )
 
 
@@ -119,7 +118,7 @@ def _report_rows(results: SweepResults, identity: Identity) -> Iterator[Row]:
     for each in results.cells:
         finished, failed = each.finished, each.failed
         parameters = [r.parameters for r in (*finished, *failed) if r.parameters is not None]
-        accuracies = [record.test.accuracy for record in finished if record.test]
+        accuracies = list(each.accuracies.values())
         yield {
             **summary_columns(accuracies),
             **_precision_columns(accuracies, _goal(results.space)),
@@ -140,12 +139,9 @@ def _report_rows(results: SweepResults, identity: Identity) -> Iterator[Row]:
 
 def _recorded(results: SweepResults, identity: Identity) -> Iterator[tuple[Record, Row]]:
     """Every recorded trial, with the columns that say of which cell it is."""
-    groups = [(each.cell, each.records) for each in (*results.cells, *results.searched)]
-    for spread in results.spreads:
-        groups += [(spread.ordinary.cell, records) for records in spread.varied.values()]
-    for cell, records in groups:
-        columns = identity(cell)
-        yield from ((record, columns) for record in records)
+    for each, trials in groupby(results.recorded(), key=itemgetter(0)):
+        columns = identity(each.cell)
+        yield from ((record, columns) for _, record in trials)
 
 
 def _trial_rows(results: SweepResults, identity: Identity) -> Iterator[Row]:

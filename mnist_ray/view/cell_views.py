@@ -1,14 +1,14 @@
 """What the page shows: each cell and each search with its name and its rows of the tables."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import JsonValue
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.agreement import Predictions, predictions_of
-from mnist_ray.analysis.settings import canonical, shown_value, varying, varying_by_family
+from mnist_ray.analysis.settings import canonical, grouped, shown_value, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults, search_key
 from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Tables
 from mnist_ray.ledger.record import Record, Status
@@ -19,9 +19,6 @@ from mnist_ray.space.space import Cell
 Row = dict[str, Any]
 Parts = Mapping[str, str]
 """The parts of a cell's name in order, by what they name: `architecture`, `variant`, `dropout` …"""
-
-Item = TypeVar("Item")
-Group = TypeVar("Group", bound=Hashable)
 
 MOST_CELLS = 12
 """Cells that have figures of their own."""
@@ -214,14 +211,6 @@ def architecture_series(sweeps: Sequence[SweepResults]) -> dict[str, int]:
     searched = [search.architecture for results in sweeps for search in results.searches]
     names = dict.fromkeys([*measured, *searched])
     return {name: number % _SERIES for number, name in enumerate(names)}
-
-
-def grouped(items: Iterable[Item], group_of: Callable[[Item], Group]) -> dict[Group, list[Item]]:
-    """The items of each group, both in order of first appearance."""
-    groups: dict[Group, list[Item]] = {}
-    for item in items:
-        groups.setdefault(group_of(item), []).append(item)
-    return groups
 
 
 def choose(views: Sequence[CellView], limit: int) -> list[CellView]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_ray.analysis import phrases
-from mnist_ray.analysis.settings import canonical
-from mnist_ray.view.cell_views import distinction, grouped, label
+from mnist_ray.analysis.settings import canonical, grouped
+from mnist_ray.view.cell_views import distinction, label
 from mnist_ray.view.examples import Guess
 
 # Matplotlib takes half a second to import, which only the image file needs.

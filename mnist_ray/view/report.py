@@ -17,10 +17,12 @@ from mnist_ray.analysis import phrases
 from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.numbers import DASH, counted, number
 from mnist_ray.analysis.search_findings import search_findings
+from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.spread import percent
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
+from mnist_ray.ledger.record import Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.trial import left_out_sentences
 from mnist_ray.view.cell_table import cell_table
@@ -28,7 +30,6 @@ from mnist_ray.view.cell_views import (
     CellView,
     by_presentation,
     describe_presentation,
-    grouped,
     label,
 )
 from mnist_ray.view.examples import (
@@ -88,7 +89,7 @@ def render(
         "images": images,
         "summary": _summary(sweeps, views),
         "notices": notices(sweeps, views, reload_seconds=reload_seconds),
-        "findings": [_unbroken(sentence) for sentence in findings(tables)],
+        "findings": [_unbroken(sentence) for sentence in findings(sweeps, tables)],
         "conditional": _conditional(views, images),
         "between_sweeps": differences(sweeps),
         "cells": cell_table(views) if views else None,
@@ -96,7 +97,7 @@ def render(
         "several_devices": len({view.results.device for view in views}) > 1,
         "fewest": FEWEST,
         "searched": dict.fromkeys(name for view, _ in figures.searches for name in view.columns),
-        "search_sentences": search_findings(tables),
+        "search_sentences": search_findings(sweeps, tables),
         "most_comparisons": _MOST_COMPARISONS,
         "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
         "spread_left_out": _sources_left_out(sweeps),
@@ -210,9 +211,9 @@ def _failures(sweeps: Sequence[SweepResults], figures: Figures) -> dict[str, Any
     found += [failure for search, _ in figures.searches for failure in search.failures()]
     labels = {view.results.key: view.label for view in figures.views}
     for results in sweeps:
-        for spread in results.spreads:
-            for record in spread.failed:
-                cell = labels.get(spread.ordinary.key, record.architecture)
+        for each, record in results.recorded():
+            if record.source and record.status is Status.FAILED:
+                cell = labels.get(each.key, record.architecture)
                 found.append((f"{cell}, {record.source} alone", record))
     # By key: cells of equal settings have the same trials.
     failures = {record.key: (place, record) for place, record in found}
@@ -232,7 +233,8 @@ def _summary(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> str:
     trials = {(view.results.sweep, r.key) for view in views for r in view.results.finished}
     searched = sum(len(each.finished) for results in sweeps for each in results.searched)
     more = f"; {searched:,} more in the search" if searched else ""
-    varied = sum(len(each.finished) for results in sweeps for each in results.spreads)
+    spreads = [spread for results in sweeps for spread in results.spreads]
+    varied = sum(len(each.finished) for spread in spreads for each in spread.varied.values())
     more += f"; {varied:,} more that vary one source of randomness alone" if varied else ""
     return (
         f"Mean test accuracy on {datasets or 'no data yet'}, with its uncertainty: "

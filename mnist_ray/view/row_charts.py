@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mnist_ray.analysis.grids import Factor, Grid
 from mnist_ray.analysis.numbers import number
+from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.view.cell_views import (
     CellView,
     Row,
     by_presentation,
     describe_presentation,
-    grouped,
     label,
 )
 from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_title

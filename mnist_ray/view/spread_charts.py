@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mnist_ray.analysis.numbers import number
+from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.spread import ALL, IN_WORDS, percent
 from mnist_ray.analysis.tables import CELL, Tables
-from mnist_ray.view.cell_views import CellView, Row, grouped
+from mnist_ray.view.cell_views import CellView, Row
 from mnist_ray.view.forest_plot import ChartRow, estimate, forest_plot
 from mnist_ray.view.svg import Chart
 

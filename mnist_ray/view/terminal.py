@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from mnist_ray.analysis.numbers import DASH, counted, number
 from mnist_ray.analysis.phrases import unrequested
-from mnist_ray.analysis.settings import varied_settings, varying_by_family
+from mnist_ray.analysis.settings import grouped, varied_settings, varying_by_family
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import BudgetForecast, Forecast
@@ -19,7 +19,6 @@ from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.trial import left_out_sentences
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Cell, Space
-from mnist_ray.view.cell_views import grouped
 from mnist_ray.view.formats import duration, has_no_spread, seconds_text
 from mnist_ray.view.progress_bar import ignore_missing_widgets
 from mnist_ray.view.sweep_progress import SweepProgress, bound, line_of, setting_text

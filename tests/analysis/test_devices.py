@@ -8,7 +8,6 @@ import pytest
 from made_up import MadeUp, made_up_search, made_up_sweep, on_device
 from scipy import stats
 
-from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.tabulation import tabulate
 from mnist_ray.ledger.record import Record
 from mnist_ray.stats.sequential import precision
@@ -31,7 +30,7 @@ def rows_of(sweep: MadeUp, table: str) -> pd.DataFrame:
 
 
 def sentences(sweep: MadeUp) -> list[str]:
-    return findings(sweep.tables())
+    return sweep.findings()
 
 
 # What is compared, and what is said

@@ -27,7 +27,7 @@ EXACT = {
 
 
 def sentences_of(sweep: MadeUp) -> list[str]:
-    return findings(sweep.tables())
+    return sweep.findings()
 
 
 def test_the_drop_is_reported_with_means_intervals_and_n() -> None:
@@ -337,7 +337,7 @@ def side_by_side(*changes: Mapping[str, object], accuracies: Accuracies = EXACT)
         )
         for each in results
     ]
-    return findings(tabulate(renamed))
+    return findings(renamed, tabulate(renamed))
 
 
 def test_settings_that_differ_between_sweeps_are_named() -> None:
@@ -379,7 +379,7 @@ def test_the_largest_loss_on_the_images_of_another_variant_is_named() -> None:
     }
     test_set = made_up_test_set(5000)
     sweep = made_up_sweep(changes, accuracies=0.95, test_set=test_set)
-    (sentence,) = [each for each in findings(sweep.tables()) if "loses most" in each]
+    (sentence,) = [each for each in sweep.findings() if "loses most" in each]
     assert (
         "trained on clean and tested on noisy" in sentence
         or "on noisy and tested on clean" in sentence

@@ -11,7 +11,6 @@ from made_up_spread import STDS, adding_up, made_up_spread, not_adding_up
 from pages import rebuild
 
 import mnist_ray
-from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.loading import to_frame
 from mnist_ray.analysis.reading import results_of_records
 from mnist_ray.analysis.tabulation import tabulate
@@ -88,7 +87,7 @@ def test_failed_trials_are_counted_and_left_out() -> None:
     table = spread_table(failing)
     row = table[table["failed"] > 0].iloc[0]
     assert (row["source"], row["trials"], row["failed"]) == ("weights", 19, 1)
-    assert any("1 trial failed" in sentence for sentence in findings(failing.tables()))
+    assert any("1 trial failed" in sentence for sentence in failing.findings())
 
 
 def test_a_sweep_that_has_just_begun_has_rows_without_figures() -> None:
@@ -96,7 +95,7 @@ def test_a_sweep_that_has_just_begun_has_rows_without_figures() -> None:
     table = spread_table(begun)
     assert table["trials"].sum() == 1
     assert table["std_test_accuracy"].isna().all()
-    assert findings(begun.tables())
+    assert begun.findings()
     assert spread_table(replace(ADDING_UP, records={}))["trials"].sum() == 0
 
 
@@ -130,7 +129,7 @@ def test_a_space_without_sources_has_no_rows() -> None:
 
 def test_the_source_that_most_of_the_spread_comes_from_is_named() -> None:
     few = {"trials": 3, "spread": {"trials": 120}, "architectures": {"cnn": {}}}
-    sentences = findings(made_up_spread(adding_up(), few).tables())
+    sentences = made_up_spread(adding_up(), few).findings()
     (centered,) = [s for s in sentences if s.startswith("The spread of cnn on centered")]
     assert "comes mostly from the initial weights: a standard deviation of 0.00" in centered
     assert "% of the variance (95 % CI" in centered
@@ -138,7 +137,7 @@ def test_the_source_that_most_of_the_spread_comes_from_is_named() -> None:
 
 def test_what_no_interval_bears_is_not_claimed() -> None:
     alike = dict.fromkeys(("weights", "shuffling", "placement", "dropout"), 0.003)
-    sentences = findings(made_up_spread(adding_up(alike)).tables())
+    sentences = made_up_spread(adding_up(alike)).findings()
     assert not any("mostly" in s or "spread" in s for s in sentences)
 
 
@@ -149,7 +148,7 @@ def test_the_largest_is_of_the_sources_that_ordinary_trials_vary() -> None:
     table = spread_table(largest)
     cnn = table[table["variant"] == "shifted"].set_index("source")["variance_share"]
     assert cnn["sample"] > cnn["weights"]
-    (found,) = [s for s in findings(largest.tables()) if "largest spread of cnn on shifted" in s]
+    (found,) = [s for s in largest.findings() if "largest spread of cnn on shifted" in s]
     assert "ordinary trials vary" in found
     assert "the initial weights" in found
 
@@ -159,11 +158,11 @@ def test_a_few_trials_name_no_source() -> None:
         adding_up({**STDS, "weights": 0.1}), {"trials": 4, "spread": {"trials": 4}}
     )
     assert (spread_table(few)["largest_rate"] >= 0.975).any()
-    assert not any("spread" in sentence for sentence in findings(few.tables()))
+    assert not any("spread" in sentence for sentence in few.findings())
 
 
 def test_sources_that_do_not_add_up_are_reported() -> None:
-    sentences = findings(made_up_spread(not_adding_up).tables())
+    sentences = made_up_spread(not_adding_up).findings()
     found = [s for s in sentences if "do not add up" in s]
     assert any("cnn on shifted digits" in s for s in found)
     assert not any("comes mostly from" in s for s in sentences)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_ray.analysis.findings import findings
 from mnist_ray.analysis.reading import results_of_space
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
@@ -69,6 +70,10 @@ class MadeUp:
     def tables(self, *, with_test_set: bool = True) -> Tables:
         """The tables of its report."""
         return tabulate([self.results(with_test_set=with_test_set)])
+
+    def findings(self) -> list[str]:
+        """What it found, in sentences."""
+        return findings([self.results()], self.tables())
 
     def write(self, folder: ResultsFolder) -> None:
         """Leaves what a real sweep leaves behind, before its report is made."""

@@ -7,7 +7,6 @@ import pytest
 from made_up import ACCURACIES, MadeUp, Scores, as_failed, made_up_search, made_up_sweep
 from rich.console import Console
 
-from mnist_ray.analysis.findings import findings
 from mnist_ray.ledger.record import Record, RunEnvironment
 from mnist_ray.plan.forecast import forecast
 from mnist_ray.plan.planner import Planner, plan
@@ -60,7 +59,7 @@ def test_equal_errors_are_reported_once_with_their_number(
 def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     sweep = made_up_search(SCORES, at_most=3)
     tables = sweep.tables()
-    Terminal(quiet=False).result(tables, findings(tables))
+    Terminal(quiet=False).result(tables, sweep.findings())
     out = capsys.readouterr().out
     assert "has no winner yet" in out
     assert "mean ± standard deviation" not in out
