@@ -78,7 +78,8 @@ def _load(path: str | Path, name: str) -> pd.DataFrame:
             f"results: {folder.uri} has no {folder.table(name)}; make it with: "
             f"mnist-ray report {folder.uri}"
         ) from None
-    return to_frame(pq.read_table(pa.BufferReader(content)))
+    # Arrow's threads can abort a process that ends soon after them.
+    return to_frame(pq.read_table(pa.BufferReader(content), use_threads=False))
 
 
 def _to_series(column: pa.ChunkedArray, type_: pa.DataType, name: str) -> "pd.Series[object]":

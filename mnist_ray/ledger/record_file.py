@@ -96,7 +96,8 @@ def read_table(content: bytes) -> pa.Table:
         ForeignVersionError: it is compressed by a method that is not known here.
     """
     try:
-        return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        return file.read(use_threads=False)  # Arrow's can abort a process that ends soon after.
     except (OSError, ValueError) as error:
         # By the message alone: asking a damaged file for its codecs can end the process.
         if _UNKNOWN_CODEC.search(str(error)):
