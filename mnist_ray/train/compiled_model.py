@@ -18,11 +18,8 @@ from functools import cached_property
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from mnist_ray.ledger.record import Classes
 from mnist_ray.plan.seeds import TrialSeeds
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.custom_code import Code
@@ -30,11 +27,12 @@ from mnist_ray.space.space import Cell
 from mnist_ray.space.training import Training
 from mnist_ray.train import device, graph_state, models
 from mnist_ray.train.fresh_state import FreshState, NotReproducibleError
-from mnist_ray.train.gradient_step import GradientStep
 from mnist_ray.train.learning_rates import learning_rates
 from mnist_ray.train.memory import give_back_memory
+from mnist_ray.train.optimizers import optimizer_of
 from mnist_ray.train.placed_images import PlacedImages
 from mnist_ray.train.plain_graph import PlainGraph
+from mnist_ray.train.training_graph import Order, TrainingGraph
 from mnist_ray.train.xla_program import NotCompilableError, XlaProgram
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +46,7 @@ class CompiledModel:
 
     Attributes:
         model: the Keras model that is trained.
+        graph: what trains and evaluates it.
         fresh_state: sets it back to the state of a new one; None for a custom architecture, which
             may give another graph each time.
         xla_error: why XLA cannot compile the model, so that the plain graph trains it; None where
@@ -65,39 +64,42 @@ class CompiledModel:
     ) -> None:
         self.xla_error = xla_error
         self._cell, self._classes, self._code = cell, classes, code
-        self._is_custom = cell.builder not in models.BUILT_IN
+        self._is_built_in = cell.builder in models.BUILT_IN
         self.model = self._fresh(seeds)
-        self._step = GradientStep(self.model, cell.training)
+        self._optimizer = optimizer_of(self.model, cell.training)
         self._compiled_for: set[tuple[int, ...]] = set()
-        self._plain_graph = PlainGraph(self._step, cell.canvas_shape, is_pure=not self._is_custom)
-        self._program: PlainGraph | XlaProgram = self._plain_graph
+        self._plain_graph = PlainGraph(
+            self._optimizer, cell.canvas_shape, is_pure=self._is_built_in
+        )
+        self.graph: TrainingGraph = self._plain_graph
         if device.uses_xla(cell.training.jit_compile) and xla_error is None:
             # A custom layer may look across the batch, as batch normalization does.
-            self._program = XlaProgram(self._step, cell.canvas, pads=not self._is_custom)
+            self.graph = XlaProgram(self._optimizer, cell.canvas, pads=self._is_built_in)
         self.fresh_state: FreshState | None = None
-        if not self._is_custom:
+        if self._is_built_in:
             self.fresh_state = FreshState(
-                self.model, self._step.slots, seed=seeds.weights, dropout_seed=seeds.dropout
+                self.model, self._optimizer.slots, seed=seeds.weights, dropout_seed=seeds.dropout
             )
 
     @property
     def state(self) -> list[tf.Variable]:
         """All that training changes: weights, random state and optimizer slots."""
         state = [variable.value for variable in self.model.variables]
-        state += self._step.slots
-        for graph in self._plain_graph.graphs if self._is_custom else ():
+        state += self._optimizer.slots
+        for graph in self._custom_graphs:
             state += graph_state.other_variables(graph, state)
         return state
 
     @cached_property
     def is_restorable(self) -> bool:
         """Whether a trial goes on with the same figures where `state` is brought back."""
-        if not self._is_custom:
-            return True
         state = self.state
-        return not any(
-            graph_state.has_hidden_state(graph, state) for graph in self._plain_graph.graphs
-        )
+        return not any(graph_state.has_hidden_state(graph, state) for graph in self._custom_graphs)
+
+    @property
+    def _custom_graphs(self) -> list[Any]:
+        """Those that may have state of their own."""
+        return [] if self._is_built_in else self._plain_graph.graphs
 
     @property
     def size(self) -> int:
@@ -114,38 +116,26 @@ class CompiledModel:
         if sizes in self._compiled_for:
             return
         try:
-            self._program.compile(placed_images, trained, batch_size)
+            self.graph.compile(placed_images, trained, batch_size)
         except NotCompilableError as error:
             self.xla_error = str(error)
             _LOG.warning("XLA cannot compile %s, so it is not used: %s", self._cell.builder, error)
-            self._program = self._plain_graph
-            self._program.compile(placed_images, trained, batch_size)
+            self.graph = self._plain_graph
+            self.graph.compile(placed_images, trained, batch_size)
         self._compiled_for.add(sizes)
 
     def train(
-        self,
-        placed_images: PlacedImages,
-        order: NDArray[np.integer[Any]],
-        training: Training,
-        *,
-        epoch: int,
+        self, placed_images: PlacedImages, order: Order, training: Training, *, epoch: int
     ) -> tuple[float, float]:
         """Take one step for each batch of `order`; the mean loss and accuracy over the epoch.
 
         `epoch` counts from 0. After the last one the model has its final weights.
         """
         rates = learning_rates(training, len(order), epoch)
-        loss, correct = self._program.train(placed_images, order, training.batch_size, rates=rates)
+        figures = self.graph.train(placed_images, order, training.batch_size, rates=rates)
         if epoch + 1 == training.epochs:
-            self._step.finish()
-        return loss / len(order), correct / len(order)
-
-    def evaluate(
-        self, placed_images: PlacedImages, order: NDArray[np.integer[Any]]
-    ) -> tuple[float, Classes]:
-        """The mean loss on the images in `order`, and the predicted class of each."""
-        loss, predictions = self._program.evaluate(placed_images, order)
-        return loss / len(order), predictions
+            self._optimizer.finish()
+        return figures
 
     def _fresh(self, seeds: TrialSeeds) -> keras.Model:
         """A new model. Its seed generators, which dropout draws from, are as `seeds` has them."""
@@ -164,11 +154,11 @@ class CompiledModel:
         `keras.utils.set_random_seed` also seeds TensorFlow, which then discards what it has
         compiled: half of a short trial.
         """
-        if self._is_custom:
+        if self._is_built_in:
+            random.seed(seed)
+        else:
             keras.utils.clear_session(free_memory=False)
             keras.utils.set_random_seed(seed)
-        else:
-            random.seed(seed)
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self._cell.training.precision)
         try:

@@ -1,6 +1,6 @@
 """Keras' optimizers, as the compiled graphs use them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mnist_ray.space.optimizers import OPTIMIZERS
+from mnist_ray.space.training import Training
 
 _BASE: Any = keras.optimizers.Optimizer.__bases__[-1]
 """Of all of Keras' optimizers, whatever computes."""
@@ -68,6 +69,7 @@ class KerasOptimizer:
     """One of Keras' optimizers, of the trainable variables of a model.
 
     Attributes:
+        model: the Keras model that is trained.
         slots: all that it remembers from one step to the next.
     """
 
@@ -87,11 +89,34 @@ class KerasOptimizer:
         given = dict(arguments or {})
         is_fused = name in ("adam", "adamw") and given.keys() <= _FUSED_ARGUMENTS
         keras_class = _keras_class(name, _Fused if is_fused else _OnOneDevice)
-        self._variables = list(model.trainable_variables)
+        self.model = model
         # Keras asks for the rate at each step: the one that the step was given.
         self._optimizer = keras_class(learning_rate=lambda: self._rate, **given)
-        self._optimizer.build(self._variables)
+        self._optimizer.build(model.trainable_variables)
         self.slots = [variable.value for variable in self._optimizer.variables]
+
+    def minimize(
+        self, forward: Callable[[], tuple[tf.Tensor, tf.Tensor]], rate: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Take one step against the gradient of the loss that `forward` gives.
+
+        Args:
+            forward: gives the loss, without what the layers add to it, and the probabilities.
+            rate: the learning rate.
+
+        Returns:
+            The loss, with what the layers add to it, and the probabilities.
+        """
+        variables = [variable.value for variable in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            loss, probabilities = forward()
+            loss = tf.add_n([loss, *self.model.losses])
+            scaled = self.scale(loss)
+        gradients = tape.gradient(
+            scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        self.apply([tf.convert_to_tensor(gradient) for gradient in gradients], rate)
+        return loss, probabilities
 
     def scale(self, loss: tf.Tensor) -> tf.Tensor:
         """The loss whose gradients `apply` takes."""
@@ -104,7 +129,7 @@ class KerasOptimizer:
 
     def finish(self) -> None:
         """Give the variables the values that they have after the last step of a training."""
-        self._optimizer.finalize_variable_values(self._variables)
+        self._optimizer.finalize_variable_values(self.model.trainable_variables)
 
 
 class LossScaleOptimizer(KerasOptimizer):
@@ -142,3 +167,10 @@ class LossScaleOptimizer(KerasOptimizer):
             return self._finite_steps.assign(0)
 
         tf.cond(finite, take, skip)
+
+
+def optimizer_of(model: keras.Model, training: Training) -> KerasOptimizer:
+    """A new optimizer, as `training` asks for it."""
+    is_scaled = training.precision == "mixed_float16"
+    kind = LossScaleOptimizer if is_scaled else KerasOptimizer
+    return kind(training.optimizer_name, model, training.optimizer_arguments)

@@ -180,7 +180,7 @@ class TrialRun:
         validation = np.arange(self._trained, len(placed_images.images))
         if not len(validation):
             return None, None
-        loss, predictions = self._compiled_model.evaluate(placed_images, validation)
+        loss, predictions = self._compiled_model.graph.evaluate(placed_images, validation)
         correct = np.count_nonzero(predictions == placed_images.labels[validation])
         return loss, float(correct / len(validation))
 
@@ -233,7 +233,7 @@ class TrialRun:
             presentation,
             generator=evaluation_generator(seed),
         )
-        loss, predictions = self._compiled_model.evaluate(
+        loss, predictions = self._compiled_model.graph.evaluate(
             placed_images, np.arange(len(placed_images.images))
         )
         _check_finite({"test": loss}, epoch=len(self.epochs))

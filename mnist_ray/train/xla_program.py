@@ -1,19 +1,24 @@
 """Training and evaluation as programs that XLA compiles: many steps in one, for GPUs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from mnist_ray.ledger.record import Classes
-from mnist_ray.train.gradient_step import GradientStep, classes_of, probabilities_of, train_in_parts
 from mnist_ray.train.learning_rates import Rates
+from mnist_ray.train.optimizers import KerasOptimizer
 from mnist_ray.train.placed_images import PlacedImages
 from mnist_ray.train.pooling import without_scatter
+from mnist_ray.train.training_graph import (
+    Order,
+    Sums,
+    TrainingGraph,
+    classes_of,
+    probabilities_of,
+)
 
 _EVALUATION_BATCH = 128
 """Images evaluated at a time: a forward pass of 128 takes less memory than a step with 32."""
@@ -33,26 +38,28 @@ class NotCompilableError(Exception):
     """XLA cannot compile the model; nothing has been trained yet."""
 
 
-class XlaProgram:
+class XlaProgram(TrainingGraph):
     """A whole epoch is one program: a loop over its batches, with the images on the device.
 
     On a GPU, a step of a small model takes less time than starting it from Python does.
     """
 
-    def __init__(self, step: GradientStep, canvas: int, *, pads: bool) -> None:
+    def __init__(self, optimizer: KerasOptimizer, canvas: int, *, pads: bool) -> None:
         """Compile nothing yet.
 
         Args:
-            step: what is trained.
+            optimizer: that of the model.
             canvas: height and width of what the model sees, in pixels.
             pads: whether a smaller last batch is filled up with images that do not count. One
                 program less is compiled then, but layers that look across a batch would see them.
         """
-        self._step, self._canvas, self._pads = step, canvas, pads
-        self._model = without_scatter(step.model)
+        super().__init__(optimizer)
+        self._canvas, self._pads = canvas, pads
+        self._model = without_scatter(optimizer.model)
+        # Kept, since a variable that a custom layer makes lives as long as they.
         self._train_program = tf.function(self._train_epoch, jit_compile=True)
         self._evaluate_program = tf.function(self._evaluate_block, jit_compile=True)
-        self._concrete: dict[Any, Any] = {}
+        self._programs: dict[Any, Callable[..., Sums]] = {}
 
     def compile(self, placed_images: PlacedImages, trained: int, batch_size: int) -> None:
         """Compile training and evaluation, by calls in which no image counts.
@@ -67,57 +74,33 @@ class XlaProgram:
         except _REFUSALS as error:
             raise NotCompilableError(error.message.splitlines()[0]) from error
 
-    def train(
-        self,
-        placed_images: PlacedImages,
-        order: NDArray[np.integer[Any]],
-        batch_size: int,
-        *,
-        rates: Rates,
-    ) -> tuple[float, int]:
-        """Take one step for each batch of `order`; the summed loss and the correct images.
+    def _training_calls(
+        self, placed_images: PlacedImages, order: Order, batch_size: int
+    ) -> Iterator[tuple[int, Callable[[Rates], Sums]]]:
+        for indices, counted in _in_batches(order, batch_size, pads=self._pads):
+            yield len(indices), partial(self._train, placed_images, indices, counted)
 
-        `rates` has the learning rate of each step.
-        """
-        parts = _in_batches(order, batch_size, pads=self._pads)
-        return train_in_parts(parts, rates, partial(self._train, placed_images))
-
-    def evaluate(
-        self, placed_images: PlacedImages, order: NDArray[np.integer[Any]]
-    ) -> tuple[float, Classes]:
-        """The summed loss on the images in `order`, and the predicted class of each."""
-        loss, predictions = 0.0, []
+    def _evaluated(self, placed_images: PlacedImages, order: Order) -> Iterator[Sums]:
         for start in range(0, len(order), _EVALUATION_BLOCK):
             part = order[start : start + _EVALUATION_BLOCK]
-            part_loss, classes = self._evaluate(placed_images, part, len(part))
-            loss += float(part_loss)
-            predictions.append(classes.numpy().ravel()[: len(part)])
-        return loss, np.concatenate(predictions)
+            yield self._evaluate(placed_images, part, len(part))
 
     def _train(
-        self,
-        placed_images: PlacedImages,
-        indices: NDArray[np.integer[Any]],
-        counted: int,
-        rates: Rates,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        order, learning_rates = tf.constant(indices, tf.int32), tf.constant(rates, tf.float32)
-        images = placed_images.on_device
-        return self._call(self._train_program, *images, order, tf.constant(counted), learning_rates)
+        self, placed_images: PlacedImages, indices: Order, counted: int, rates: Rates
+    ) -> Sums:
+        arguments = (tf.constant(indices, tf.int32), tf.constant(counted), tf.constant(rates))
+        return self._call(self._train_program, *placed_images.on_device, *arguments)
 
-    def _evaluate(
-        self, placed_images: PlacedImages, indices: NDArray[np.integer[Any]], counted: int
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _evaluate(self, placed_images: PlacedImages, indices: Order, counted: int) -> Sums:
         block = placed_images.part(np.resize(indices, _EVALUATION_BLOCK))
         return self._call(self._evaluate_program, *block.on_device, tf.constant(counted))
 
-    def _call(self, function: Any, *arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Kept by shape here, since TensorFlow warns where a function of one name is traced often.
+    def _call(self, function: Any, *arguments: tf.Tensor) -> Sums:
+        # Kept by shape here, since TensorFlow warns where one function is traced often.
         key = function, *(tuple(argument.shape) for argument in arguments)
-        if key not in self._concrete:
-            self._concrete[key] = function.get_concrete_function(*arguments)
-        results: tuple[tf.Tensor, tf.Tensor] = self._concrete[key](*arguments)
-        return results
+        if key not in self._programs:
+            self._programs[key] = function.get_concrete_function(*arguments)
+        return self._programs[key](*arguments)
 
     def _train_epoch(
         self,
@@ -127,7 +110,7 @@ class XlaProgram:
         order: tf.Tensor,
         counted: tf.Tensor,
         rates: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> Sums:
         loss, correct = tf.constant(0.0), tf.constant(0)
         steps, size = order.shape
         if counted > 0:
@@ -148,20 +131,20 @@ class XlaProgram:
 
     def _train_batch(
         self, images: tf.Tensor, labels: tf.Tensor, counts: tf.Tensor, rate: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> Sums:
         size = tf.reduce_sum(tf.cast(counts, tf.float32))
 
         def forward() -> tuple[tf.Tensor, tf.Tensor]:
             probabilities = probabilities_of(self._model, images, training=True)
             return _cross_entropy(probabilities, labels, counts) / size, probabilities
 
-        loss, probabilities = self._step.take(forward, rate)
+        loss, probabilities = self._optimizer.minimize(forward, rate)
         correct = tf.equal(classes_of(probabilities), labels) & counts
         return loss * size, tf.reduce_sum(tf.cast(correct, tf.int32))
 
     def _evaluate_block(
         self, images: tf.Tensor, labels: tf.Tensor, offsets: tf.Tensor, counted: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> Sums:
         loss = tf.constant(0.0)
         predictions = tf.TensorArray(tf.int32, size=_EVALUATION_BATCHES)
         batch = tf.constant(0)
@@ -193,9 +176,7 @@ class XlaProgram:
         return tf.where(inside, placed, tf.zeros_like(placed))
 
 
-def _in_batches(
-    order: NDArray[np.integer[Any]], size: int, *, pads: bool
-) -> Iterator[tuple[NDArray[np.integer[Any]], int]]:
+def _in_batches(order: Order, size: int, *, pads: bool) -> Iterator[tuple[Order, int]]:
     """Indices [k, b] of k batches, and how many of the indices count: the others fill up."""
     whole = len(order) // size * size
     if pads and whole < len(order):

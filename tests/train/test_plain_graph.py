@@ -4,7 +4,7 @@ import pytest
 from small_trials import IMAGES, WITH_DROPOUT, trial_of
 
 from mnist_ray.train import models
-from mnist_ray.train.gradient_step import GradientStep
+from mnist_ray.train.optimizers import optimizer_of
 from mnist_ray.train.placed_images import PlacedImages
 from mnist_ray.train.plain_graph import PlainGraph
 
@@ -21,9 +21,9 @@ def test_weights_that_are_cast_once_give_the_same_bits(precision: str) -> None:
     images = PlacedImages(
         IMAGES.train_images, IMAGES.train_labels, np.zeros((len(IMAGES.train_images), 2), int), 6
     )
-    step, order = GradientStep(model, cell.training), np.arange(110)
-    trained = PlainGraph(step, cell.canvas_shape, is_pure=True)
-    cast_each_time = PlainGraph(step, cell.canvas_shape, is_pure=False)
+    optimizer, order = optimizer_of(model, cell.training), np.arange(110)
+    trained = PlainGraph(optimizer, cell.canvas_shape, is_pure=True)
+    cast_each_time = PlainGraph(optimizer, cell.canvas_shape, is_pure=False)
 
     def assert_same_figures() -> float:
         (loss, classes), (expected_loss, expected) = (
