@@ -16,9 +16,9 @@ from mnist_ray.errors import InputError, StorageError
 
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 300.0
 """How long object storage may be unreachable before the sweep gives up."""
-_FIRST_PAUSE_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
 _SECRETS = re.compile(
     r"(?<=://)[^@?]*:[^@?]*(?=@)|(?<=[?&])(?P<name>[^=&]*(?:key|secret|token|password)[^=&]*=)[^&]*",
@@ -256,8 +256,8 @@ class ResultsFolder:
 
     def _persist(self, verb: str, attempt: Callable[[], T]) -> T:
         """`attempt()`, repeated while object storage is unreachable."""
-        deadline = time.monotonic() + (0 if self.is_local else _PATIENCE_SECONDS)
-        pause = _FIRST_PAUSE_SECONDS
+        deadline = time.monotonic() + (0 if self.is_local else PATIENCE_SECONDS)
+        pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 result = attempt()

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from mnist_ray.ledger.ledger import Ledger
 from mnist_ray.ledger.record import Record, join
 
-_MOST_WAITING = 5000
+MOST_WAITING = 5000
 """How many records may wait to be written: some seconds of the fastest sweeps."""
-_WRITE_SECONDS = 0.5
-_LOOK_SECONDS = 5.0
+WRITE_SECONDS = 0.5
+LOOK_SECONDS = 5.0
 
 _Waiting = tuple[Record, Callable[[], None] | None]
 """A record, and what is to be done before it is written."""
@@ -62,7 +62,7 @@ class LedgerWriter:
             InputError, StorageError: as `written`.
         """
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < _MOST_WAITING or self._error)
+            self._changed.wait_for(lambda: len(self._waiting) < MOST_WAITING or self._error)
             self._raise_error()
             self._waiting.append((record, before))
             self._changed.notify_all()
@@ -105,16 +105,16 @@ class LedgerWriter:
                 self._changed.notify_all()
 
     def _work(self) -> None:
-        next_write, next_look, is_last = 0.0, time.monotonic() + _LOOK_SECONDS, False
+        next_write, next_look, is_last = 0.0, time.monotonic() + LOOK_SECONDS, False
         while not is_last:
             waiting, is_last = self._take(next_write, next_look)
             if waiting:
-                next_write = time.monotonic() + _WRITE_SECONDS
+                next_write = time.monotonic() + WRITE_SECONDS
                 self._write(waiting)
                 self._ledger.pack_written()
             if not is_last and time.monotonic() >= next_look:
                 self._look()
-                next_look = time.monotonic() + _LOOK_SECONDS
+                next_look = time.monotonic() + LOOK_SECONDS
 
     def _take(self, next_write: float, next_look: float) -> tuple[list[_Waiting], bool]:
         """What waits, when it is time to write or to look; and whether nothing more will come."""

@@ -28,7 +28,7 @@ from mnist_ray.train.environment import restore
 
 _GPU_ERRORS = ("ResourceExhaustedError", "InternalError")
 """TensorFlow's errors for a GPU that has no memory left, or whose libraries broke down."""
-_LONGEST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 0.5
 """That a trial that has ended waits for those after it. To write its record takes as long again."""
 
 
@@ -150,7 +150,7 @@ def _is_wait_over(ended_at: Sequence[float]) -> bool:
     if len(ended_at) < 2:
         return False
     next_end = 2 * ended_at[-1] - ended_at[-2]
-    return next_end - ended_at[1] > _LONGEST_WAIT_SECONDS
+    return next_end - ended_at[1] > LONGEST_WAIT_SECONDS
 
 
 def _figures(record: Record) -> Result:

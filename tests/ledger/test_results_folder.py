@@ -126,8 +126,7 @@ def test_a_place_that_gives_back_something_else_is_reported_before_anything_star
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = ResultsFolder.open(tmp_path)
-    write = ResultsFolder._write
-    monkeypatch.setattr(ResultsFolder, "_write", lambda self, name, _: write(self, name, b"else"))
+    monkeypatch.setattr(Path, "replace", lambda _, target: Path(target).write_bytes(b"else"))
     with pytest.raises(InputError, match="read back as something else"):
         folder.check_writable()
 
@@ -294,7 +293,7 @@ def test_refused_credentials_are_reported_at_once_and_not_waited_out() -> None:
 def test_a_server_that_is_gone_for_a_while_is_waited_for(
     object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "_FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(results, "FIRST_PAUSE_SECONDS", 0.1)
     folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
     folder.check_writable()
     object_storage.stop()
@@ -313,7 +312,7 @@ def test_a_server_that_is_gone_for_a_while_is_waited_for(
 def test_a_server_that_does_not_come_back_is_given_up(
     object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(results, "PATIENCE_SECONDS", 0.1)
     folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
     folder.check_writable()
     object_storage.stop()

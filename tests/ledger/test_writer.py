@@ -32,8 +32,8 @@ def folder(tmp_path: Path) -> ResultsFolder:
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing and looking take no pauses, so that tests need not wait for them."""
-    monkeypatch.setattr(writer_room, "_WRITE_SECONDS", 0.01)
-    monkeypatch.setattr(writer_room, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(writer_room, "WRITE_SECONDS", 0.01)
+    monkeypatch.setattr(writer_room, "LOOK_SECONDS", 0.02)
 
 
 def opened(folder: ResultsFolder) -> LedgerWriter:
@@ -245,7 +245,7 @@ def test_what_another_sweep_wrote_with_a_later_version_ends_this_one(
 def test_a_folder_that_cannot_be_written_is_an_error_after_what_was_safe(
     folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_room, "_LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(writer_room, "LOOK_SECONDS", 60.0)
     writer = opened(folder)
     writer.put(RECORD)
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -266,7 +266,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_after_what_was_safe(
 
 @pytest.fixture
 def bucket(object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(writer_room, "_MOST_WAITING", 3)
+    monkeypatch.setattr(writer_room, "MOST_WAITING", 3)
     folder = ResultsFolder.open(object_storage.uri("results"), "sweep")
     folder.check_writable()
     yield folder

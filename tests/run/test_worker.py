@@ -265,7 +265,7 @@ def test_a_trial_that_fails_stops_no_other_of_its_block(
 def test_a_trial_that_takes_longer_is_handed_over_alone(
     context: SharedInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_LONGEST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(workers, "LONGEST_WAIT_SECONDS", 0.0)
     worker = worker_for(context, trials=3)
     results = [worker.train() for _ in range(3)]
     assert [len(result["ended"]) for result in results] == [1, 1, 1]
@@ -358,7 +358,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(
     epochs_trained: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(results, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(results, "PATIENCE_SECONDS", 0.1)
     object_storage.stop()
     short = replace(CELL, training=Training(epochs=3))  # Each time takes pyarrow 6 seconds.
     assert finished(worker_for(shared, cell=short)).status is Status.FINISHED
