@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_ray.analysis.numbers import DASH, counted, number
+from mnist_ray.analysis.numbers import DASH, counted, no_spread, number
 from mnist_ray.space.columns import SWEEP
 
 Row = Mapping[str, Any]
@@ -17,7 +17,7 @@ def mean(cell: Row) -> str:
     """A mean test accuracy with its interval and n, from a row that has both."""
     n = cell["trials"]
     bounds = interval(cell)
-    note = f"{bounds}, n = {n}" if bounds else _no_spread(n) or f"n = {n}"
+    note = f"{bounds}, n = {n}" if bounds else no_spread(cell, n) or f"n = {n}"
     return f"{number(cell['mean_test_accuracy'], 3)} ({note})"
 
 
@@ -38,7 +38,7 @@ def interval(row: Row, *, sign: int = 1) -> str:
 def difference(row: Row, *, sign: int = 1) -> str:
     """A difference with its interval; what stands in place of an interval that there is not."""
     n = min(int(row["trials_a"]), int(row["trials_b"]))
-    note = interval(row, sign=sign) or _no_spread(n) or f"no interval: n = {n}"
+    note = interval(row, sign=sign) or no_spread(row, n) or f"no interval: n = {n}"
     return f"{number(sign * row['mean_difference'], 3)} ({note})"
 
 
@@ -78,8 +78,9 @@ def device(cell: Row) -> str:
     return "" if cell["device"] in ("CPU", None) else f" on {cell['device']}"
 
 
-def _no_spread(n: int) -> str:
-    return f"no spread seen in n = {n}" if n > 1 else ""
+def first_letter(text: str) -> str:
+    """`text` with a capital at its start, the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def unrequested(records: int, *, by: str) -> str:

@@ -12,9 +12,8 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.numbers import DASH, number
+from mnist_ray.analysis.numbers import DASH, no_spread, number
 from mnist_ray.ledger.record import Record
-from mnist_ray.view.formats import has_no_spread
 from mnist_ray.view.svg import (
     INK,
     MUTED,
@@ -63,7 +62,7 @@ def estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
     """A mean over `n` values with its interval, where there is one."""
     if value is None:
         return DASH
-    if has_no_spread(row, n):
+    if no_spread(row, n):
         return f"{number(value)}, no spread seen"
     if row["ci95_low"] is None:
         return number(value)

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
+from mnist_ray.analysis.numbers import FEWEST
 from mnist_ray.analysis.settings import grouped
 from mnist_ray.ledger.record import Record
 from mnist_ray.view.cell_views import CellView, Row, choose
-from mnist_ray.view.formats import FEWEST
 from mnist_ray.view.svg import (
     MUTED,
     WIDTH,

@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from mnist_ray.view.formats import duration
+from mnist_ray.analysis.numbers import duration
 
 _NARROW = 60
 """Columns of a terminal that has room for a bar."""
@@ -37,14 +37,15 @@ def ignore_missing_widgets() -> None:
     warnings.filterwarnings("ignore", message="IProgress not found")
 
 
-class TerminalBar:
+class TerminalBar(Progress):
     """A bar with lines below it, gone when all is done."""
+
+    _below: Sequence[str] = ()
 
     def __init__(self, console: Console) -> None:
         is_narrow = console.width < _NARROW
-        bar = [] if is_narrow else [BarColumn(bar_width=None)]
-        self._bar = _BarAboveLines(
-            *bar,
+        super().__init__(
+            *([] if is_narrow else [BarColumn(bar_width=None)]),
             TextColumn("{task.fields[text]}"),
             _TimesColumn(is_brief=is_narrow),
             console=console,
@@ -54,25 +55,18 @@ class TerminalBar:
             speed_estimate_period=3600 * 24,
         )
 
-    def start(self, text: str) -> None:
+    def begin(self, text: str) -> None:
         # Without a total it pulses: Ray and TensorFlow take their time to start.
-        self._task = self._bar.add_task("", total=None, text=text)
-        self._bar.start()
+        self._task = self.add_task("", total=None, text=text)
+        self.start()
 
     def step(self, amount: float, *, total: float, text: str, below: Sequence[str] = ()) -> None:
-        self._bar.lines = below
-        self._bar.update(self._task, total=total, advance=amount, text=text)
-
-    def stop(self) -> None:
-        self._bar.stop()
-
-
-class _BarAboveLines(Progress):
-    lines: Sequence[str] = ()
+        self._below = below
+        self.update(self._task, total=total, advance=amount, text=text)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
-        for line in self.lines:
+        for line in self._below:
             yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
 
 
@@ -100,7 +94,7 @@ class NotebookBar:
         self._done, self._total = 0.0, 0.0
         self._handle: Any = None
 
-    def start(self, text: str) -> None:
+    def begin(self, text: str) -> None:
         # Only there in a notebook.
         from IPython.display import display
 

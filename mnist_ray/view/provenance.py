@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from mnist_ray.analysis.numbers import duration
 from mnist_ray.analysis.settings import shown_value
 from mnist_ray.analysis.sweep_results import SweepResults
-from mnist_ray.view.formats import duration
 
 _MOST_VALUES = 10
 _VERSIONS = ("Python", "TensorFlow", "Keras", "Ray", "NumPy")

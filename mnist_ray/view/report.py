@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_ray.analysis import phrases
 from mnist_ray.analysis.findings import findings
-from mnist_ray.analysis.numbers import DASH, counted, number
+from mnist_ray.analysis.numbers import DASH, FEWEST, counted, interval, number
 from mnist_ray.analysis.search_findings import search_findings
 from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.spread import percent
@@ -41,7 +41,6 @@ from mnist_ray.view.examples import (
     recorded_guesses,
 )
 from mnist_ray.view.figures import Figures
-from mnist_ray.view.formats import FEWEST, first_letter, interval
 from mnist_ray.view.matrix import test_matrices
 from mnist_ray.view.notices import notices
 from mnist_ray.view.provenance import differences, provenance
@@ -193,7 +192,7 @@ def _checks(views: Sequence[CellView]) -> Iterator[tuple[str, Sequence[Guess]]]:
     """The sanity check of each presentation, with its heading."""
     for group in by_presentation(views):
         if guesses := recorded_guesses(group):
-            yield first_letter(describe_presentation(group[0], views)), guesses
+            yield phrases.first_letter(describe_presentation(group[0], views)), guesses
 
 
 def _sources_left_out(sweeps: Sequence[SweepResults]) -> list[str]:

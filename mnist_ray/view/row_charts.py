@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from mnist_ray.analysis.grids import Factor, Grid
-from mnist_ray.analysis.numbers import number
+from mnist_ray.analysis.numbers import FEWEST, number
+from mnist_ray.analysis.phrases import first_letter
 from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.view.cell_views import (
@@ -14,7 +15,6 @@ from mnist_ray.view.cell_views import (
     label,
 )
 from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_title
-from mnist_ray.view.formats import FEWEST, first_letter
 from mnist_ray.view.svg import Chart
 
 _MOST_PAIRS = 24

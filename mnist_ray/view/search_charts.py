@@ -1,12 +1,11 @@
 """The chart of a search: every trial of its configurations, beside the winner and the default."""
 
-from mnist_ray.analysis.numbers import number
+from mnist_ray.analysis.numbers import FEWEST, number
 from mnist_ray.analysis.sweep_results import Selection
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.summary import summarize
 from mnist_ray.view.cell_views import SearchView
 from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_title
-from mnist_ray.view.formats import FEWEST
 from mnist_ray.view.svg import Chart
 
 

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
-from mnist_ray.analysis.numbers import counted, number
+from mnist_ray.analysis.numbers import counted, number, seconds_text
 from mnist_ray.analysis.settings import varied_settings
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.plan import Plan
@@ -15,7 +15,6 @@ from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Space
-from mnist_ray.view.formats import seconds_text
 from mnist_ray.view.progress_bar import bar_for
 
 _WIDE = 120
@@ -34,36 +33,29 @@ class SweepProgress:
     def __init__(
         self,
         console: Console,
-        *,
         space: Space,
         queue: TrialQueue,
+        *,
         weights: Mapping[str, float],
         quiet: bool = False,
         verbose: bool = False,
     ) -> None:
-        """Make ready.
+        """Show the trials of `queue`, which cost `weights` by their keys.
 
-        Args:
-            console: where to show it.
-            space: what is run.
-            queue: its trials; what is recorded of them is read from it.
-            weights: what trials cost, by their keys.
-            quiet: show only what went wrong.
-            verbose: show running means where there is little room, too.
+        Where `quiet`, only what goes wrong; where `verbose`, running means in little room, too.
         """
-        self._console, self._quiet = console, quiet
+        self._console, self._quiet, self._verbose = console, quiet, verbose
         self._space, self._queue = space, queue
         self._weights, self._whole = weights, sum(weights.values())
         self._done, self._failed, self._total = 0, 0, queue.left
         self._searches = _extent(queue.plan)
         self._without_xla: set[str] = set()
         self._means = RunningMeans(space, queue)
-        self._verbose = verbose
         self._bar = None if quiet else bar_for(console)
 
     def __enter__(self) -> Self:
         if self._bar:
-            self._bar.start(self._count())
+            self._bar.begin(self._count())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,17 +69,18 @@ class SweepProgress:
         more, self._total = self._done + left - self._total, self._done + left
         mean = self._means.add(record)
         if self._bar:
+            is_wide = self._console.is_terminal and self._console.width >= _WIDE
             self._bar.step(
                 self._weights.get(record.key, 0.0),
                 total=self._whole,
                 text=self._count(),
-                below=self._means.lines() if self._has_room else (),
+                below=self._means.lines() if is_wide or self._verbose else (),
             )
         elif not self._quiet:
             shown = f"; {mean}" if mean and self._verbose else ""
             total = f"{bound(self._queue.plan)}{self._total}"
             self._print(f"[{self._done}/{total}] {line_of(record, self._space)}{shown}")
-        self._tell_growth(more)
+        self._report_growth(more)
         self._show_xla_error(record)
 
     def lost(self, trial: Trial, reason: str) -> None:
@@ -100,11 +93,7 @@ class SweepProgress:
         """No trial runs, because no node has room for one."""
         self._print(f"Waiting for a machine with {request} to spare")
 
-    @property
-    def _has_room(self) -> bool:
-        return self._verbose or (self._console.is_terminal and self._console.width >= _WIDE)
-
-    def _tell_growth(self, more: int) -> None:
+    def _report_growth(self, more: int) -> None:
         """Why a search wants more trials than before; beside a bar, only where it gets further."""
         before, self._searches = self._searches, _extent(self._queue.plan)
         if self._quiet or more <= 0:
@@ -139,7 +128,7 @@ class RunningMeans:
 
     def __init__(self, space: Space, queue: TrialQueue) -> None:
         self._space = space
-        self._accuracies: dict[str, dict[str, float]] = {}
+        self._accuracies: dict[str, dict[str, float]] = defaultdict(dict)
         """By cell, of each trial by its key: a trial that runs again counts once."""
         self._sums: dict[str, float] = defaultdict(float)
         self._lines: dict[str, str] = {}
@@ -152,22 +141,20 @@ class RunningMeans:
         if record.test is None or record.source:
             return ""
         cell, accuracy = record.cell_key, record.test.accuracy
-        accuracies = self._accuracies.setdefault(cell, {})
+        accuracies = self._accuracies[cell]
         self._sums[cell] += accuracy - accuracies.get(record.key, 0.0)
         accuracies[record.key] = accuracy
-        mean = number(self._sums[cell] / len(accuracies))
-        told = f"mean {mean} (n = {len(accuracies)})"
+        line = f"mean {number(self._sums[cell] / len(accuracies))} (n = {len(accuracies)})"
         # The figure first: what is cut off in a narrow terminal is the end.
-        self._lines[cell] = f"{told}: {place_of(record, self._space)}"
-        return told
+        self._lines[cell] = f"{line}: {place_of(record, self._space)}"
+        return line
 
     def lines(self) -> list[str]:
         """A line a cell, in the order in which they began."""
-        lines = list(self._lines.values())
-        more = len(lines) - _MOST_MEANS
-        return (
-            lines if more <= 0 else [*lines[-_MOST_MEANS:], f"and {counted(more, 'cell')} before"]
-        )
+        lines, more = list(self._lines.values()), len(self._lines) - _MOST_MEANS
+        if more <= 0:
+            return lines
+        return [*lines[-_MOST_MEANS:], f"and {counted(more, 'cell')} before"]
 
 
 def bound(plan: Plan) -> str:
@@ -196,12 +183,15 @@ def place_of(record: Record, space: Space) -> str:
 
 def cell_text(architecture: str, variant: str, settings: Mapping[str, object], space: Space) -> str:
     """Architecture and variant, and what a grid or a search varies in them."""
+    varied = setting_text(architecture, variant, settings, space=space)
+    return " ".join(filter(None, [architecture, variant, varied]))
+
+
+def setting_text(
+    architecture: str, variant: str, settings: Mapping[str, object], *, space: Space
+) -> str:
     varied = varied_settings(space, architecture, variant, settings)
-    return " ".join(filter(None, [architecture, variant, setting_text(varied)]))
-
-
-def setting_text(settings: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in settings.items())
+    return " ".join(f"{name}={value}" for name, value in varied.items())
 
 
 def _extent(plan: Plan) -> dict[tuple[str, str], tuple[int, int]]:

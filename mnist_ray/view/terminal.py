@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from mnist_ray.analysis.numbers import DASH, counted, number
+from mnist_ray.analysis.numbers import DASH, counted, duration, no_spread, number, seconds_text
 from mnist_ray.analysis.phrases import unrequested
-from mnist_ray.analysis.settings import grouped, varied_settings, varying_by_family
+from mnist_ray.analysis.settings import grouped, varying_by_family
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.forecast import BudgetForecast, Forecast
@@ -19,7 +19,6 @@ from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.trial import left_out_sentences
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.space.space import Cell, Space
-from mnist_ray.view.formats import duration, has_no_spread, seconds_text
 from mnist_ray.view.progress_bar import ignore_missing_widgets
 from mnist_ray.view.sweep_progress import SweepProgress, bound, line_of, setting_text
 
@@ -93,8 +92,8 @@ class Terminal:
         """Shows the trials of `queue`, which cost `weights` by their keys."""
         return SweepProgress(
             self._console,
-            space=space,
-            queue=queue,
+            space,
+            queue,
             weights=weights,
             quiet=self._quiet,
             verbose=self._verbose,
@@ -144,7 +143,7 @@ def _configuration(cell: Cell, space: Space) -> str:
     pair = cell.architecture, cell.variant
     if pair in space.search_spaces():
         return "searched"
-    return setting_text(varied_settings(space, *pair, cell.columns()))
+    return setting_text(*pair, cell.columns(), space=space)
 
 
 def _forecast_lines(expected: Forecast) -> list[str]:
@@ -246,8 +245,8 @@ def _mean(cell: Row) -> str:
     if not n:
         return f"{DASH} (0{failed})"
     mean = number(cell["mean_test_accuracy"])
-    if has_no_spread(cell, n):
-        return f"{mean}, no spread seen in n = {n}{failed}"
+    if equal := no_spread(cell, n):
+        return f"{mean}, {equal}{failed}"
     if cell["std_test_accuracy"] is not None:
         mean += f" ± {number(cell['std_test_accuracy'])}"
     return f"{mean} ({n}{failed})"

@@ -52,7 +52,7 @@ def test_the_bar_pulses_until_the_first_step() -> None:
 def test_the_bar_shows_the_share_of_the_work_and_reckons_the_time_left() -> None:
     now = 0.0
     bar = NotebookBar(clock=lambda: now)
-    bar.start("0/4 trials")
+    bar.begin("0/4 trials")
     now = 3600.0
     bar.step(10, total=40, text="1/4 trials")
     assert 'value="0.2500"' in bar._repr_html_()

@@ -109,7 +109,7 @@ GRID = {
 def walked(sweep: MadeUp, console: Console, **options: bool) -> None:
     """The records of a sweep come in, one after the other."""
     queue = TrialQueue(Planner(sweep.space, sweep.dataset_info).plan, {})
-    with SweepProgress(console, space=sweep.space, queue=queue, weights={}, **options) as progress:
+    with SweepProgress(console, sweep.space, queue, weights={}, **options) as progress:
         while waiting := [t.key for t in queue.plan.missing if t.key not in queue.records]:
             queue.complete(sweep.records[waiting[0]])
             left = sum(trial.key not in queue.records for trial in queue.plan.missing)
@@ -203,7 +203,7 @@ def test_what_is_trained_without_xla_is_said_once_for_each_cell() -> None:
     refused = [replace(record, setting=refused_by_xla(record)) for record in records]
     console = Console(file=io.StringIO(), width=120)
     queue = TrialQueue(Planner(sweep.space, sweep.dataset_info).plan, {})
-    progress = SweepProgress(console, space=sweep.space, queue=queue, weights={}, quiet=True)
+    progress = SweepProgress(console, sweep.space, queue, weights={}, quiet=True)
     with console.capture() as shown, progress as to:
         for record in [*records, *refused, *refused]:
             to.recorded(record, left=0)

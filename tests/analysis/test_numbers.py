@@ -1,9 +1,8 @@
-"""Tests of `mnist_ray.view.formats`."""
+"""Tests of `mnist_ray.analysis.numbers`."""
 
 import pytest
 
-from mnist_ray.analysis.numbers import number
-from mnist_ray.view.formats import duration, interval, seconds_text
+from mnist_ray.analysis.numbers import duration, interval, number, seconds_text
 
 
 @pytest.mark.parametrize(
