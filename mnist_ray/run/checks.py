@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec
 
 from mnist_ray.data.dataset import load_dataset
 from mnist_ray.data.keras_cache import find_cached_mnist
@@ -26,12 +25,10 @@ from mnist_ray.run.device_trials import DeviceTrials
 from mnist_ray.run.machine import COMPARED_PACKAGES, Machine
 
 P = ParamSpec("P")
-T = TypeVar("T")
-
-RESULTS_LIMIT_SECONDS = 20.0
-NEEDED_MEMORY = 2 << 30
+_RESULTS_LIMIT_SECONDS = 20.0
+_NEEDED_MEMORY = 2 << 30
 """Bytes: one trial, its data and Ray beside it."""
-NEEDED_SHARED_MEMORY = 256 << 20
+_NEEDED_SHARED_MEMORY = 256 << 20
 """Bytes: MNIST in Ray's object store, which moves to the disk where it finds less."""
 
 _INSTALL = "pip install -c constraints.txt ."
@@ -120,8 +117,8 @@ def memory(machines: Sequence[Machine]) -> str:
     """Whether the smallest machine can hold a trial."""
     least = min(machines, key=lambda one: one.memory)
     found = f"{_gib(least.memory)}{_of(least, machines)}"
-    if least.memory < NEEDED_MEMORY:
-        remedy = f"A trial needs {_gib(NEEDED_MEMORY)}: take a larger machine or raise its limit"
+    if least.memory < _NEEDED_MEMORY:
+        remedy = f"A trial needs {_gib(_NEEDED_MEMORY)}: take a larger machine or raise its limit"
         raise Unfit(found, remedy)
     return found
 
@@ -133,7 +130,7 @@ def shared_memory(machines: Sequence[Machine]) -> str:
         raise NotApplicable("this system has none; Ray uses files")
     least, where = min(sizes, key=lambda size: size[0])
     found = f"{_gib(least)} free{_of(where, machines)}"
-    if least < NEEDED_SHARED_MEMORY:
+    if least < _NEEDED_SHARED_MEMORY:
         raise Unfit(found, "In a container: docker run --shm-size=2g, or delete files")
     return found
 
@@ -239,9 +236,9 @@ def results(location: str | None, cluster_file: ClusterFile | None) -> str:
             )
     place = location or "results"
     try:
-        _within(RESULTS_LIMIT_SECONDS, partial(_try_to_write, place))
+        _try_to_write(place)
     except TimeoutError as error:
-        found = f"{place}: no answer in {RESULTS_LIMIT_SECONDS:g} s"
+        found = f"{place}: no answer in {_RESULTS_LIMIT_SECONDS:g} s"
         raise Unfit(found, "See that the URI and the network are right") from error
     except InputError as error:
         raise Unfit(str(error), "See that the path, network and credentials are right") from error
@@ -287,16 +284,13 @@ def closed(address: str) -> str:
 
 def node_versions(nodes: Sequence[Machine]) -> str:
     """Whether Python and the packages that matter are the same here and on every node."""
-    here = platform.python_version()
-    own = {package: installed_version(package) for package in COMPARED_PACKAGES}
+    here = {package: installed_version(package) for package in COMPARED_PACKAGES}
+    here["Python"] = platform.python_version()
     differences = [
-        f"{node.name}: {what} {there or 'missing'}, here {expected or 'missing'}"
+        f"{node.name}: {what} {there or 'missing'}, here {here[what] or 'missing'}"
         for node in nodes
-        for what, there, expected in [
-            ("Python", node.python_version, here),
-            *((package, node.packages.get(package), own[package]) for package in own),
-        ]
-        if there != expected
+        for what, there in {"Python": node.python_version, **node.packages}.items()
+        if there != here[what]
     ]
     if differences:
         remedy = "Install the same on every node: pip install -c constraints.txt ."
@@ -308,25 +302,22 @@ def node_versions(nodes: Sequence[Machine]) -> str:
 
 
 def _try_to_write(place: str) -> None:
-    ResultsFolder.open(place).check_writable(leave_no_trace=True)
-
-
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """What `work` returns or raises; a TimeoutError where it takes longer.
+    """Put, read and delete a small object; a TimeoutError where that takes too long.
 
     It runs in a thread that the process does not wait for at its end: pyarrow's connections have
     no time limit that could be set for all kinds of storage.
     """
-    answer: Future[T] = Future()
+    answer: Future[None] = Future()
 
-    def run() -> None:
+    def write() -> None:
         try:
-            answer.set_result(work())
+            ResultsFolder.open(place).check_writable(leave_no_trace=True)
+            answer.set_result(None)
         except Exception as error:
             answer.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
-    return answer.result(timeout=seconds)
+    threading.Thread(target=write, daemon=True).start()
+    answer.result(timeout=_RESULTS_LIMIT_SECONDS)
 
 
 def _gib(size: int) -> str:

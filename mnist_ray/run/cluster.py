@@ -19,9 +19,21 @@ from mnist_ray.run.cluster_probe import split_address
 PROBE_LIMIT_SECONDS = 15.0
 """Within this a cluster answers, or there is none."""
 
-_AUTH_MODE, _TOKEN, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+_AUTH_MODE = "RAY_AUTH_MODE"
 MAKE_TOKEN = "ray get-auth-token --generate"  # noqa: S105 - a command
 USE_TOKEN = "export RAY_AUTH_MODE=token"  # noqa: S105 - a command
+
+_UNREACHABLE = {
+    "token refused": "the cluster refuses this machine's token ({detail}). Used was {token}. Copy "
+    f"the cluster's ~/.ray/auth_token to this machine and {USE_TOKEN}.",
+    "none running": "no Ray cluster runs on this machine. Start one: ray start --head",
+    "no connection": "nothing answers there ({detail}). Give host:port of a running cluster's head "
+    "(the port of `ray start --head`, 6379 by default), or leave --address away to use this "
+    "machine alone.",
+    "no ray": "no Ray cluster answers there ({detail}). The port must be that of `ray start "
+    "--head` (6379 by default), not the dashboard's (8265) or the client's (10001).",
+}
+"""By the problem that `cluster_probe` reports."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,10 @@ def check_reachable(address: str) -> ClusterInfo:
     answer = _probe(address, {_AUTH_MODE: "token"} if unasked else {})
     if "problem" not in answer:
         return ClusterInfo(**answer)
-    raise InputError(_unreachable(address, answer["problem"], answer["detail"]))
+    token = find_token()
+    used = token.source if token_is_used() and token.usable else "none"
+    reason = _UNREACHABLE[answer["problem"]].format(detail=answer["detail"], token=used)
+    raise InputError(f"--address {address}: {reason}")
 
 
 def check_same_versions(info: ClusterInfo) -> None:
@@ -139,20 +154,20 @@ class Token:
     """Whether there is something in it."""
 
 
-def find_token(environment: Mapping[str, str] = os.environ) -> Token:
+def find_token() -> Token:
     """The place that Ray looks at: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token."""
-    if environment.get(_TOKEN):
-        return Token(_TOKEN, usable=True)
-    path = Path(environment.get(_TOKEN_PATH) or "~/.ray/auth_token").expanduser()
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return Token("RAY_AUTH_TOKEN", usable=True)
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     try:
         return Token(str(path), usable=bool(path.read_text().strip()))
     except (OSError, UnicodeDecodeError):
         return Token(str(path), usable=False)
 
 
-def token_is_used(environment: Mapping[str, str] = os.environ) -> bool:
+def token_is_used() -> bool:
     """Whether Ray's clients send the token from here."""
-    return environment.get(_AUTH_MODE, "").lower() == "token"
+    return os.environ.get(_AUTH_MODE, "").lower() == "token"
 
 
 def _probe(address: str, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -168,38 +183,13 @@ def _probe(address: str, variables: Mapping[str, str]) -> dict[str, Any]:
             text=True,
             timeout=PROBE_LIMIT_SECONDS,
         )
-    except subprocess.TimeoutExpired:
-        detail = f"no answer in {PROBE_LIMIT_SECONDS:g} s"
-        return {"problem": "no ray", "detail": detail}
-    try:
         answer: dict[str, Any] = json.loads(child.stdout)
+    except subprocess.TimeoutExpired:
+        return {"problem": "no ray", "detail": f"no answer in {PROBE_LIMIT_SECONDS:g} s"}
     except ValueError:
         last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
         return {"problem": "no ray", "detail": last}
     return answer
-
-
-def _unreachable(address: str, problem: str, detail: str) -> str:
-    place = f"--address {address}"
-    if problem == "token refused":
-        token = find_token()
-        return (
-            f"{place}: the cluster refuses this machine's token ({detail}). Used was "
-            f"{token.source if token_is_used() and token.usable else 'none'}. Copy the cluster's "
-            f"~/.ray/auth_token to this machine and {USE_TOKEN}."
-        )
-    if problem == "none running":
-        return f"{place}: no Ray cluster runs on this machine. Start one: ray start --head"
-    if problem == "no connection":
-        return (
-            f"{place}: nothing answers there ({detail}). Give host:port of a running cluster's "
-            "head (the port of `ray start --head`, 6379 by default), or leave --address away to "
-            "use this machine alone."
-        )
-    return (
-        f"{place}: no Ray cluster answers there ({detail}). The port must be that of "
-        "`ray start --head` (6379 by default), not the dashboard's (8265) or the client's (10001)."
-    )
 
 
 def _another_kind(address: str, scheme: str, *, host: str, source: str) -> str:

@@ -100,12 +100,9 @@ def _complete(path: Path, config: dict[str, Any]) -> Config:
 
     from mnist_ray.run.connection import quiet
 
-    try:  # Of defaults that it fills in, Ray's launcher prints and logs a lot.
-        with (
-            quiet("ray.autoscaler"),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
+    said = io.StringIO()  # of defaults that Ray fills in
+    try:
+        with quiet("ray.autoscaler"), redirect_stdout(said), redirect_stderr(said):
             completed: dict[str, Any] = prepare_config(config)
             validate_config(completed)
     except Exception as error:  # the schema's, ValueError, KeyError, NotImplementedError ...

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from mnist_ray.errors import InputError
-from mnist_ray.ledger.record import Costs, Record, Status
+from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.writer import LedgerWriter
 from mnist_ray.plan.allocation import ResourceAllocator
 from mnist_ray.plan.block import Block, BlockSizes
@@ -144,15 +144,17 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             if "missing_gpu" in result:
                 raise InputError(result["missing_gpu"])
             # Ray Tune keeps the last result of every trial until the end: take out what is large.
-            self._take_in(_block_of(trial), result.pop("ended", ()))
+            self._take_in(_block_of(trial).first, *result.pop("ended", ()))
             at_end = {"cut_short", "gpu_error"} & result.keys()
             self._running[trial.trial_id] = {name: result.pop(name) for name in at_end}
 
-    def _take_in(self, block: Block, ended: Sequence[EndedTrial]) -> None:
+    def _take_in(self, trial: Trial, *ended: EndedTrial) -> None:
+        """Keep how trials of the cell of `trial` ended."""
         for each in ended:
             self._check_device(each.record)
-            write_model = self._models.keep(each, block.first.cell_key)
-            self._put(each.record, before=write_model)
+            write_model = self._models.keep(each, trial.cell_key)
+            self._writer.put(each.record, before=write_model)
+            self._unwritten += 1
         records = [each.record for each in ended]
         self._sizes.learn(records)
         self.queue.complete(*records)
@@ -163,8 +165,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         """Record a trial that was stopped early."""
         with self._keeping_errors():
             if record := self._end(trial).get("cut_short"):
-                self._check_device(record)
-                self._settle(record)
+                self._take_in(_block_of(trial).first, EndedTrial(record))
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
@@ -174,11 +175,11 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             gpu_error = self._end(trial).get("gpu_error")
             block = _block_of(trial)
             unfinished = [each for each in block.trials if self.queue.runs(each)]
-            if unfinished and gpu_error is None:
-                self._lose(unfinished, _account_of(trial))
-            elif unfinished and gpu_error is not None:
+            if unfinished and gpu_error:
                 self.queue.requeue(*unfinished[1:], was_lost=False)  # None of them has begun.
                 self._take_gpu_error(unfinished[0], block.request, gpu_error)
+            elif unfinished:
+                self._lose(unfinished, _account_of(trial))
 
     def _end(self, trial: TuneTrial) -> Result:
         """What a trial of Ray Tune's that has ended said of that.
@@ -223,29 +224,16 @@ class Recorder(tune.Callback):  # type: ignore[misc]
             losses = self._losses.setdefault(first.key, [])
             losses.append(account)
             if len(losses) > LOST_PROCESS_RETRIES:
-                self._give_up(first, losses)
+                reason = f"process lost {len(losses)} times: {_reason_in(account)}"
+                accounts = (f"Failure # {n}\n{text}" for n, text in enumerate(losses, start=1))
+                self._fail(first, reason, traceback="\n".join(accounts))
                 return
         self.queue.requeue(*unfinished)
         self._listener.lost(first, _reason_in(account))
 
-    def _give_up(self, trial: Trial, losses: Sequence[str]) -> None:
-        accounts = (f"Failure # {number}\n{text}" for number, text in enumerate(losses, start=1))
-        reason = f"process lost {len(losses)} times: {_reason_in(losses[-1])}"
-        self._fail(trial, reason, traceback="\n".join(accounts))
-
     def _fail(self, trial: Trial, error: str, *, traceback: str | None = None) -> None:
-        failed = trial.record(
-            self._dataset, Status.FAILED, error=error, traceback=traceback, costs=Costs()
-        )
-        self._settle(failed)
-
-    def _settle(self, record: Record) -> None:
-        self._put(record)
-        self.queue.complete(record)
-
-    def _put(self, record: Record, *, before: Callable[[], None] | None = None) -> None:
-        self._writer.put(record, before=before)
-        self._unwritten += 1
+        failed = trial.record(self._dataset, Status.FAILED, error=error, traceback=traceback)
+        self._take_in(trial, EndedTrial(failed))
 
     def report_written(self) -> None:
         """Report the records that are safe since this was last called."""

@@ -114,18 +114,11 @@ def set_up(
     limits: Limits,
     address: str | None,
 ) -> SweepSetup:
-    """What a sweep of the space called `name` runs with.
+    """What a sweep of the space called `name`, which is a path or shipped, runs with.
 
-    Without a name: the notebook's cells on MNIST where it can be had, otherwise on digits.
-
-    Args:
-        name: a path or the name of a shipped space.
-        data: where MNIST lies; `MNIST_RAY_DATA` where None.
-        trials: of each cell, in place of the file's.
-        seed: in place of the file's.
-        results: the folder or URI that the sweep's folder is in.
-        limits: what was asked for, for each trial.
-        address: of a cluster, as it was given.
+    Without a name: the notebook's cells on MNIST where it can be had, otherwise on digits. MNIST
+    lies at `data`, or where `MNIST_RAY_DATA` says. `trials` of each cell and `seed` replace what
+    the file says. The sweep's folder is in the folder or URI `results`.
 
     Raises:
         InputError: the space or the images cannot be used, together or by themselves, or there

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,70 +26,25 @@ _LOG = logging.getLogger(__name__)
 _MLFLOW_BATCH = 1000
 """The most metrics that an MLflow server takes at once."""
 
-Parameter = str | bool | int | float
+_Parameter = str | bool | int | float
 
-
-@dataclass(frozen=True)
-class TrackedTrial:
-    """A trial that has ended, as a tracker shows it.
-
-    Attributes:
-        name: for people.
-        key: the trial's.
-        parameters: cell, index, seed and hyperparameters, by the names of the tables' columns.
-        epochs: number (from 1) and figures of each epoch. The last one of a finished trial also
-            has its test figures and costs, by the names of the tables' columns.
-        started_at: UTC.
-        failed: whether it ended without a model.
-    """
-
-    name: str
-    key: str
-    parameters: Mapping[str, Parameter]
-    epochs: Sequence[tuple[int, Mapping[str, float]]]
-    started_at: datetime
-    failed: bool
-
-    @classmethod
-    def of(cls, record: Record, space: Space) -> "TrackedTrial":
-        """The trial of a record, named by what tells its cell from the space's others."""
-        return cls(
-            name="-".join(_name(record, space)),
-            key=record.key,
-            parameters=_parameters(record),
-            epochs=tuple(_epochs(record)),
-            started_at=record.setting.started_at if record.setting else datetime.now(UTC),
-            failed=record.status is Status.FAILED,
-        )
-
-
-def _name(record: Record, space: Space) -> Iterator[str]:
-    """Such as cnn, centered, pool_stride=2, trial-0."""
-    cell = record.architecture, record.variant
-    yield from cell
-    for name, value in varied_settings(space, *cell, record.hyperparameters).items():
-        yield f"{name}={value}"
-    if record.source:
-        yield record.source
-    yield f"trial-{record.trial}"
-
-
-Log = Callable[[TrackedTrial], None]
+Log = Callable[[str, Record], None]
+"""Shows a tracker a trial that has ended: its name for people, and its record."""
 
 
 def _open_tensorboard(sweep: str, folder: ResultsFolder) -> Log:
     from tensorboardX import SummaryWriter
     from tensorboardX.summary import hparams
 
-    def log(trial: TrackedTrial) -> None:
-        path = Path(folder.path) / folder.tensorboard(trial.name, trial.key)
+    def log(trial: str, record: Record) -> None:
+        path = Path(folder.path) / folder.tensorboard(trial, record.key)
         figures: dict[str, float] = {}
         with SummaryWriter(str(path)) as writer:
-            for number, epoch in trial.epochs:
+            for number, epoch in _epochs(record):
                 figures = {f"ray/tune/{name}": value for name, value in epoch.items()}
                 for name, value in figures.items():
                     writer.add_scalar(name, value, global_step=number)
-            for summary in hparams(dict(trial.parameters), figures):
+            for summary in hparams(_parameters(record), figures):
                 writer.file_writer.add_summary(summary)
 
     return log
@@ -111,21 +66,23 @@ def _open_mlflow(sweep: str, folder: ResultsFolder) -> Log:
     known = client.get_experiment_by_name(sweep)
     experiment = known.experiment_id if known else client.create_experiment(sweep)
 
-    def log(trial: TrackedTrial) -> None:
-        begin, end = _milliseconds(trial.started_at), _milliseconds(datetime.now(UTC))
-        tags = {"trial_name": trial.name}
-        run = client.create_run(experiment, start_time=begin, tags=tags, run_name=trial.name)
+    def log(trial: str, record: Record) -> None:
+        end = _milliseconds(datetime.now(UTC))
+        begin = _milliseconds(record.setting.started_at) if record.setting else end
+        tags = {"trial_name": trial}
+        run = client.create_run(experiment, start_time=begin, tags=tags, run_name=trial)
         identity = run.info.run_id
-        params = [Param(name, str(value)) for name, value in trial.parameters.items()]
+        params = [Param(name, str(value)) for name, value in _parameters(record).items()]
         metrics = [
             Metric(name, value, end, number)
-            for number, epoch in trial.epochs
+            for number, epoch in _epochs(record)
             for name, value in epoch.items()
         ]
         client.log_batch(identity, params=params)
         for first in range(0, len(metrics), _MLFLOW_BATCH):
             client.log_batch(identity, metrics=metrics[first : first + _MLFLOW_BATCH])
-        client.set_terminated(identity, "FAILED" if trial.failed else "FINISHED")
+        has_failed = record.status is Status.FAILED
+        client.set_terminated(identity, "FAILED" if has_failed else "FINISHED")
 
     return log
 
@@ -139,18 +96,18 @@ def _open_wandb(sweep: str, folder: ResultsFolder) -> Log:
     if is_online and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
         raise ValueError("there is no API key")
 
-    def log(trial: TrackedTrial) -> None:
+    def log(trial: str, record: Record) -> None:
         run = wandb.init(
             project=project,
             group=group,
-            name=trial.name,
-            config=dict(trial.parameters),
+            name=trial,
+            config=_parameters(record),
             reinit=True,
             settings=wandb.Settings(silent=True),
         )
-        for number, epoch in trial.epochs:
-            run.log(dict(epoch), step=number)
-        run.finish(exit_code=int(trial.failed))
+        for number, epoch in _epochs(record):
+            run.log(epoch, step=number)
+        run.finish(exit_code=int(record.status is Status.FAILED))
 
     return log
 
@@ -213,7 +170,7 @@ class Tracker:
         if self._log is None:
             return
         try:
-            self._log(TrackedTrial.of(record, self._space))
+            self._log("-".join(_names(record, self._space)), record)
         except Exception as error:  # A server out of reach, a full disk, a limit of its own.
             self._log = None
             _LOG.warning(
@@ -278,8 +235,22 @@ def _milliseconds(time: datetime) -> int:
     return int(1000 * time.timestamp())
 
 
-def _parameters(record: Record) -> dict[str, Parameter]:
-    """By the names of the tables' columns; lists are JSON text, and nulls are left out."""
+def _names(record: Record, space: Space) -> Iterator[str]:
+    """What tells a trial from others, such as cnn, centered, pool_stride=2, trial-0."""
+    cell = record.architecture, record.variant
+    yield from cell
+    for name, value in varied_settings(space, *cell, record.hyperparameters).items():
+        yield f"{name}={value}"
+    if record.source:
+        yield record.source
+    yield f"trial-{record.trial}"
+
+
+def _parameters(record: Record) -> dict[str, _Parameter]:
+    """Cell, index, seed and hyperparameters, by the names of the tables' columns.
+
+    Lists are JSON text, and nulls are left out.
+    """
     values: dict[str, JsonValue] = {
         "dataset": record.dataset,
         "architecture": record.architecture,
@@ -291,13 +262,18 @@ def _parameters(record: Record) -> dict[str, Parameter]:
         "key": record.key,
     }
     return {
-        name: value if isinstance(value, Parameter) else json.dumps(value)
+        name: value if isinstance(value, _Parameter) else json.dumps(value)
         for name, value in values.items()
         if value is not None
     }
 
 
 def _epochs(record: Record) -> Iterator[tuple[int, dict[str, float]]]:
+    """The number (from 1) and figures of each epoch of a trial.
+
+    The last one of a finished trial also has its test figures and costs, by the names of the
+    tables' columns.
+    """
     outcome: dict[str, float | None] = {}
     if record.test:
         outcome = {**asdict(record.costs), "parameters": record.parameters}

@@ -6,6 +6,7 @@ import logging
 import platform
 import time
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,20 +27,27 @@ _LOG = logging.getLogger(__name__)
 
 
 class TrainingProcess:
-    """What stays in a worker from one trial to the next: imports, caches, and what records say.
+    """What stays in a worker from one trial to the next.
 
-    `train` is the package `mnist_ray.train`, imported.
+    Attributes:
+        train: the package `mnist_ray.train`, imported.
+        setting: what records say of this process; to find it out takes milliseconds.
     """
 
     def __init__(self, train: ModuleType, inputs: SharedInputs, request: Request) -> None:
-        self.train, self.inputs, self.threads = train, inputs, request.cpus
+        self.train, self.inputs = train, inputs
         self.compiled_models = train.compiled_model.CompiledModelCache()
         self.test_images = train.transforms.TestImageCache()
-        self.versions = Versions.installed()  # To look takes milliseconds.
-        self.gpu_versions: dict[str, str | None] = {}
-        if request.gpus:
-            cudnn = train.device.cudnn_version()
-            self.gpu_versions = {"gpu_driver_version": gpu_driver(), "cudnn_version": cudnn}
+        self.setting = RunEnvironment(
+            started_at=datetime.now(UTC),
+            node=platform.node(),
+            device=train.device.device_name(),
+            threads=request.cpus,
+            versions=Versions.installed(),
+            git_commit=inputs.git_commit,
+            gpu_driver_version=gpu_driver() if request.gpus else None,
+            cudnn_version=train.device.cudnn_version() if request.gpus else None,
+        )
 
 
 class TrialExecution:
@@ -124,16 +132,8 @@ class TrialExecution:
         )
 
     def _setting(self) -> RunEnvironment:
-        return RunEnvironment(
-            started_at=self._started_at,
-            node=platform.node(),
-            device=self._process.train.device.device_name(),
-            threads=self._process.threads,
-            versions=self._process.versions,
-            git_commit=self._process.inputs.git_commit,
-            xla_error=self._run.xla_error if self._run else None,
-            **self._process.gpu_versions,
-        )
+        xla_error = self._run.xla_error if self._run else None
+        return replace(self._process.setting, started_at=self._started_at, xla_error=xla_error)
 
 
 class _Checkpoint:

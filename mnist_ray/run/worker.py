@@ -21,7 +21,6 @@ from mnist_ray.ledger.identity import JSON, digest
 from mnist_ray.ledger.record import Record
 from mnist_ray.plan.block import Block
 from mnist_ray.plan.resources import Request
-from mnist_ray.plan.trial import Trial
 from mnist_ray.run.exchange import EndedTrial, Result, SharedInputs
 from mnist_ray.run.trial_execution import TrainingProcess, TrialExecution
 from mnist_ray.train.environment import restore
@@ -85,18 +84,24 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
         """Run trials until what has ended is to be handed over, or an epoch to be reported."""
         if self._gpu_error:
             raise self._gpu_error
-        if self._block.request.gpus and self._process.train.device.device_name() == "CPU":
+        gpus = self._block.request.gpus
+        if gpus and self._process.setting.device == "CPU":
             return {DONE: True, "missing_gpu": self._missing_gpu()}
         ended: list[EndedTrial] = []
         ended_at = [time.monotonic()]
         while self._left and not _is_wait_over(ended_at):
-            execution = self._execution or self._execute(self._left[0])
+            if self._execution is None:
+                restore(self._environment)
+                trial, resumes = self._left[0], self._block.resumes
+                self._execution = TrialExecution(trial, self._process, resumes=resumes)
+            execution = self._execution
             try:
                 if not self._train(execution):
-                    return self._epoch(execution)
+                    record = execution.cut_short()
+                    return {DONE: False, "cut_short": record, **_figures(record)}
                 ended.append(self._finish(execution))
             except Exception as error:
-                if self._is_of_gpu(error):
+                if gpus and type(error).__name__ in _GPU_ERRORS:
                     self._gpu_error = error
                     text = f"{type(error).__name__}: {error}"
                     return {DONE: False, "ended": ended, "gpu_error": text}
@@ -106,11 +111,6 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
             ended_at.append(time.monotonic())
         return {DONE: not self._left, "ended": ended, **_figures(ended[-1].record)}
 
-    def _execute(self, trial: Trial) -> TrialExecution:
-        restore(self._environment)
-        self._execution = TrialExecution(trial, self._process, resumes=self._block.resumes)
-        return self._execution
-
     def _train(self, execution: TrialExecution) -> bool:
         """Train to the last epoch, or for one that is to be reported; whether it was the last."""
         while not execution.train_epoch():
@@ -118,24 +118,18 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
                 return False
         return True
 
-    def _epoch(self, execution: TrialExecution) -> Result:
-        record = execution.cut_short()
-        return {DONE: False, "cut_short": record, **_figures(record)}
-
     def _finish(self, execution: TrialExecution) -> EndedTrial:
         """The first trial of a block that finishes is the lowest: only its model may be kept."""
         ended = execution.finish(with_model=execution.trial.index < self._models_below)
         self._models_below = 0
         return ended
 
-    def _is_of_gpu(self, error: Exception) -> bool:
-        return self._block.request.gpus > 0 and type(error).__name__ in _GPU_ERRORS
-
     def _missing_gpu(self) -> str:
-        given, visible = self._block.request.gpus, os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        given, versions = self._block.request.gpus, self._process.setting.versions
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
         return (
             f"{platform.node()}: Ray gave a trial {given:g} of a GPU (CUDA_VISIBLE_DEVICES: "
-            f"{visible}), but TensorFlow {self._process.versions.tensorflow_version} sees no GPU "
+            f"{visible}), but TensorFlow {versions.tensorflow_version} sees no GPU "
             "there. Install the NVIDIA driver and `pip install 'mnist-ray[cuda]'` on that machine "
             "(`mnist-ray doctor` says what is missing), or run without GPUs: "
             "--gpus-per-trial 0."

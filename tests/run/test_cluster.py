@@ -115,13 +115,17 @@ def test_another_ray_or_python_is_reported_before_ray_refuses_it() -> None:
         check_same_versions(info)
 
 
-def test_the_token_is_looked_for_where_ray_does(tmp_path: Path) -> None:
-    assert find_token({"RAY_AUTH_TOKEN": "x"}).source == "RAY_AUTH_TOKEN"
+def test_the_token_is_looked_for_where_ray_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_token().source == str(tmp_path / ".ray" / "auth_token")  # HOME is tmp_path
     file = tmp_path / "token"
-    assert not find_token({"RAY_AUTH_TOKEN_PATH": str(file)}).usable
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
+    assert not find_token().usable
     file.write_text("x")
-    assert find_token({"RAY_AUTH_TOKEN_PATH": str(file)}).usable
-    assert find_token({}).source == str(tmp_path / ".ray" / "auth_token")  # HOME is tmp_path
+    assert find_token().usable
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
+    assert find_token().source == "RAY_AUTH_TOKEN"
 
 
 @contextlib.contextmanager

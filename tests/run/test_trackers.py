@@ -23,7 +23,7 @@ from mnist_ray.ledger.record import Costs, Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.seeds import trial_seeds
 from mnist_ray.plan.trial import trials_of
-from mnist_ray.run.trackers import TrackedTrial, Tracker, open_trackers
+from mnist_ray.run.trackers import Tracker, open_trackers
 from mnist_ray.space.space import Space
 from mnist_ray.sweep import main
 
@@ -163,25 +163,35 @@ def test_trials_that_are_recorded_already_are_not_handed_over_again(place: Place
 # What a tracker is handed
 
 
-class Heard:
-    """A tracker that keeps what it is handed, or breaks."""
+class Handed:
+    """A store of MLflow's, as records are handed to it."""
 
-    def __init__(self, *, breaks: bool = False) -> None:
-        self.breaks = breaks
-        self.trials: list[TrackedTrial] = []
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder_at(folder / "results")
+        self.client = mlflow.MlflowClient(tracking_uri=store(folder))
 
-    def __call__(self, trial: TrackedTrial) -> None:
-        if self.breaks:
-            raise ConnectionError("no route to the server")
-        self.trials.append(trial)
+    def runs(self, *records: Record, space: Space | None = None) -> list[Run]:
+        """What MLflow shows of them."""
+        space = space or made_up_sweep().space
+        [tracker] = open_trackers(["mlflow"], folder=self.folder, space=space)
+        for record in records:
+            tracker.log(record)
+        tracker.close()
+        experiment = self.client.get_experiment_by_name(space.name)
+        assert experiment
+        found: list[Run] = self.client.search_runs([experiment.experiment_id])
+        return found
+
+    def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
+        found = self.client.get_metric_history(run.info.run_id, metric)
+        return [(each.step, each.value) for each in found]
 
 
-def hand_over(heard: Heard, *records: Record, space: Space | None = None) -> None:
-    space = space or made_up_sweep().space
-    tracker = Tracker("mlflow", heard, space)
-    for record in records:
-        tracker.log(record)
-    tracker.close()
+@pytest.fixture
+def handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Handed:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store(tmp_path))
+    return Handed(tmp_path)
 
 
 @pytest.fixture
@@ -197,65 +207,65 @@ def folder(tmp_path: Path) -> ResultsFolder:
     return folder_at(tmp_path / "results")
 
 
-def test_a_failed_trial_is_reported_as_failed_though_its_process_ended_well(record: Record) -> None:
-    heard = Heard()
-    hand_over(heard, as_failed(record))
-    assert [(trial.name, trial.failed) for trial in heard.trials] == [
-        ("feed_forward-centered-trial-0", True)
-    ]
+def test_a_failed_trial_is_reported_as_failed_though_its_process_ended_well(
+    handed: Handed, record: Record
+) -> None:
+    [run] = handed.runs(as_failed(record))
+    assert (run.info.run_name, run.info.status) == ("feed_forward-centered-trial-0", "FAILED")
 
 
-def test_the_cells_of_a_grid_have_different_names() -> None:
+def test_the_cells_of_a_grid_have_different_names(handed: Handed) -> None:
     grid = {"feed_forward": {"hidden_units": {"grid_search": [[8], [16, 8]]}}}
     rates = {"learning_rate": {"grid_search": [0.001, 0.00321]}}
     changes = {"architectures": grid, "variants": {"centered": {}}, "training": rates, "trials": 1}
-    sweep, heard = made_up_sweep(changes), Heard()
-    hand_over(heard, *sweep.records.values(), space=sweep.space)
-    assert {trial.name for trial in heard.trials} == {
+    sweep = made_up_sweep(changes)
+    runs = handed.runs(*sweep.records.values(), space=sweep.space)
+    assert {run.info.run_name for run in runs} == {
         f"feed_forward-centered-hidden_units={units}-learning_rate={rate}-trial-0"
         for units in ("[8]", "[16, 8]")
         for rate in ("0.001", "0.00321")
     }
 
 
-def test_every_epoch_is_reported_once_and_the_test_figures_with_the_last(record: Record) -> None:
-    heard = Heard()
-    hand_over(heard, record)
-    [trial] = heard.trials
-    assert (trial.name, trial.failed) == ("feed_forward-centered-trial-0", False)
-    assert [number for number, _ in trial.epochs] == [1, 2, 3]
+def test_every_epoch_is_reported_once_and_the_test_figures_with_the_last(
+    handed: Handed, record: Record
+) -> None:
+    [run] = handed.runs(record)
+    assert (run.info.run_name, run.info.status) == ("feed_forward-centered-trial-0", "FINISHED")
+    losses = [epoch.train_loss for epoch in record.epochs]
+    assert handed.history(run, "train_loss") == list(enumerate(losses, start=1))
     assert record.test
-    assert [figures.get("test_accuracy") for _, figures in trial.epochs] == [
-        None,
-        None,
-        record.test.accuracy,
-    ]
+    assert handed.history(run, "test_accuracy") == [(3, record.test.accuracy)]
 
 
-def test_a_trial_that_was_cut_short_is_reported_up_to_its_last_epoch(record: Record) -> None:
-    heard = Heard()
+def test_a_trial_that_was_cut_short_is_reported_up_to_its_last_epoch(
+    handed: Handed, record: Record
+) -> None:
     early = replace(record, status=Status.CUT_SHORT, test=None, epochs=record.epochs[:2])
-    hand_over(heard, early)
-    [trial] = heard.trials
-    assert [number for number, _ in trial.epochs] == [1, 2]
-    assert not trial.failed
+    [run] = handed.runs(early)
+    assert [step for step, _ in handed.history(run, "train_loss")] == [1, 2]
+    assert run.info.status == "FINISHED"
 
 
-def test_a_trial_whose_process_was_lost_for_good_is_reported_too(record: Record) -> None:
+def test_a_trial_whose_process_was_lost_for_good_is_reported_too(
+    handed: Handed, record: Record
+) -> None:
     """Its worker died before it could say anything: there is neither an epoch nor a place."""
-    heard = Heard()
-    hand_over(heard, replace(as_failed(record), setting=None, costs=Costs()))
-    [trial] = heard.trials
-    assert trial.failed
-    assert trial.epochs == ()
+    [run] = handed.runs(replace(as_failed(record), setting=None, costs=Costs()))
+    assert run.info.status == "FAILED"
+    assert run.data.metrics == {}
 
 
 def test_a_tracker_that_breaks_is_reported_once_and_stops_nothing(
     record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
-    heard = Heard(breaks=True)
-    hand_over(heard, record, record)
-    assert not heard.trials
+    def break_down(trial: str, record: Record) -> None:
+        raise ConnectionError("no route to the server")
+
+    tracker = Tracker("mlflow", break_down, made_up_sweep().space)
+    for _ in range(2):
+        tracker.log(record)
+    tracker.close()
     (message,) = caplog.messages
     assert "--log mlflow" in message
     assert "no route to the server" in message
