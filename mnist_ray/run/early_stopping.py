@@ -28,7 +28,7 @@ class StopEarly(FIFOScheduler):  # type: ignore[misc]
         """Make ready for the longest trials of a search."""
         super().__init__()
         searched = training.varied().get("epochs")
-        choices = searched.candidates().values() if searched else [training.epochs]
+        choices = searched.candidates() if searched else [training.epochs]
         longest = max(training.bound({"epochs": each}).epochs for each in choices)
         self._horizon = max(longest, _LEAST_HORIZON)
         self._schedulers: dict[tuple[str, str], AsyncHyperBandScheduler] = {}

@@ -95,12 +95,12 @@ class Distribution:
         except OverflowError:  # an integer too large for a float
             return False
 
-    def candidates(self) -> dict[int, JsonValue]:
-        """Values that stand for all: each option, or both ends; by their index in the file."""
+    def candidates(self) -> list[JsonValue]:
+        """Values that stand for all, in the order of the file: each option, or both ends."""
         if self.has_options:
-            return dict(enumerate(self.parameters))
+            return list(self.parameters)
         low, high, *_ = self.parameters
-        return {0: self.cast(low), 1: self.cast(high - 1 if self.kind == "randint" else high)}
+        return [self.cast(low), self.cast(high - 1 if self.kind == "randint" else high)]
 
     def middle(self) -> JsonValue:
         """The first option, or the value half-way on the scale that is sampled evenly."""
@@ -109,7 +109,7 @@ class Distribution:
     def at(self, quantile: float) -> JsonValue:
         """The value at a quantile in [0, 1); where that is drawn evenly, this is a draw."""
         if self.has_options:
-            return self._option(int(quantile * len(self.parameters)))
+            return self.candidates()[int(quantile * len(self.parameters))]
         return self.cast(_RANGES[self.kind].inverse(quantile, *self.parameters))
 
     def cast(self, value: Any) -> JsonValue:
@@ -119,14 +119,11 @@ class Distribution:
             ValueError: it is none of the options.
         """
         if self.has_options:
-            plain = list(value) if isinstance(value, tuple) else value
-            return self._option(self.parameters.index(plain))
+            options = self.candidates()
+            return options[options.index(list(value) if isinstance(value, tuple) else value)]
         draws_whole = self.kind in ("quniform", "randint")
         is_whole = draws_whole and all(isinstance(each, int) for each in self.parameters)
         return round(float(value)) if is_whole else float(value)
-
-    def _option(self, index: int) -> JsonValue:
-        return self.parameters[index]  # type: ignore[no-any-return]
 
     def doubles(self) -> dict[int, JsonValue]:
         """Options that stand in the list already, by index; 1 and 1.0 are the same value."""
@@ -140,7 +137,7 @@ class Distribution:
 
 def candidates(given: object) -> list[object]:
     """The values that stand for all that a setting may have: one, or those of a distribution."""
-    return list(given.candidates().values()) if isinstance(given, Distribution) else [given]
+    return [*given.candidates()] if isinstance(given, Distribution) else [given]
 
 
 def combinations(
@@ -166,8 +163,12 @@ def json_schema(value: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON Schema of a distribution over values that are as the schema `value` says."""
     options = {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}
     kinds: dict[str, Any] = dict.fromkeys(_OPTIONS, options)
-    if _has_numbers(value):
-        kinds |= {kind: _schema_of_range(kind) for kind in _RANGES}
+    for kind, each in _RANGES.items() if _has_numbers(value) else ():
+        number: dict[str, Any] = {"type": "integer" if kind == "randint" else "number"}
+        if kind == "loguniform":
+            number["exclusiveMinimum"] = 0
+        count = each.parameters
+        kinds[kind] = {"type": "array", "items": number, "minItems": count, "maxItems": count}
     return {
         "type": "object",
         "properties": {kind: {**each, "description": FORMS[kind]} for kind, each in kinds.items()},
@@ -175,14 +176,6 @@ def json_schema(value: Mapping[str, Any]) -> dict[str, Any]:
         "minProperties": 1,
         "maxProperties": 1,
     }
-
-
-def _schema_of_range(kind: str) -> dict[str, Any]:
-    count = _RANGES[kind].parameters
-    number: dict[str, Any] = {"type": "integer" if kind == "randint" else "number"}
-    if kind == "loguniform":
-        number["exclusiveMinimum"] = 0
-    return {"type": "array", "items": number, "minItems": count, "maxItems": count}
 
 
 def _has_numbers(value: Mapping[str, Any]) -> bool:

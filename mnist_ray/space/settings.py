@@ -226,7 +226,7 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
     """
     distribution = parse_distribution(given)
     checked, errors = [], []
-    for index, value in distribution.candidates().items():
+    for index, value in enumerate(distribution.candidates()):
         try:
             option = check(value)
             if isinstance(option, Settings) and (inner := option.varied_places()):

@@ -326,7 +326,7 @@ class Space(SpaceFile):
         }
         if len(set(self._image_shapes.values())) > 1:
             grids = self.variants[variant].varied_parameters()
-            columns |= {k: grid.candidates().values() for k, grid in grids.items()}
+            columns |= {k: grid.candidates() for k, grid in grids.items()}
         for values in combinations(columns):
             yield self.bind(architecture, variant, values, image_shape)
 
@@ -342,7 +342,7 @@ def _at_least(least: int, trials: int | StoppingRule) -> int | StoppingRule:
 def _grid(columns: Mapping[str, Distribution]) -> Iterator[dict[str, JsonValue]]:
     """The combinations of what grids and options hold."""
     return combinations(
-        {name: grid.candidates().values() for name, grid in columns.items() if not grid.sampled}
+        {name: grid.candidates() for name, grid in columns.items() if not grid.sampled}
     )
 
 
@@ -355,7 +355,7 @@ def _ends(distribution: Distribution) -> list[JsonValue]:
 
     What fits at the ends fits between them, see `Cnn.misfit`.
     """
-    values = list(distribution.candidates().values())
+    values = distribution.candidates()
     sized = [value for value in values if value is not None]
     ends: list[JsonValue] = [min(sized, key=_extent), max(sized, key=_extent)] if sized else []
     return [*ends, None] if None in values else ends

@@ -151,9 +151,7 @@ class Variant(Settings):
         """
         if self.transform is None:
             return
-        varied = {
-            k: list(each.candidates().values()) for k, each in self.varied_parameters().items()
-        }
+        varied = {key: each.candidates() for key, each in self.varied_parameters().items()}
         if any(each.sampled for each in self.varied_parameters().values()):
             yield {}
             for name, values in varied.items():
