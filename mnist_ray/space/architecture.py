@@ -3,9 +3,9 @@
 A field's `description` is what a message says is allowed there.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, JsonValue, PlainValidator
+from pydantic import ConfigDict, Field, PlainValidator
 from pydantic.json_schema import SkipJsonSchema
 
 from mnist_ray.errors import refusal
@@ -14,10 +14,10 @@ from mnist_ray.space.settings import (
     SHARE,
     FreeName,
     FreeValue,
+    NamedSettings,
     NonEmptyList,
     Positive,
     Searchable,
-    Settings,
     Share,
     explained,
     explained_at,
@@ -25,19 +25,13 @@ from mnist_ray.space.settings import (
 )
 
 
-class Architecture(Settings):
-    """A named builder with its hyperparameters."""
+class Architecture(NamedSettings):
+    """A builder with its hyperparameters."""
+
+    key: ClassVar = "build"
 
     build: SkipJsonSchema[str]
     """`feed_forward`, `cnn` or `module:function`."""
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """By their names; distributions stand where the file has them."""
-        return {key: value for key, value in self if key != "build"}
-
-    def to_data(self) -> dict[str, JsonValue]:
-        return {"build": self.build} | super().to_data()
 
 
 class FeedForward(Architecture):

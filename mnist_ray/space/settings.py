@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -131,6 +131,20 @@ class Settings(BaseModel):
         if error["type"] == "missing":
             return f"is missing; allowed: {allowed}"
         return refusal(error["input"], allowed, _literals(field.annotation) if field else [])
+
+
+class NamedSettings(Settings):
+    """What takes arguments, under `key`, and these."""
+
+    key: ClassVar[str]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """In the order of the file; distributions stand where the file has them."""
+        return {key: value for key, value in self if key != self.key}
+
+    def to_data(self) -> dict[str, JsonValue]:
+        return {self.key: getattr(self, self.key)} | super().to_data()
 
 
 def _place(location: Place) -> Place:

@@ -172,7 +172,7 @@ class Space(SpaceFile):
         return Cell(
             architecture=architecture,
             builder=built.build,
-            hyperparameters=as_data(built.bound(drawn).hyperparameters),
+            hyperparameters=as_data(built.bound(drawn).arguments),
             variant=variant,
             training=self.training.bound(drawn),
             **vars(self._presentation(variant, drawn, image_shape)),

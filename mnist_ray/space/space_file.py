@@ -248,7 +248,7 @@ def _remove(data: dict[str, JsonValue], place: Place) -> None:
 
 def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
     """Notes what is wrong between the sections, unless it follows from errors within them."""
-    architectures = {name: each.hyperparameters for name, each in file.architectures.items()}
+    architectures = {name: each.arguments for name, each in file.architectures.items()}
     transforms = {name: each.parameters for name, each in file.variants.items() if each.transform}
     check_columns(architectures, transforms, file.training.given_arguments(), errors)
     _not_too_many_cells(file, errors)

@@ -4,8 +4,7 @@ A field's `description` is what a message says is allowed there.
 """
 
 import math
-from collections.abc import Collection, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -17,6 +16,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -27,6 +27,7 @@ from mnist_ray.space.settings import (
     AT_LEAST_1,
     SHARE,
     FreeValue,
+    NamedSettings,
     OrDistribution,
     Positive,
     Searchable,
@@ -41,26 +42,28 @@ COUNTS = ("epoch", "training")
 """What may stand in place of a number of steps: as many as an epoch or the whole training has."""
 
 
-class KerasSettings(Settings):
+class KerasSettings(NamedSettings):
     """One of Keras' classes, with arguments. Those that are not given are Keras' own defaults."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Searchable[FreeValue]] = Field(init=False)
     classes: ClassVar[Mapping[str, KerasClass]]
-    key: ClassVar[str]
-    """The key that the name of the class stands under."""
+    several: ClassVar[str]
+    """How several of them are written, for messages."""
 
-    @property
-    def arguments(self) -> dict[str, JsonValue]:
-        """The given ones, in the order of the file."""
-        return {key: value for key, value in self if key != self.key}
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_one_of_keras(cls, name: object) -> object:
+        if isinstance(name, dict):
+            what = cls.__name__.lower()
+            raise explained(f"is one {what}; of several, each is an option: {cls.several}")
+        if name not in list(cls.classes):
+            raise explained(refusal(name, ", ".join(cls.classes), cls.classes))
+        return name
 
     def lacks_default(self, key: str) -> bool:
         """Keras has one for each argument that it does not require."""
         return key in self.classes[getattr(self, self.key)].required
-
-    def to_data(self) -> dict[str, JsonValue]:
-        return {self.key: getattr(self, self.key)} | super().to_data()
 
     @model_validator(mode="before")
     @classmethod
@@ -70,16 +73,13 @@ class KerasSettings(Settings):
         known = cls.classes.get(name) if isinstance(name, str) else None
         if known is None:
             return given
-        errors: list[tuple[Place, str]] = [
-            ((key,), _not_taken(str(key), known))
-            for key in given
-            if key not in (cls.key, *known.arguments)
-        ]
-        errors += [
-            ((key,), f"is missing; {known.keras_name} requires it")
-            for key in known.required
-            if key not in given
-        ]
+        errors: list[tuple[Place, str]] = []
+        for key in given:
+            if key not in (cls.key, *known.arguments):
+                errors.append(((key,), _not_taken(str(key), known)))
+        for key in known.required:
+            if key not in given:
+                errors.append(((key,), f"is missing; {known.keras_name} requires it"))
         if errors:
             raise explained_at(*errors)
         return given
@@ -88,12 +88,13 @@ class KerasSettings(Settings):
     def _text_counts_steps(self) -> Self:
         errors: list[tuple[Place, str]] = []
         for key, given in self.arguments.items():
-            for value in _single_values(key, given):
-                if isinstance(value, str) and not (key in STEPS and value in COUNTS):
-                    allowed, names = "a number", COUNTS if key in STEPS else ()
-                    if key in STEPS:
-                        allowed = "a number of steps, epoch or training"
-                    errors.append(((key,), refusal(value, allowed, names)))
+            names = COUNTS if key in STEPS else ()
+            allowed = "a number of steps, epoch or training" if names else "a number"
+            for value in candidates(given):
+                items = value if names and isinstance(value, list) else [value]
+                for item in items:
+                    if isinstance(item, str) and item not in names:
+                        errors.append(((key,), refusal(item, allowed, names)))
         if errors:
             raise explained_at(*errors)
         return self
@@ -105,38 +106,24 @@ def _not_taken(argument: str, known: KerasClass) -> str:
     return unknown(f"argument of {known.keras_name}", argument, known.arguments)
 
 
-def _one_of(names: Collection[str], what: str, example: str) -> BeforeValidator:
-    def check(given: object) -> object:
-        if isinstance(given, dict):
-            raise explained(f"is one {what}; of several, each is an option: {example}")
-        if given not in list(names):
-            raise explained(refusal(given, ", ".join(names), names))
-        return given
-
-    return BeforeValidator(check)
-
-
 class Optimizer(KerasSettings):
     """One of Keras' optimizers with arguments."""
 
-    classes: ClassVar = OPTIMIZERS
     key: ClassVar = "name"
+    classes: ClassVar = OPTIMIZERS
+    several: ClassVar = "{grid_search: [adam, {name: sgd, momentum: 0.9}]}"
 
-    name: Annotated[
-        str, _one_of(OPTIMIZERS, "optimizer", "{grid_search: [adam, {name: sgd, momentum: 0.9}]}")
-    ]
+    name: str
 
 
 class Schedule(KerasSettings):
     """One of Keras' learning rate schedules."""
 
-    classes: ClassVar = SCHEDULES
     key: ClassVar = "schedule"
+    classes: ClassVar = SCHEDULES
+    several: ClassVar = "learning_rate: {grid_search: [0.001, {schedule: …}]}"
 
-    schedule: Annotated[
-        str,
-        _one_of(SCHEDULES, "schedule", "learning_rate: {grid_search: [0.001, {schedule: …}]}"),
-    ]
+    schedule: str
 
 
 _OPTIMIZER = f"{', '.join(OPTIMIZERS)}, or {{name: one of these, argument: value}}"
@@ -172,14 +159,6 @@ def _schema(model: type[KerasSettings], plain: dict[str, Any]) -> WithJsonSchema
         "additionalProperties": False,
     }
     return WithJsonSchema({"anyOf": [plain, with_arguments]})
-
-
-def _single_values(key: str, given: object) -> list[object]:
-    """The candidates; of several numbers of steps, such as boundaries, each."""
-    if key not in STEPS:
-        return candidates(given)
-    lists = [value if isinstance(value, list) else [value] for value in candidates(given)]
-    return list(chain.from_iterable(lists))
 
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
