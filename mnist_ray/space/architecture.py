@@ -10,8 +10,6 @@ from pydantic.json_schema import SkipJsonSchema
 
 from mnist_ray.errors import refusal
 from mnist_ray.space.settings import (
-    AT_LEAST_1,
-    SHARE,
     FreeName,
     FreeValue,
     NamedSettings,
@@ -19,6 +17,7 @@ from mnist_ray.space.settings import (
     Positive,
     Searchable,
     Share,
+    Size,
     explained,
     explained_at,
     names_a_function,
@@ -39,10 +38,10 @@ class FeedForward(Architecture):
 
     build: SkipJsonSchema[str] = "feed_forward"
 
-    hidden_units: Searchable[Annotated[tuple[Positive, ...], Field(strict=False)]] = Field(
+    hidden_units: Searchable[Annotated[tuple[Size, ...], Field(strict=False)]] = Field(
         (512, 256), description="a list of integers of at least 1, one a hidden layer"
     )
-    dropout: Searchable[Share] = Field(0.0, description=SHARE)
+    dropout: Searchable[Share] = 0.0
 
 
 class Cnn(Architecture):
@@ -50,14 +49,14 @@ class Cnn(Architecture):
 
     build: SkipJsonSchema[str] = "cnn"
 
-    filters: Searchable[NonEmptyList[Positive]] = Field(
+    filters: Searchable[NonEmptyList[Size]] = Field(
         (32, 64), description="a list of at least one integer of at least 1, one a block"
     )
-    kernel_size: Searchable[Positive] = Field(3, description=AT_LEAST_1)
-    pool_size: Searchable[Positive] = Field(2, description=AT_LEAST_1)
-    pool_stride: Searchable[Positive] = Field(1, description=AT_LEAST_1)
-    dense_units: Searchable[Positive] = Field(128, description=AT_LEAST_1)
-    dropout: Searchable[Share] = Field(0.5, description=SHARE)
+    kernel_size: Searchable[Positive] = 3
+    pool_size: Searchable[Positive] = 2
+    pool_stride: Searchable[Positive] = 1
+    dense_units: Searchable[Positive] = 128
+    dropout: Searchable[Share] = 0.5
 
     def misfit(self, canvas: int) -> tuple[str, str] | None:
         """The hyperparameter that is too large for square images of side `canvas`, and why.

@@ -263,12 +263,12 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
 
 
 AT_LEAST_1 = f"an integer from 1 to {LARGEST_INTEGER}"
-AT_LEAST_0 = f"an integer from 0 to {LARGEST_INTEGER}"
-SHARE = "a number from 0 to below 1"
-
-Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
-NotNegative = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Size = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+Positive = Annotated[Size, Field(description=AT_LEAST_1)]
+NotNegative = Annotated[
+    int, Field(ge=0, le=LARGEST_INTEGER, description=f"an integer from 0 to {LARGEST_INTEGER}")
+]
+Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 
 
 def _each_once(given: Any) -> Any:

@@ -71,10 +71,8 @@ Name = Annotated[str, AfterValidator(_printable)]
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(_TIME_PATTERN, text)
-    if found is None:
-        raise ValueError(f"{text!r} is no time")
-    return float(found[1]) * _UNITS[found[2]]
+    [(number, unit)] = re.findall(_TIME_PATTERN, text)
+    return float(number) * _UNITS[unit]
 
 
 def _above_zero(text: str) -> str:
@@ -195,11 +193,6 @@ class SpaceFile(Settings):
             return f"stands in trials, in place of a number of them; write {example}"
         return super()._in_words(error)
 
-    @property
-    def sampled(self) -> bool:
-        """Whether anything is left to a search."""
-        return any(distribution.sampled for distribution in self.varied_places().values())
-
 
 SpaceT = TypeVar("SpaceT", bound=SpaceFile)
 
@@ -252,14 +245,14 @@ def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
     transforms = {name: each.parameters for name, each in file.variants.items() if each.transform}
     check_columns(architectures, transforms, file.training.given_arguments(), errors)
     _not_too_many_cells(file, errors)
-    _search_and_distributions_belong_together(file, errors)
-    if file.search is not None:
+    has_search = file.search is not None or errors.within(("search",))
+    _search_and_distributions_belong_together(file, errors, has_search=has_search)
+    if file.search:
         _options_of_a_search_fit(file, file.search, errors)
-    elif not errors.within(("search",)):
-        for key in ("confirm", "race", "early_stopping"):
-            if getattr(file, key):
-                errors.add((key,), f"needs a search, and there is none; add search or omit {key}")
-    if file.spread and (file.search or errors.within(("search",))):
+    for key in ("confirm", "race", "early_stopping") if not has_search else ():
+        if getattr(file, key):
+            errors.add((key,), f"needs a search, and there is none; add search or omit {key}")
+    if file.spread and has_search:
         errors.add(("spread",), "can't stand beside a search; give it a space of its own")
     _precision_has_its_terms(file, errors)
     _difference_is_of_two_architectures(file, errors)
@@ -279,23 +272,26 @@ def _not_too_many_cells(file: SpaceFile, errors: ErrorCollector) -> None:
         errors.add(("architectures",), message)
 
 
-def _search_and_distributions_belong_together(file: SpaceFile, errors: ErrorCollector) -> None:
+def _search_and_distributions_belong_together(
+    file: SpaceFile, errors: ErrorCollector, *, has_search: bool
+) -> None:
+    distributions = file.varied_places()
+    sampled = any(each.sampled for each in distributions.values())
     searchable: tuple[Place, ...] = (("architectures",), ("variants",), ("training",))
-    if file.search and not file.sampled and not errors.within(*searchable):
+    if file.search and not sampled and not errors.within(*searchable):
         errors.add(
             ("search",),
             "has nothing to sample; give a hyperparameter a distribution, such as "
             "learning_rate: {loguniform: [1e-4, 1e-2]}, or leave search out",
         )
-    has_search = file.search is not None or errors.within(("search",))
-    for place, distribution in file.varied_places().items():
+    for place, distribution in distributions.items():
         if distribution.sampled and not has_search:
             errors.add(
                 place,
                 f"{distribution.kind} is sampled, which needs a search; add search: {{algorithm: "
                 "random, configurations: 20, trials_each: 3}, or use grid_search",
             )
-        elif not distribution.sampled and file.sampled:
+        elif not distribution.sampled and sampled:
             errors.add(
                 place,
                 "a grid_search can't stand beside sampled distributions; use choice, to have it "
@@ -310,10 +306,8 @@ def _options_of_a_search_fit(file: SpaceFile, search: Search, errors: ErrorColle
     if file.early_stopping and is_one_epoch:
         errors.add(("early_stopping",), "needs training.epochs above 1: it stops between epochs")
     if 0.0 in candidates(file.training.validation_split):
-        allowed = (
-            "a number above 0 where there is a search, since it chooses by validation accuracy"
-        )
-        errors.add(("training", "validation_split"), f"got 0; allowed: {allowed}")
+        why = "where there is a search, since it chooses by validation accuracy"
+        errors.add(("training", "validation_split"), f"got 0; allowed: a number above 0 {why}")
 
 
 def _precision_has_its_terms(file: SpaceFile, errors: ErrorCollector) -> None:

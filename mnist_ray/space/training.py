@@ -24,8 +24,6 @@ from mnist_ray.errors import Place, refusal, unknown
 from mnist_ray.space.distributions import candidates
 from mnist_ray.space.optimizers import OPTIMIZERS, SCHEDULES, STEPS, KerasClass
 from mnist_ray.space.settings import (
-    AT_LEAST_1,
-    SHARE,
     FreeValue,
     NamedSettings,
     OrDistribution,
@@ -177,9 +175,9 @@ JitCompile = Annotated[Literal["auto", True, False], BeforeValidator(_is_no_numb
 class Training(Settings):
     """How one model is trained."""
 
-    epochs: Searchable[Positive] = Field(1, description=AT_LEAST_1)
-    batch_size: Searchable[Positive] = Field(32, description=AT_LEAST_1)
-    validation_split: Searchable[Share] = Field(0.1, description=SHARE)
+    epochs: Searchable[Positive] = 1
+    batch_size: Searchable[Positive] = 32
+    validation_split: Searchable[Share] = 0.1
     optimizer: Annotated[
         str | Optimizer,
         PlainValidator(_read_optimizer),

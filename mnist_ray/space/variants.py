@@ -17,16 +17,15 @@ from pydantic import (
 from mnist_ray.errors import ErrorCollector, refusal, shown, unknown
 from mnist_ray.space.distributions import Distribution, combinations
 from mnist_ray.space.settings import (
-    AT_LEAST_0,
     AT_LEAST_1,
     EachOnce,
     FreeName,
     FreeValue,
     NonEmptyList,
     NotNegative,
-    Positive,
     Searchable,
     Settings,
+    Size,
     explained,
     explained_at,
     names_a_function,
@@ -104,8 +103,8 @@ class Variant(Settings):
     __pydantic_extra__: dict[FreeName, Searchable[FreeValue]] = Field(init=False)
 
     transform: Annotated[str | None, AfterValidator(_function)] = Field(None, description=_FUNCTION)
-    shift: Searchable[NotNegative] = Field(0, description=AT_LEAST_0)
-    canvas: Searchable[Positive | None] = Field(
+    shift: Searchable[NotNegative] = 0
+    canvas: Searchable[Size | None] = Field(
         None, description=f"{AT_LEAST_1}, or null for the image's size + shift"
     )
 

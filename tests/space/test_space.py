@@ -42,7 +42,7 @@ def test_only_name_architectures_and_variants_are_required() -> None:
         False,
         None,
     )
-    assert (space.until, space.evaluate, space.sampled) == (None, None, False)
+    assert (space.until, space.evaluate, space.search_spaces()) == (None, None, {})
 
 
 def test_the_notebook_space_has_the_notebooks_four_cells() -> None:
@@ -155,7 +155,7 @@ def test_a_grid_multiplies_the_cells_and_later_keys_vary_fastest() -> None:
     assert found == list(expected)
     assert [c["canvas"] for c in cells[:4]] == [28, 28, 48, 48]
     assert load_written(space).cells(MNIST) == space.cells(MNIST)
-    assert not space.sampled
+    assert not space.search_spaces()
 
 
 def test_grid_values_take_the_hyperparameters_type() -> None:
@@ -191,7 +191,7 @@ def test_only_pairs_without_sampled_distributions_are_cells_at_once() -> None:
         ("cnn", "centered"),
         ("cnn", "shifted"),
     ]
-    assert space.sampled
+    assert space.search_spaces()
     assert space.search_spaces() == {
         ("feed_forward", "centered"): {"dropout": Distribution("uniform", (0, 0.5))},
         ("feed_forward", "shifted"): {"dropout": Distribution("uniform", (0, 0.5))},
