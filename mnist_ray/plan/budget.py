@@ -112,26 +112,25 @@ class Budget:
         At least those that are run in any case. Where no cell has two trials yet, all are taken to
         vary alike.
         """
-        open_means = [number for number, mean in enumerate(self.means) if not mean.is_settled]
-        if not open_means:
+        means = [mean for mean in self.means if not mean.is_settled]
+        if not means:
             return self.begun
-        means = [self.means[number] for number in open_means]
-        costs = self._of_cells(seconds)
-        remaining = self.seconds - self.least_seconds(seconds)
+        costs, remaining = self._of_cells(seconds), self.seconds - self.least_seconds(seconds)
         most = self._most(remaining, costs)
-        factors = half_width_factors(most)
-        widths = self._spread()[open_means] / [mean.unit for mean in means]
+        factors, widths = half_width_factors(most), self._widths()
         # A goal is 1 in its own unit. Beyond it nothing is bought.
         narrowest = 1.0 if means[0].demand else 0.0
 
+        parts = [(cell, place) for place, mean in enumerate(means) for cell in mean.cells]
+        cells, places = np.array(parts).T
+        one_more = np.array([self.begun[list(mean.cells)].min() + 1 for mean in means])
+
         def trials_for(level: float) -> NDArray[np.int64]:
             needed = np.searchsorted(-factors, -level / widths)
+            if level == narrowest:  # The shrunk spread may call a mean precise that is not.
+                needed = np.maximum(needed, one_more)
             trials = self.begun.copy()
-            for mean, count in zip(means, needed, strict=True):
-                cells = list(mean.cells)
-                if level == narrowest:  # The shrunk spread may call a mean precise that is not.
-                    count = max(count, self.begun[cells].min() + 1)
-                trials[cells] = np.maximum(trials[cells], min(count, most))
+            np.maximum.at(trials, cells, np.minimum(needed, most)[places])
             return trials
 
         def price(trials: NDArray[np.int64]) -> float:
@@ -147,12 +146,12 @@ class Budget:
         trials = trials_for(high)
         return _with_single_steps(trials, means, costs, most, left=remaining - price(trials))
 
-    def _spread(self) -> NDArray[np.float64]:
-        """The standard deviation that each mean is taken to have."""
-        if not self.is_spread_known:
-            return np.ones(len(self.means))
+    def _widths(self) -> NDArray[np.float64]:
+        """Standard deviations of the means that are not settled, each in its unit."""
+        stds = self._stds if self.is_spread_known else np.ones(len(self.means))
         # Where all accuracies are equal, the budget is spent on equal numbers.
-        return np.maximum(self._stds, _LEAST_STD)
+        known = zip(self.means, np.maximum(stds, _LEAST_STD), strict=True)
+        return np.array([std / mean.unit for mean, std in known if not mean.is_settled])
 
     def _most(self, remaining: float, costs: NDArray[np.float64]) -> int:
         """No cell can get more trials than if it got all that is left."""
