@@ -10,6 +10,7 @@ from mnist_ray.plan.estimates import Timings, wall_seconds
 from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.search import Stage
 from mnist_ray.plan.trial import Trial, trials_of
+from mnist_ray.space.sources import Source
 from mnist_ray.space.space import Cell, Space
 
 START_UP_SECONDS = 10.0
@@ -233,11 +234,11 @@ def _cells(
     due = [(trial, trial.key in missing) for trial in asked.values()]
     due += [(trial, True) for trial in to_come]
     defaults = {(search.architecture, search.variant): search.default for search in plan.searches}
-    groups: dict[tuple[str, ...], list[tuple[Trial, bool]]] = {}
+    groups: dict[object, dict[Source | None, list[tuple[Trial, bool]]]] = {}
     for trial, is_to_run in due:
         pair = _pair(trial.cell)
-        place = pair if pair in defaults else (trial.cell.name, trial.source or "")
-        groups.setdefault(place, []).append((trial, is_to_run))
+        own = groups.setdefault(pair if pair in defaults else trial.cell.name, {})
+        own.setdefault(trial.source, []).append((trial, is_to_run))
 
     of_cells = {plan.cells[n].cell.name: w for (n, *more), w in half_widths.items() if not more}
 
@@ -249,8 +250,7 @@ def _cells(
         half_width = None if first.source else of_cells.get(cell.name)
         return CellForecast(cell, len(group) - to_run, to_run, mean, first.source, half_width)
 
-    order = {place[0]: number for number, place in reversed([*enumerate(groups)])}
-    return tuple(of(groups[place]) for place in sorted(groups, key=lambda each: order[each[0]]))
+    return tuple(of(group) for own in groups.values() for group in own.values())
 
 
 def _pair(cell: Cell) -> tuple[str, str]:

@@ -30,6 +30,9 @@ class Planner:
 
     A plan depends on the space and the records alone. What does not change from one plan to the
     next (cells, trials and their keys, what searches proposed, recorded times) is kept in between.
+
+    Raises:
+        InputError: a search is Optuna's, and Optuna is not installed.
     """
 
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
@@ -39,15 +42,15 @@ class Planner:
         self._tests = asked_test_sets(space, dataset_info)
         self._timings = Timings(dataset_info, {})
         self._stops_early = space.early_stopping is not None
-        self._searcher = Searcher(space, space.search, dataset_info) if space.search else None
+        self._searchers = [
+            Searcher(space, space.search, dataset_info, pair)
+            for pair in space.search_spaces()
+            if space.search
+        ]
 
     def plan(self, records: Mapping[str, Record]) -> Plan:
-        """What the space wants, given what is recorded.
-
-        Raises:
-            InputError: a search is Optuna's, and Optuna is not installed.
-        """
-        searches = self._searcher.states(records) if self._searcher else []
+        """What the space wants, given what is recorded."""
+        searches = [searcher.state(records) for searcher in self._searchers]
         self._timings.learn(records)
         plain, budget = self._plain.plans(records, self._timings, self._varied)
         confirmation = [trial for search in searches for trial in search.confirmation]

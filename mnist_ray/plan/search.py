@@ -20,9 +20,6 @@ from mnist_ray.plan.sampler import OptunaSampler, Sampler, Scores, Values, rando
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Search, Space
 
-Pair = tuple[str, str]
-"""Names of an architecture and a variant."""
-
 
 class Stage(StrEnum):
     """How far a configuration has come."""
@@ -94,76 +91,66 @@ class SearchState:
 
 
 class Searcher:
-    """Works out the state of each search of a space, again and again as records come in.
+    """Works out the state of one search, again and again as records come in.
 
-    What follows from the space alone (cells, trials and their keys) and what the samplers have
+    What follows from the space alone (cells, trials and their keys) and what the sampler has
     proposed is kept in between, so that a state takes no longer the more records there are.
+
+    Raises:
+        InputError: the search uses Optuna, and Optuna is not installed.
     """
 
-    def __init__(self, space: Space, search: Search, dataset_info: DatasetInfo) -> None:
+    def __init__(
+        self, space: Space, search: Search, dataset_info: DatasetInfo, pair: tuple[str, str]
+    ) -> None:
         self._space, self._search, self._dataset_info = space, search, dataset_info
-        self._spaces = space.search_spaces()
-        self._defaults = {
-            pair: space.bind(*pair, {}, dataset_info.image_shape) for pair in self._spaces
-        }
-        self._samplers: dict[Pair, Sampler] = {}
-        self._tried: dict[tuple[Pair, str], tuple[Trial, ...]] = {}
+        self._architecture, self._variant = pair
+        self._default = space.bind(*pair, {}, dataset_info.image_shape)
+        self._tried: dict[str, tuple[Trial, ...]] = {}
+        place = digest({"architecture": self._architecture, "variant": self._variant})
+        searched = space.search_spaces()[pair], space.seed, place
+        if search.algorithm == "optuna":
+            self._next_batch: Sampler = OptunaSampler(*searched).next_batch
+        else:
+            drawn = random_configurations(*searched, count=search.configurations)
+            self._next_batch = lambda scores: drawn
 
-    def states(self, records: Mapping[str, Record]) -> list[SearchState]:
-        """The search of each architecture and variant that is searched, given what is recorded.
-
-        Raises:
-            InputError: the search uses Optuna, and Optuna is not installed.
-        """
-        return [self._state(pair, records) for pair in self._spaces]
-
-    def _state(self, pair: Pair, records: Mapping[str, Record]) -> SearchState:
-        configurations = self._configurations(pair, records)
+    def state(self, records: Mapping[str, Record]) -> SearchState:
+        """The search, given what is recorded."""
+        configurations = self._configurations(records)
         is_ended = len(configurations) == self._search.configurations and not any(
             each.stage is Stage.RUNNING for each in configurations
         )
         complete = [each for each in configurations if each.stage is Stage.COMPLETE]
         winner = max(complete, key=lambda c: c.mean or 0.0, default=None) if is_ended else None
-        default = self._defaults[pair]
         return SearchState(
-            architecture=pair[0],
-            variant=pair[1],
+            architecture=self._architecture,
+            variant=self._variant,
             configurations=tuple(configurations),
             winner=winner,
-            default=default,
-            confirmation=self._confirmation(winner, default) if winner else (),
+            default=self._default,
+            confirmation=self._confirmation(winner) if winner else (),
             is_ended=is_ended,
         )
 
-    def _configurations(self, pair: Pair, records: Mapping[str, Record]) -> list[Configuration]:
+    def _configurations(self, records: Mapping[str, Record]) -> list[Configuration]:
         """All that are proposed by now: a batch only after the whole batch before has ended."""
         configurations: list[Configuration] = []
         scores: list[Scores] = []
         while len(configurations) < self._search.configurations:
             left = self._search.configurations - len(configurations)
-            proposed = self._sampler(pair)(scores)[:left]
-            batch = self._batch(pair, proposed, len(configurations), records)
+            proposed = self._next_batch(scores)[:left]
+            batch = self._batch(proposed, len(configurations), records)
             configurations += batch
             if any(each.stage is Stage.RUNNING for each in batch):
                 break
             scores.append(tuple(each.mean if each.stage.has_score else None for each in batch))
         return configurations
 
-    def _sampler(self, pair: Pair) -> Sampler:
-        if pair not in self._samplers:
-            place = digest({"architecture": pair[0], "variant": pair[1]})
-            searched = self._spaces[pair], self._space.seed, place
-            if self._search.algorithm == "optuna":
-                self._samplers[pair] = OptunaSampler(*searched).next_batch
-            else:
-                drawn = random_configurations(*searched, count=self._search.configurations)
-                self._samplers[pair] = lambda scores: drawn
-        return self._samplers[pair]
-
     def _batch(
-        self, pair: Pair, proposed: Sequence[Values], first: int, records: Mapping[str, Record]
+        self, proposed: Sequence[Values], first: int, records: Mapping[str, Record]
     ) -> list[Configuration]:
-        trials = [self._trials_of(pair, values) for values in proposed]
+        trials = [self._trials(values) for values in proposed]
         progress = [self._progress(each, records) for each in trials]
         trials_each = self._search.trials_each
         if self._space.race:
@@ -179,19 +166,12 @@ class Searcher:
             )
         ]
 
-    def _stage(self, known: Progress, asked: int) -> Stage:
-        if len(known.scores) < asked:
-            if known.broken_off is None:
-                return Stage.RUNNING
-            return Stage.CUT_SHORT if known.broken_off is Status.CUT_SHORT else Stage.FAILED
-        return Stage.COMPLETE if asked == self._search.trials_each else Stage.RACED_OUT
-
-    def _trials_of(self, pair: Pair, values: Values) -> tuple[Trial, ...]:
-        """Made once: the keys of trials are hashes."""
-        place = pair, json.dumps(values)
+    def _trials(self, values: Values) -> tuple[Trial, ...]:
+        """Of a configuration; made once, as their keys are hashes."""
+        place = json.dumps(values)
         if place not in self._tried:
-            cell = self._space.bind(*pair, values, self._dataset_info.image_shape)
-            count = self._search.trials_each
+            shape, count = self._dataset_info.image_shape, self._search.trials_each
+            cell = self._space.bind(self._architecture, self._variant, values, shape)
             self._tried[place] = trials_of(self._space, cell, self._dataset_info, count)
         return self._tried[place]
 
@@ -208,11 +188,18 @@ class Searcher:
             scores.append(record.validation_accuracy)
         return Progress(tuple(scores))
 
-    def _confirmation(self, winner: Configuration, default: Cell) -> tuple[Trial, ...]:
+    def _stage(self, known: Progress, asked: int) -> Stage:
+        if len(known.scores) < asked:
+            if known.broken_off is None:
+                return Stage.RUNNING
+            return Stage.CUT_SHORT if known.broken_off is Status.CUT_SHORT else Stage.FAILED
+        return Stage.COMPLETE if asked == self._search.trials_each else Stage.RACED_OUT
+
+    def _confirmation(self, winner: Configuration) -> tuple[Trial, ...]:
         count, first = self._space.confirm or 0, self._search.trials_each
         trials = [
             trial
-            for cell in (winner.cell, default)
+            for cell in (winner.cell, self._default)
             for trial in trials_of(self._space, cell, self._dataset_info, count, first=first)
         ]
         # The default may itself have won.

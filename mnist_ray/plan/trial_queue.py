@@ -33,11 +33,8 @@ class TrialQueue:
     ) -> None:
         """Make the first plan.
 
-        Args:
-            plan_now: gives the plan that follows from records.
-            records: what is recorded already, by key.
-            max_concurrent: as the attribute.
-            is_outdated: whether a record's trial is to be run again although it finished.
+        `plan_now` gives the plan that follows from records, and `is_outdated` says whether a
+        record's trial is to be run again although it finished.
         """
         self._plan_now, self._is_outdated = plan_now, is_outdated
         self.max_concurrent = max_concurrent
@@ -47,7 +44,7 @@ class TrialQueue:
         self._blocks = 0
         self._alone: set[str] = set()
         """Keys of the trials that were started and lost their process."""
-        self._ended: dict[str, Record] = {}
+        self._ended: set[str] = set()
         self.records = dict(records)
         self.counting = {key: r for key, r in self.records.items() if not self._runs_again(r)}
         self._plan_anew()
@@ -118,8 +115,8 @@ class TrialQueue:
             joined = self.records[record.key]
             # No decision may rest on an outdated record, even if the trial failed when it ran
             # again.
-            counting = record if self._is_outdated(joined) else joined
-            self._ended[record.key] = self.counting[record.key] = counting
+            self.counting[record.key] = record if self._is_outdated(joined) else joined
+            self._ended.add(record.key)
         if records and self.plan.may_change:
             self._plan_anew()
 
@@ -129,20 +126,16 @@ class TrialQueue:
         """Take in what another sweep recorded, so that it does not run here too.
 
         What runs here already goes on. A record that is not all that is wanted of a waiting trial
-        is left out.
-
-        Args:
-            records: not of this sweep.
-            check: is called for each record that is taken over; it may refuse.
+        is left out. `check` is called for each that is taken over; it may refuse.
         """
         if not records:
             return
         waiting = {trial.key: trial for trial in self._waiting}
         for record in records:
-            if record.key in self._running or record.key in self._ended:
-                continue
             trial = waiting.get(record.key)
-            if self._runs_again(record) or (trial and not self.plan.is_done(trial, record)):
+            is_own = record.key in self._running or record.key in self._ended
+            lacks_something = trial is not None and not self.plan.is_done(trial, record)
+            if is_own or lacks_something or self._runs_again(record):
                 continue
             check(record)
             waiting.pop(record.key, None)
@@ -152,11 +145,9 @@ class TrialQueue:
             self._plan_anew()
 
     def requeue(self, *trials: Trial, was_lost: bool = True) -> None:
-        """Let running trials wait again, before all others: they ended without a record.
+        """Let running trials wait again, before all others and in this order.
 
-        Args:
-            trials: in the order in which they are to start.
-            was_lost: whether they were started, and their process was lost.
+        They ended without a record: their process was lost, or they were not begun.
         """
         for trial in reversed(trials):
             self._running.pop(trial.key, None)
@@ -170,7 +161,7 @@ class TrialQueue:
 
     def _plan_anew(self) -> None:
         self.plan = self._plan_now(self.counting)
-        submitted = self._running.keys() | self._ended.keys()
+        submitted = self._running.keys() | self._ended
         self._waiting = deque(trial for trial in self.plan.missing if trial.key not in submitted)
 
     def _runs_again(self, record: Record) -> bool:
