@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.test_images import TestSet
-from mnist_ray.stats.variance_decomposition import (
+from mnist_ray.stats.variance import (
     VarianceDecomposition,
     decompose_variance_from_counts,
 )

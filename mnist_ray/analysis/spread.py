@@ -9,8 +9,8 @@ from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.sweep_results import CellResults, CellSpread, SweepResults
 from mnist_ray.analysis.tables import CELL, Identity, Row, Tables
 from mnist_ray.space.sources import Source
-from mnist_ray.stats.spread import Share, VarianceShares, variance_shares
 from mnist_ray.stats.summary import summarize
+from mnist_ray.stats.variance import Share, VarianceShares, variance_shares
 
 ALL = "all"
 """In place of a source: the ordinary trials, in which all sources but the sample vary."""

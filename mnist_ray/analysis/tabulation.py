@@ -34,8 +34,7 @@ from mnist_ray.plan.trial import Trial
 from mnist_ray.space.columns import SWEEP, Only
 from mnist_ray.space.space import Cell, Space, StoppingRule
 from mnist_ray.stats.sequential import precision
-from mnist_ray.stats.skewness import FEWEST_WITH_A_SHAPE, looks_left_skewed
-from mnist_ray.stats.summary import summarize
+from mnist_ray.stats.summary import FEWEST_WITH_A_SHAPE, looks_left_skewed, summarize
 
 Rows = Callable[[SweepResults, Identity], Iterable[Row]]
 """Gives the rows of one table, without what all rows of a sweep share."""

@@ -27,13 +27,13 @@ class PlainCells:
     """The cells that no search is needed for."""
 
     def __init__(self, space: Space, dataset_info: DatasetInfo) -> None:
-        self._space, self._dataset_info = space, dataset_info
+        self._space = space
         self.cells = space.cells(dataset_info.image_shape)
-        self._made: list[tuple[Trial, ...]] = [()] * len(self.cells)
+        self._made = [[*trials_of(space, cell, dataset_info, 1)] for cell in self.cells]
         self._pairs = _compared_pairs(self.cells, space.until.difference) if space.until else []
 
     def plans(
-        self, records: Mapping[str, Record], timings: Timings, others: Iterable[Trial] = ()
+        self, records: Mapping[str, Record], timings: Timings, others: Iterable[Trial]
     ) -> tuple[list[CellPlan], Budget | None]:
         """Each with as many trials as its mean needs, and the differences that it is part of.
 
@@ -72,15 +72,11 @@ class PlainCells:
     def _means(self, goal: StoppingRule, known: Sequence[Series]) -> list[Mean]:
         """What is to become precise: the means of cells, the differences of pairs, or both."""
         until = self._space.until
-        asked: list[tuple[tuple[int, ...], float | None]] = []
-        if until is not None:
-            asked += [(pair, until.ci95) for pair in self._pairs]
+        means = [_mean(goal, pair, known, until.ci95) for pair in self._pairs if until]
         if goal.until_ci95 is not None or until is None:
-            asked += [((number,), goal.until_ci95) for number in range(len(known))]
-        return [
-            _mean(goal, cells, tuple(known[number] for number in cells), half_width)
-            for cells, half_width in asked
-        ]
+            numbers = range(len(self.cells))
+            means += [_mean(goal, (number,), known, goal.until_ci95) for number in numbers]
+        return means
 
     def _budget(
         self,
@@ -103,7 +99,7 @@ class PlainCells:
         recorded = (records[trial.key] for trial in (*made, *others) if trial.key in records)
         return Budget(
             goal=goal,
-            cell_keys=tuple(trials[0].cell_key for trials in firsts),
+            cell_keys=tuple(made[0].cell_key for made in self._made),
             spent=sum(record.costs.seconds for record in recorded),
             begun=np.array(begun),
             unrecorded=np.array([sum(t.key not in records for t in trials) for trials in firsts]),
@@ -123,8 +119,7 @@ class PlainCells:
         *,
         demands: Sequence[Demand],
     ) -> list[Demand]:
-        firsts = [self._first(number, 1)[0] for number in range(len(self.cells))]
-        seconds = timings.seconds(firsts)
+        seconds = timings.seconds(made[0] for made in self._made)
         trials = budget.trials(seconds) if budget.is_spread_known else budget.begun
         priority = np.zeros(len(self.cells))
         for mean, half_width in zip(budget.means, budget.present_half_widths, strict=True):
@@ -148,19 +143,17 @@ class PlainCells:
     def _first(self, number: int, count: int) -> tuple[Trial, ...]:
         """The first trials of a cell, each made once: their keys are hashes."""
         made = self._made[number]
-        if len(made) < count:
-            lacking, cell = count - len(made), self.cells[number]
-            made += trials_of(self._space, cell, self._dataset_info, lacking, first=len(made))
-            self._made[number] = made
-        return made[:count]
+        made += [made[0].with_index(index) for index in range(len(made), count)]
+        return tuple(made[:count])
 
 
 def _mean(
     goal: StoppingRule,
     cells: tuple[int, ...],
-    series: tuple[Series, ...],
+    known: Sequence[Series],
     half_width: float | None,
 ) -> Mean:
+    series = tuple(known[number] for number in cells)
     _, values = finished_in_all(series, goal)
     if half_width is not None:
         return Mean(cells, values, half_width, to_precision(goal, half_width, series))

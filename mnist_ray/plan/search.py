@@ -7,18 +7,18 @@ winner can do, since the highest of many noisy scores is too high.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.plan.dataset_info import DatasetInfo
-from mnist_ray.plan.race import Progress, trials_of_race, trials_without_race
 from mnist_ray.plan.sampler import OptunaSampler, Sampler, Scores, Values, random_configurations
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.space import Cell, Search, Space
+from mnist_ray.stats.racing import survivors
 
 
 class Stage(StrEnum):
@@ -88,6 +88,19 @@ class SearchState:
         """Of the search itself, those of equal index next to each other."""
         trials = [trial for each in self.configurations for trial in each.trials]
         return tuple(sorted(trials, key=lambda trial: trial.index))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is recorded of a configuration's trials, from index 0 on, up to the first gap.
+
+    Attributes:
+        scores: validation accuracies of the trials that finished, up to the first that did not.
+        broken_off: how that one ended; None where it has not ended.
+    """
+
+    scores: tuple[float, ...]
+    broken_off: Status | None = None
 
 
 class Searcher:
@@ -204,3 +217,54 @@ class Searcher:
         ]
         # The default may itself have won.
         return tuple({trial.key: trial for trial in trials}.values())
+
+
+def trials_without_race(progress: Progress, *, trials_each: int) -> int:
+    """How many trials to ask for: all, but none after one that ended without finishing.
+
+    The mean that the search compares is over all trials, so such a configuration has none.
+    """
+    return len(progress.scores) + 1 if progress.broken_off else trials_each
+
+
+def trials_of_race(progress: Sequence[Progress], *, trials_each: int) -> list[int]:
+    """How many trials each configuration is asked for, as far as the race can be decided.
+
+    After each index that all racing configurations have finished, those that are significantly
+    worse than the best drop out. A configuration with a trial that ended without finishing cannot
+    win, so it is excluded. Others may have dropped out only because they were worse than that one:
+    the race starts again without it.
+    """
+    asked: dict[int, int] = {}
+    entrants = set(range(len(progress)))
+    excluded = None
+    while excluded != set():
+        counts, excluded = _run(progress, entrants, trials_each)
+        asked |= counts
+        entrants -= excluded
+    return [asked[number] for number in range(len(progress))]
+
+
+def _run(
+    progress: Sequence[Progress], entrants: Collection[int], trials_each: int
+) -> tuple[dict[int, int], set[int]]:
+    """The trials that each entrant is asked for, and those that are then to be excluded."""
+    asked: dict[int, int] = {}
+    racing = sorted(entrants)
+    for finished in range(trials_each):
+        if finished >= 2:
+            scores = tuple(progress[number].scores[:finished] for number in racing)
+            staying = _survivors(scores, trials_each - 2)
+            racing = [number for place, number in enumerate(racing) if place in staying]
+        asked |= dict.fromkeys(racing, finished + 1)
+        behind = {number for number in racing if len(progress[number].scores) == finished}
+        if behind:
+            is_waiting = any(progress[number].broken_off is None for number in behind)
+            return asked, set() if is_waiting else behind
+    return asked, set()
+
+
+# A plan is made after each record, and most often nothing has changed in most of the races.
+@lru_cache(maxsize=4096)
+def _survivors(scores: tuple[tuple[float, ...], ...], looks: int) -> frozenset[int]:
+    return frozenset(survivors(scores, looks=looks))

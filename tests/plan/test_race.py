@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mnist_ray.ledger.record import Status
-from mnist_ray.plan.race import Progress, trials_of_race, trials_without_race
+from mnist_ray.plan.search import Progress, trials_of_race, trials_without_race
 from mnist_ray.stats.summary import FloatArray
 
 BEST = (0.95, 0.96, 0.95, 0.96)

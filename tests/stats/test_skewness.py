@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from samples import covers
 
-from mnist_ray.stats.skewness import looks_left_skewed
-from mnist_ray.stats.summary import summarize
+from mnist_ray.stats.summary import looks_left_skewed, summarize
 
 SAMPLES = 4_000
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from samples import SWEEPS, known
 
-from mnist_ray.stats.variance_decomposition import (
+from mnist_ray.stats.variance import (
     VarianceDecomposition,
     decompose_variance_from_counts,
 )

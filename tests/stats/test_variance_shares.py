@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from recorded_accuracies import RECORDED
 from scipy import stats
 
-from mnist_ray.stats.spread import variance_shares
 from mnist_ray.stats.summary import summarize
+from mnist_ray.stats.variance import variance_shares
 
 SUMMED = frozenset({"weights", "shuffling"})
 
