@@ -1,9 +1,9 @@
 """What goes into a paper: the main table as Markdown and LaTeX, and the figures as files."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from mnist_ray.analysis.numbers import DASH, number
+from mnist_ray.analysis.numbers import DASH, MINUS, number
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.errors import InputError
@@ -13,7 +13,8 @@ from mnist_ray.view.cell_views import CellView, Row, varying_hyperparameters
 from mnist_ray.view.figures import Figures
 
 _PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
-
+_KINDS = ("sweep", "architecture", "variant", "selection", "device")
+"""Parts of a cell's name, in this order."""
 
 Table = Sequence[Sequence[str]]
 """The headings, then a row for each cell; the last two columns hold figures, the others names."""
@@ -22,11 +23,7 @@ Table = Sequence[Sequence[str]]
 def paper_table(views: Sequence[CellView]) -> Table:
     """Each cell's mean ± the half-width of its 95 % interval, and n; many cells sorted by mean."""
     given = {"architecture", "variant"}.union(*(view.parts for view in views))
-    kinds = [
-        kind
-        for kind in ("sweep", "architecture", "variant", "selection", "device")
-        if kind in given
-    ]
+    kinds = [kind for kind in _KINDS if kind in given]
     settings = varying_hyperparameters([view.results for view in views])
     rows = [
         [
@@ -47,45 +44,46 @@ def _mean(row: Row) -> str:
     return f"{number(mean)} {_PLUS_MINUS} {number((high - low) / 2)}"
 
 
+def _as_itself(text: str, signs: dict[int, str]) -> str:
+    """`text` on one line; `signs` are written as they say."""
+    return " ".join(text.split()).translate(signs)
+
+
 # Markdown
+
+_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in r"\`*_{}[]<>#|~!$"})
 
 
 def as_markdown(table: Table) -> str:
     """A table as GitHub and pandoc read it."""
-    headings, *rows = ([_markdown(text) for text in line] for line in table)
+    headings, *rows = ([_as_itself(text, _MARKDOWN) for text in line] for line in table)
     rule = ["---"] * (len(headings) - 2) + ["---:"] * 2
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (headings, rule, *rows))
 
 
-def _markdown(text: str) -> str:
-    """`text` as itself, whatever it holds."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~!$])", r"\\\1", _one_line(text))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 # LaTeX
 
-_LATEX: Mapping[str, str] = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    _PLUS_MINUS: r"$\pm$",
-    "\N{MINUS SIGN}": "$-$",
-    DASH: "--",
-}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        _PLUS_MINUS: r"$\pm$",
+        MINUS: "$-$",
+        DASH: "--",
+    }
+)
 
 
 def as_latex(table: Table) -> str:
     """A tabular for the package booktabs, to be put into a table environment."""
-    headings, *rows = map(_latex_row, table)
+    cells = ([_as_itself(text, _LATEX) for text in line] for line in table)
+    headings, *rows = (" & ".join(line) + r" \\" for line in cells)
     columns = "l" * (len(table[0]) - 2) + "rr"
     return "\n".join(
         [
@@ -101,14 +99,6 @@ def as_latex(table: Table) -> str:
             "",
         ]
     )
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
 
 
 # Files

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.numbers import DASH, no_spread, number
+from mnist_ray.analysis.numbers import DASH, FEWEST, no_spread, number
 from mnist_ray.ledger.record import Record
 from mnist_ray.view.svg import (
     INK,
@@ -49,13 +50,12 @@ class ChartRow:
     series: int | None
     """The colour, by number; None for that of text."""
     mean: float | None
-    low: float | None = None
-    high: float | None = None
-    values: Sequence[float] = ()
-    titles: Sequence[str] = ()
-    """What each value says when it is pointed at."""
-    is_few: bool = False
-    """Whether the mean is over too few values for its interval to say much."""
+    interval: tuple[float | None, float | None] = (None, None)
+    """Of the mean: its ends."""
+    dots: Sequence[tuple[float, str]] = ()
+    """Values, and what each says when it is pointed at; nothing where that is empty."""
+    n: int | None = None
+    """How many values the mean is over; that over few is marked."""
 
 
 def estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
@@ -69,11 +69,11 @@ def estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
     return f"{number(value)} [{number(row['ci95_low'])}, {number(row['ci95_high'])}]"
 
 
-def trial_title(record: Record, accuracy: float) -> str:
-    """What a dot says of its trial."""
+def trial_dot(record: Record, accuracy: float) -> tuple[float, str]:
+    """A trial as a dot."""
     seconds = record.costs.train_seconds
     took = "" if seconds is None else f", {seconds:.1f} s of training"
-    return f"trial {record.trial}: {number(accuracy)}{took}"
+    return accuracy, f"trial {record.trial}: {number(accuracy)}{took}"
 
 
 def forest_plot(
@@ -101,12 +101,12 @@ def forest_plot(
     labels = [_wrapped(row.label) for row in rows]
     is_stacked = any(len(row.label) + len(row.text) > _ROW_CHARACTERS for row in rows)
     above = _TEXT_LINE * (max(map(len, labels)) + is_stacked)
-    dots_lane = _DOTS_LANE if any(row.values for row in rows) else 0.0
+    dots_lane = _DOTS_LANE if any(row.dots for row in rows) else 0.0
     height = above + (dots_lane + _MEAN_LANE) + _GAP
     with page_figure(WIDTH, height * len(rows) + 0.5) as figure:
         axes = _axes(figure, x_label, height * len(rows))
-        drawn = [x for row in rows for x in (row.mean, row.low, row.high, *row.values)]
-        low, high = limits([*drawn, 0.0 if around_zero else None], bounds, margin=(0.05, 0.005))
+        values = [x for row in rows for x in (row.mean, *row.interval, *(x for x, _ in row.dots))]
+        low, high = limits([*values, 0.0 if around_zero else None], bounds, margin=(0.05, 0.005))
         axes.set_xlim(low, high)
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
@@ -165,18 +165,17 @@ def _write(axes: Axes, label: Sequence[str], text: str, *, top: float, is_stacke
 
 def _draw_dots(axes: Axes, row: ChartRow, top: float, width: float) -> list[Mark]:
     """A row's values, apart where several are within `width`; gives what they say."""
-    order = np.argsort(row.values, kind="stable")
-    values = np.asarray(row.values, np.float64)[order]
-    y = top + _DOTS_LANE * (0.5 + _swarm(values, width))
+    dots = sorted(row.dots, key=itemgetter(0))
+    x = np.asarray([value for value, _ in dots], np.float64)
+    y = top + _DOTS_LANE * (0.5 + _swarm(x, width))
     # One path of strokes without length takes a tenth of the text that markers take.
-    points, codes = np.repeat(np.column_stack([values, y]), 2, axis=0), [Path.MOVETO, Path.LINETO]
-    size = 4.5 if len(values) <= 200 else 2.0
+    points, codes = np.repeat(np.column_stack([x, y]), 2, axis=0), [Path.MOVETO, Path.LINETO]
+    size = 4.5 if len(x) <= 200 else 2.0
     colour = series_colour(row.series)
-    axes.add_patch(
-        round_strokes(points, np.tile(codes, len(values)), colour, width=size, opacity=0.6)
-    )
-    titles = [row.titles[i] for i in order] if row.titles else []
-    return [Mark(axes, *place) for place in zip(values, y, titles, strict=False)]
+    axes.add_patch(round_strokes(points, np.tile(codes, len(x)), colour, width=size, opacity=0.6))
+    return [
+        Mark(axes, value, place, said) for (value, said), place in zip(dots, y, strict=True) if said
+    ]
 
 
 def _swarm(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
@@ -193,8 +192,8 @@ def _swarm(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
 def _draw_mean(axes: Axes, row: ChartRow, y: float, bounds: tuple[float, float]) -> None:
     if row.mean is None:
         return
-    colour = series_colour(row.series)
-    if row.low is not None and row.high is not None:
-        axes.plot(np.clip([row.low, row.high], *bounds), [y, y], color=colour, linewidth=1.6)
-    fill: Any = "none" if row.is_few else "full"
+    colour, (low, high) = series_colour(row.series), row.interval
+    if low is not None and high is not None:
+        axes.plot(np.clip([low, high], *bounds), [y, y], color=colour, linewidth=1.6)
+    fill: Any = "full" if row.n is None or row.n >= FEWEST else "none"
     axes.plot([row.mean], [y], "D", color=colour, markersize=4.2, fillstyle=fill, clip_on=False)

@@ -1,6 +1,7 @@
 """Heat maps: confusion matrices, and the means of two hyperparameters of a grid."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,9 @@ _TICK_INCHES = 0.075
 """Of one letter."""
 _MOST_NUMBERS = 12
 """Columns of a grid whose squares have numbers."""
+_CORNERS = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
+# They are inside the axes anyway, and there are many.
+_IN_SQUARE: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6.5, "in_layout": False}
 
 Counts = NDArray[np.int64]
 """Images of a true class (row) that are taken for a class (column): int64 [classes, classes]."""
@@ -72,41 +76,32 @@ def confusion(
         names: of the classes.
         series: the colour, and that beside the caption.
         full_scale: share of a class' images, from 0 to 1, that has the deepest colour.
-        name: of the chart.
-        caption: what the matrix is of.
+        name, caption: as those of `Chart`; the caption says what the matrix is of.
     """
-    shares, errors = _shares(matrix), _errors(matrix)
+    errors, marks = _errors(matrix), []
     # Errors are rare: a square root keeps the small ones visible.
     depths = np.sqrt(np.minimum(errors / max(full_scale, 1e-9), 1))
-    ticks = [_shortened(name) for name in names]
+    ticks = [
+        name if len(name) <= _LONGEST_TICK else f"{name[: _LONGEST_TICK - 1]}…" for name in names
+    ]
     margin = _TICK_INCHES * (max(map(len, ticks)) - 1)
     with page_figure(2.7 + margin, 2.7 + margin) as figure:
         axes = _heat_map(figure, depths, series, x_label="predicted", y_label="truth")
-        if len(matrix) <= _CLASSES_WITH_NUMBERS:
-            for truth, predicted in np.argwhere(shares >= 0.005):
-                text = f"{100 * shares[truth, predicted]:.0f}"
-                colour = MUTED if truth == predicted else INK
-                _write(axes, (truth, predicted), text, colour=colour)
         _class_ticks(axes, ticks)
-        return Chart(
-            figure,
-            name,
-            caption,
-            alternative=f"Confusion matrix of {caption}: {_worst(errors, names)}.",
-            series=series,
-            marks=list(_marks(axes, matrix, names)),
-        )
-
-
-def _shares(matrix: Counts) -> NDArray[np.float64]:
-    """The shares of each true class that are taken for each class."""
-    shares: NDArray[np.float64] = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    return shares
+        for truth, predicted in np.argwhere(matrix > 0):
+            count, of = matrix[truth, predicted], matrix[truth].sum()
+            title = f"truth {names[truth]}, predicted {names[predicted]}: {count:,} of {of:,}"
+            marks.append(Mark(axes, predicted, truth, title, is_square=True))
+            if len(matrix) <= _CLASSES_WITH_NUMBERS and count / of >= 0.005:
+                colour = MUTED if truth == predicted else INK
+                axes.text(predicted, truth, f"{100 * count / of:.0f}", color=colour, **_IN_SQUARE)
+        alternative = f"Confusion matrix of {caption}: {_worst(errors, names)}."
+        return Chart(figure, name, caption, alternative, series=series, marks=marks)
 
 
 def _errors(matrix: Counts) -> NDArray[np.float64]:
     """The shares of each class that are taken for each other one."""
-    shares = _shares(matrix)
+    shares: NDArray[np.float64] = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(shares, 0)
     return shares
 
@@ -119,17 +114,6 @@ def _worst(errors: NDArray[np.float64], names: Sequence[str]) -> str:
         if errors[truth, predicted] > 0
     )
     return f"most often it classifies {worst}" if worst else "no errors"
-
-
-def _marks(axes: Axes, matrix: Counts, names: Sequence[str]) -> Iterator[Mark]:
-    for truth, predicted in np.argwhere(matrix > 0):
-        count, of = matrix[truth, predicted], matrix[truth].sum()
-        title = f"truth {names[truth]}, predicted {names[predicted]}: {count:,} of {of:,}"
-        yield Mark(axes, predicted, truth, title, is_square=True)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_TICK else f"{name[: _LONGEST_TICK - 1]}…"
 
 
 def _class_ticks(axes: Axes, names: Sequence[str]) -> None:
@@ -169,7 +153,7 @@ def _pair_chart(pair: FactorPair, series: int, *, name: str) -> Chart:
             marks.append(Mark(axes, column, row, title, is_square=True))
             if columns <= _MOST_NUMBERS:
                 weight = "bold" if (row, column) == best else "normal"
-                _write(axes, (row, column), f"{mean:.3f}"[1:], weight=weight)
+                axes.text(column, row, f"{mean:.3f}"[1:], fontweight=weight, **_IN_SQUARE)
         ends = (
             f"highest {number(means[best])} at {_place(pair, *best)}, "
             f"lowest {number(means[worst])} at {_place(pair, *worst)}"
@@ -193,7 +177,11 @@ def _heat_map(
     for level in range(1, 11):
         places = np.argwhere(levels == level)
         if len(places):
-            axes.add_patch(_squares(places, series_colour(series), opacity=0.065 * level))
+            # All squares of a depth as one path.
+            points = (places[:, np.newaxis, ::-1] + _CORNERS).reshape(-1, 2)
+            codes = np.tile([Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY], len(places))
+            style = {"facecolor": series_colour(series), "alpha": 0.065 * level, "linewidth": 0}
+            axes.add_patch(PathPatch(Path(points, codes), **style))
     rows, columns = depths.shape
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     axes.tick_params(length=0, labelsize=7.5)
@@ -201,30 +189,3 @@ def _heat_map(
     axes.set_ylabel(y_label, fontsize=8)
     axes.spines[:].set_visible(True)
     return axes
-
-
-def _squares(places: NDArray[np.int64], colour: str, *, opacity: float) -> PathPatch:
-    """Filled squares at places (row, column), int64 [n, 2], as one path."""
-    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
-    points = places[:, np.newaxis, ::-1] + corners
-    codes = np.tile([Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY], len(places))
-    path = Path(points.reshape(-1, 2), codes)
-    return PathPatch(path, facecolor=colour, alpha=opacity, linewidth=0)
-
-
-def _write(
-    axes: Axes, place: tuple[int, int], text: str, *, colour: str = INK, weight: str = "normal"
-) -> None:
-    """`text` in the square at `place`, its row and column."""
-    row, column = place
-    axes.text(
-        column,
-        row,
-        text,
-        ha="center",
-        va="center",
-        fontsize=6.5,
-        fontweight=weight,
-        color=colour,
-        in_layout=False,  # they are inside anyway, and there are many
-    )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from mnist_ray.analysis.grids import Factor, Grid
-from mnist_ray.analysis.numbers import FEWEST, number
+from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.phrases import first_letter
 from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
@@ -14,7 +14,7 @@ from mnist_ray.view.cell_views import (
     describe_presentation,
     label,
 )
-from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_title
+from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_dot
 from mnist_ray.view.svg import Chart
 
 _MOST_PAIRS = 24
@@ -37,20 +37,17 @@ def trial_charts(views: Sequence[CellView]) -> Iterator[Chart]:
 
 
 def _accuracy_row(view: CellView) -> ChartRow:
-    row, trials = view.row, view.results.finished
-    tested = [(trial, trial.test.accuracy) for trial in trials if trial.test]
-    shown = estimate(row["mean_test_accuracy"], row, row["trials"])
+    row, n = view.row, view.row["trials"]
+    shown = estimate(row["mean_test_accuracy"], row, n)
     mark = "*" if row["left_skewed"] else ""
     return ChartRow(
         label=label(view.parts, variant=False),
-        text=f"{shown}{mark}, n = {row['trials']}",
+        text=f"{shown}{mark}, n = {n}",
         series=view.series,
         mean=row["mean_test_accuracy"],
-        low=row["ci95_low"],
-        high=row["ci95_high"],
-        values=[accuracy for _, accuracy in tested],
-        titles=[trial_title(*each) for each in tested],
-        is_few=row["trials"] < FEWEST,
+        interval=(row["ci95_low"], row["ci95_high"]),
+        dots=[trial_dot(each, each.test.accuracy) for each in view.results.finished if each.test],
+        n=n,
     )
 
 
@@ -83,9 +80,8 @@ def _level_rows(factor: Factor, series: int) -> Iterator[ChartRow]:
             text=f"{number(level.mean.mean)}, {below}",
             series=series,
             mean=level.mean.mean,
-            low=level.mean.ci95_low,
-            high=level.mean.ci95_high,
-            is_few=level.mean.n < FEWEST,
+            interval=(level.mean.ci95_low, level.mean.ci95_high),
+            n=level.mean.n,
         )
 
 
@@ -135,13 +131,13 @@ def _difference_caption(kind: str, rows: Sequence[Row]) -> str:
 
 
 def _difference_row(label: str, row: Row, series: Mapping[str, int]) -> ChartRow:
-    same = row["architecture_a"] == row["architecture_b"]
+    is_of_one = row["architecture_a"] == row["architecture_b"]
+    n = min(row["trials_a"], row["trials_b"])
     return ChartRow(
         label=label,
-        text=estimate(row["mean_difference"], row, min(row["trials_a"], row["trials_b"])),
-        series=series[row["architecture_a"]] if same else None,
+        text=estimate(row["mean_difference"], row, n),
+        series=series[row["architecture_a"]] if is_of_one else None,
         mean=row["mean_difference"],
-        low=row["ci95_low"],
-        high=row["ci95_high"],
-        is_few=min(row["trials_a"], row["trials_b"]) < FEWEST,
+        interval=(row["ci95_low"], row["ci95_high"]),
+        n=n,
     )

@@ -1,11 +1,11 @@
 """The chart of a search: every trial of its configurations, beside the winner and the default."""
 
-from mnist_ray.analysis.numbers import FEWEST, number
+from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.sweep_results import Selection
 from mnist_ray.plan.search import Configuration, Stage
 from mnist_ray.stats.summary import summarize
 from mnist_ray.view.cell_views import SearchView
-from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_title
+from mnist_ray.view.forest_plot import MOST_ROWS, ChartRow, estimate, forest_plot, trial_dot
 from mnist_ray.view.svg import Chart
 
 
@@ -54,10 +54,9 @@ def _fresh_row(search: SearchView, selection: Selection) -> ChartRow:
         text=f"{estimate(fresh.mean, vars(fresh), fresh.n)}, n = {fresh.n}",
         series=search.series,
         mean=fresh.mean,
-        low=fresh.ci95_low,
-        high=fresh.ci95_high,
-        values=scores,
-        is_few=fresh.n < FEWEST,
+        interval=(fresh.ci95_low, fresh.ci95_high),
+        dots=[(score, "") for score in scores],
+        n=fresh.n,
     )
 
 
@@ -87,12 +86,11 @@ def _search_row(search: SearchView, configuration: Configuration) -> ChartRow:
         text=", ".join(filter(None, facts)),
         series=search.series if can_win else None,
         mean=configuration.mean,
-        values=configuration.scores,
-        titles=[
-            trial_title(search.results.records[trial.key], score)
+        dots=[
+            trial_dot(search.results.records[trial.key], score)
             for trial, score in zip(configuration.trials, configuration.scores, strict=False)
         ],
-        is_few=n < FEWEST,
+        n=n,
     )
 
 

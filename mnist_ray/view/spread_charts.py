@@ -56,7 +56,7 @@ def _source_row(row: Row, series: int) -> ChartRow:
     if row["variance_share"] is not None:
         text += f", {percent(row['variance_share'])}"
     is_whole = row["source"] == ALL
-    return ChartRow(IN_WORDS[row["source"]], text, None if is_whole else series, std, low, high)
+    return ChartRow(IN_WORDS[row["source"]], text, None if is_whole else series, std, (low, high))
 
 
 def share(row: Row, column: str = "variance_share") -> str:

@@ -25,8 +25,8 @@ from mnist_ray.view.forest_plot import ChartRow, forest_plot
 from mnist_ray.view.svg import Chart
 
 ROWS = [
-    ChartRow("cnn", "0.95, n = 3", 0, 0.95, 0.94, 0.96, [0.94, 0.95, 0.96]),
-    ChartRow("feed_forward", "0.87, n = 1", 1, 0.87, None, None, [0.87]),
+    ChartRow("cnn", "0.95, n = 3", 0, 0.95, (0.94, 0.96), [(0.94, ""), (0.95, ""), (0.96, "")]),
+    ChartRow("feed_forward", "0.87, n = 1", 1, 0.87, dots=[(0.87, "")]),
 ]
 MATRIX = np.array([[9, 1, 0], [0, 10, 0], [2, 0, 8]])
 
@@ -40,7 +40,7 @@ def dots(rows: list[ChartRow] = ROWS, name: str = "dots") -> str:
 
 
 def differences() -> str:
-    rows = [replace(row, values=()) for row in ROWS]
+    rows = [replace(row, dots=()) for row in ROWS]
     return forest_plot(
         rows, name="f", caption="", what="Differences", x_label="difference", around_zero=True
     ).svg
@@ -122,7 +122,7 @@ def test_ids_of_two_figures_on_one_page_differ() -> None:
 
 def test_names_stay_text_whatever_is_in_them() -> None:
     hostile = '<script>alert(1)</script> $x_1$ url(#a) id="p0123456789" #000001 "quoted" 0.123456'
-    row = ChartRow(hostile, "", 0, 0.5, None, None, [0.5])
+    row = ChartRow(hostile, "", 0, 0.5, dots=[(0.5, "")])
     root = ElementTree.fromstring(dots_chart([row], what=hostile).svg)
     assert (root.get("aria-label") or "").startswith(f"{hostile}: {hostile}")
     shown = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
@@ -131,20 +131,20 @@ def test_names_stay_text_whatever_is_in_them() -> None:
 
 
 def test_control_characters_in_a_name_are_replaced() -> None:
-    drawing = dots([ChartRow("bell\a", "", 0, 0.5, None, None, [0.5])], name="d")
+    drawing = dots([ChartRow("bell\a", "", 0, 0.5, dots=[(0.5, "")])], name="d")
     shown = [e.text for e in ElementTree.fromstring(drawing).iter() if e.tag.endswith("text")]
     assert "bell\N{REPLACEMENT CHARACTER}" in shown
 
 
 def test_every_trial_is_a_dot() -> None:
-    drawing = dots([ChartRow("a", "", 0, 0.5, None, None, list(np.linspace(0, 1, 500)))])
+    drawing = dots([ChartRow("a", "", 0, 0.5, dots=[(x, "") for x in np.linspace(0, 1, 500)])])
     paths = re.findall(r'<path d="([^"]*)"[^>]*stroke-linecap: round', drawing)
     assert sum(path.count("M") for path in paths) == 500
 
 
 def test_ten_thousand_dots_take_less_than_half_a_megabyte() -> None:
-    values = list(np.random.default_rng(0).normal(0.9, 0.01, 10_000))
-    assert len(dots([ChartRow("a", "", 0, 0.9, 0.89, 0.91, values)])) < 500_000
+    values = [(x, "") for x in np.random.default_rng(0).normal(0.9, 0.01, 10_000)]
+    assert len(dots([ChartRow("a", "", 0, 0.9, (0.89, 0.91), values)])) < 500_000
 
 
 def test_numbers_of_a_confusion_matrix_are_percent_of_the_true_class() -> None:
@@ -165,7 +165,7 @@ def test_the_axes_of_a_confusion_matrix_have_the_names_of_the_classes() -> None:
 
 def test_long_labels_are_broken_instead_of_overlapping() -> None:
     label = "feed_forward · shifted: learning_rate 0.0001 to 0.0003 · dropout=0.5 · batch_size=128"
-    drawing = dots([ChartRow(label, "0.9613 [0.9587, 0.9639], n = 9", 0, 0.9, None, None, [0.9])])
+    drawing = dots([ChartRow(label, "0.9613 [0.9587, 0.9639], n = 9", 0, 0.9, dots=[(0.9, "")])])
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing)
     assert max(len(text) for text in texts) <= 60
     assert label in " ".join(texts)
@@ -195,7 +195,7 @@ def test_figures_need_neither_ray_nor_tensorflow_nor_a_display() -> None:
 
 
 def test_a_dot_says_which_trial_it_is_and_a_cell_of_a_matrix_its_count() -> None:
-    row = ChartRow("a", "", 0, 0.5, values=[0.6, 0.4], titles=["trial 0: 0.6", "trial 1: 0.4"])
+    row = ChartRow("a", "", 0, 0.5, dots=[(0.6, "trial 0: 0.6"), (0.4, "trial 1: 0.4")])
     marks = re.findall(r'<circle cx="([\d.]+)"[^>]*>\s*<title>(.*?)</title>', dots([row]))
     assert [title for _, title in marks] == ["trial 1: 0.4", "trial 0: 0.6"]
     assert float(marks[0][0]) < float(marks[1][0])
@@ -221,7 +221,7 @@ def test_of_many_points_of_learning_curves_the_last_epochs_say_what_they_are() -
 
 
 def test_axes_of_accuracies_end_at_0_and_1_whatever_the_interval() -> None:
-    row = ChartRow("a", "", 0, 0.95, 0.5, 1.4, [0.9, 1.0])
+    row = ChartRow("a", "", 0, 0.95, (0.5, 1.4), [(0.9, ""), (1.0, "")])
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", dots([row]))
     ticks = [float(text) for text in texts if re.fullmatch(r"\d\.\d+", text)]
     assert 0.5 <= min(ticks) <= max(ticks) <= 1.0
@@ -232,8 +232,8 @@ def test_axes_of_accuracies_end_at_0_and_1_whatever_the_interval() -> None:
 
 
 def test_a_mean_over_few_values_is_a_hollow_diamond() -> None:
-    few = dots([ChartRow("a", "", 0, 0.5, values=[0.5], is_few=True)])
-    assert few != dots([ChartRow("a", "", 0, 0.5, values=[0.5])])
+    few = dots([ChartRow("a", "", 0, 0.5, dots=[(0.5, "")], n=2)])
+    assert few != dots([ChartRow("a", "", 0, 0.5, dots=[(0.5, "")], n=3)])
     assert "fill: none" in few
 
 
