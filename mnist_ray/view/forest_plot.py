@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mnist_ray.analysis.numbers import DASH, FEWEST, no_spread, number
+from mnist_ray.analysis.numbers import FEWEST, no_spread, number
 from mnist_ray.ledger.record import Record
 from mnist_ray.view.svg import (
     INK,
@@ -60,12 +60,8 @@ class ChartRow:
 
 def estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
     """A mean over `n` values with its interval, where there is one."""
-    if value is None:
-        return DASH
-    if no_spread(row, n):
-        return f"{number(value)}, no spread seen"
     if row["ci95_low"] is None:
-        return number(value)
+        return number(value) + (", no spread seen" if no_spread(row, n) else "")
     return f"{number(value)} [{number(row['ci95_low'])}, {number(row['ci95_high'])}]"
 
 
