@@ -171,6 +171,7 @@ def watch(
     Raises:
         KeyboardInterrupt: a person ended it; the page no longer reloads itself.
     """
+    from mnist_ray.view.notices import progress
     from mnist_ray.view.report import write_report
 
     news = _whenever_new(folders, pause_seconds)
@@ -181,7 +182,9 @@ def watch(
             is_awaited = _is_awaited(sweeps, failed_before)
             reload_seconds = round(pause_seconds) if is_awaited else None
             tables = write_report(sweeps, output, reload_seconds=reload_seconds)
-            _tell_progress(sweeps)
+            for results in sweeps:
+                now = time.strftime("%H:%M:%S")
+                print(f"{now} {results.name}: {progress(results)}", flush=True)
             if not is_awaited:
                 return sweeps, tables
             if open_page:
@@ -209,27 +212,14 @@ def _whenever_new(
 
 def _failures(sweeps: "Sequence[SweepResults]") -> set[tuple[str, object]]:
     """Which trials failed, and when those began."""
-    records = [
-        results.records[t.key]
-        for results in sweeps
-        for t in results.missing
-        if t.key in results.records
-    ]
-    return {(r.key, r.setting and r.setting.started_at) for r in records if r.error}
+    found = [results.records.get(trial.key) for results in sweeps for trial in results.missing]
+    return {(r.key, r.setting and r.setting.started_at) for r in found if r and r.error}
 
 
 def _is_awaited(sweeps: "Sequence[SweepResults]", failed_before: set[tuple[str, object]]) -> bool:
     """Whether trials are missing that have not failed just now: a sweep runs none of them twice."""
     failed = {key for key, _ in _failures(sweeps) - failed_before}
     return any(trial.key not in failed for results in sweeps for trial in results.missing)
-
-
-def _tell_progress(sweeps: "Sequence[SweepResults]") -> None:
-    from mnist_ray.view.notices import progress
-
-    now = time.strftime("%H:%M:%S")
-    for results in sweeps:
-        print(f"{now} {results.name}: {progress(results)}", flush=True)
 
 
 def _names(folders: Sequence[ResultsFolder]) -> list[str | None]:
@@ -257,15 +247,11 @@ def _tell_exceptions(folder: ResultsFolder, results: "SweepResults") -> None:
 
 
 def _open(folder: ResultsFolder) -> None:
-    webbrowser.open(_local_page(folder).as_uri())
-
-
-def _local_page(folder: ResultsFolder) -> Path:
-    if folder.is_local:
-        return Path(folder.path) / folder.page
-    copy = Path(tempfile.mkdtemp(prefix="mnist_ray-")) / folder.page
-    copy.write_bytes(folder.read(folder.page))
-    return copy
+    page = Path(folder.path) / folder.page
+    if not folder.is_local:
+        page = Path(tempfile.mkdtemp(prefix="mnist_ray-")) / folder.page
+        page.write_bytes(folder.read(folder.page))
+    webbrowser.open(page.as_uri())
 
 
 def _traceback(folders: Sequence[ResultsFolder], key: str) -> str:

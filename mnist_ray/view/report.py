@@ -35,7 +35,6 @@ from mnist_ray.view.cell_views import (
 from mnist_ray.view.examples import (
     EXAMPLES,
     Guess,
-    HardImage,
     hardest_images,
     image_png,
     recorded_guesses,
@@ -81,6 +80,8 @@ def render(
     figures = Figures(sweeps, tables, most_grids=_MOST_GRIDS)
     views, chosen = figures.views, figures.chosen
     images = phrases.images(*(results.dataset for results in sweeps))
+    hardest = [(view, hardest_images(view, count=_HARDEST)) for view in chosen]
+    rows = [view.row for view in views]
     content = vars(figures) | {
         "sweeps": sweeps,
         "reload_seconds": reload_seconds,
@@ -89,7 +90,12 @@ def render(
         "summary": _summary(sweeps, views),
         "notices": notices(sweeps, views, reload_seconds=reload_seconds),
         "findings": [_unbroken(sentence) for sentence in findings(sweeps, tables)],
-        "conditional": _conditional(views, images),
+        "test_set_errors": [row["test_set_sem"] for row in rows if row["test_set_sem"] is not None],
+        "times_independent": [
+            row["std_test_accuracy"] / row["independent_error_std"]
+            for row in rows
+            if row["independent_error_std"]
+        ],
         "between_sweeps": differences(sweeps),
         "cells": cell_table(views) if views else None,
         "cells_left_out": len(views) - len(chosen),
@@ -101,7 +107,7 @@ def render(
         "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
         "spread_left_out": _sources_left_out(sweeps),
         "matrices": list(test_matrices(sweeps, views)),
-        "hardest": list(_hardest(chosen)),
+        "hardest": [pair for pair in hardest if pair[1] is not None],
         "examples": EXAMPLES,
         "checks": list(_checks(chosen)),
         **_failures(sweeps, figures),
@@ -168,7 +174,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"figure": number, "interval": interval, "label": label, "png": _png}
-    environment.filters |= {"percent": percent, "share": share, "provenance": provenance}
+    environment.filters |= {"percent": percent, "share": share, "range": _range}
+    environment.filters |= {"provenance": provenance}
     return environment
 
 
@@ -179,13 +186,6 @@ def _png(image: NDArray[np.uint8], view: CellView | Guess) -> str:
 
 
 # What the sections show
-
-
-def _hardest(views: Sequence[CellView]) -> Iterator[tuple[CellView, Sequence[HardImage]]]:
-    for view in views:
-        images = hardest_images(view, count=_HARDEST)
-        if images is not None:
-            yield view, images
 
 
 def _checks(views: Sequence[CellView]) -> Iterator[tuple[str, Sequence[Guess]]]:
@@ -239,32 +239,6 @@ def _summary(sweeps: Sequence[SweepResults], views: Sequence[CellView]) -> str:
         f"Mean test accuracy on {datasets or 'no data yet'}, with its uncertainty: "
         f"{counted(len(trials), 'finished trial')} in {counted(len(views), 'cell')}{more}"
     )
-
-
-def _conditional(views: Sequence[CellView], images: str) -> str:
-    """The sentences on what the intervals do not include."""
-    rows = [view.row for view in views]
-    own = [row["test_set_sem"] for row in rows if row["test_set_sem"] is not None]
-    ratios = [
-        row["std_test_accuracy"] / row["independent_error_std"]
-        for row in rows
-        if row["independent_error_std"]
-    ]
-    sentences = [
-        f"All intervals are conditional on this test set and on where its {images} lie: they say "
-        f"what more trials would give, not what other test {images} would."
-    ]
-    if own:
-        sentences.append(
-            f"That there are only so many test {images} leaves a standard error of "
-            f"{_range(own, 4)} in each mean, which more trials never reduce."
-        )
-    if ratios:
-        sentences.append(
-            f"The spread over trials is {_range(ratios, 1)} times what errors independent of each "
-            "other would give on this test set alone."
-        )
-    return " ".join(sentences)
 
 
 def _range(values: Sequence[float], digits: int) -> str:
