@@ -19,7 +19,7 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
 # `--help` and a slip of the pen are quick.
 if TYPE_CHECKING:
-    from mnist_ray.analysis.sweep_results import CellResults, SweepResults
+    from mnist_ray.analysis.sweep_results import SweepResults
     from mnist_ray.ledger.test_images import TestSet
     from mnist_ray.space.space import Cell
     from mnist_ray.view.examples import Guess
@@ -58,7 +58,9 @@ def check_models(folder: ResultsFolder, *, images: int, seed: int) -> SanityChec
     finished = [cell for cell in results.cells if cell.finished]
     # A cell that ran on several kinds of device has one model all the same.
     cells = [group[0] for group in grouped(finished, lambda cell: cell.cell.name).values()]
-    files = {cell.key: _model_file(folder, cell) for cell in cells}
+    # By the key: a cell may have been renamed since its model was trained.
+    models = folder.models()
+    files = {cell.key: models.get(cell.cell_key[:8]) for cell in cells}
     if not any(files.values()):
         raise InputError(
             f"results: {folder.uri} has no saved models of what its space asks for; "
@@ -97,17 +99,6 @@ def _test_set(results: "SweepResults", *, at_least: int, uri: str) -> "TestSet":
             f"--{images} {at_least}: {uri} has {size} test {images}; ask for 1 to {size} of them."
         )
     return results.test_set
-
-
-def _model_file(folder: ResultsFolder, cell_results: "CellResults") -> str | None:
-    """The cell's saved model, if there is one.
-
-    Its name is that of the cell when the model was trained: the cell may have been renamed since,
-    or share its trials with a cell of another name and equal settings.
-    """
-    names = [(record.architecture, record.variant) for record in cell_results.finished]
-    files = (folder.model(f"{a}-{v}", cell_results.cell_key) for a, v in dict.fromkeys(names))
-    return next((file for file in files if folder.exists(file)), None)
 
 
 def _predict(model: Any, images: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -99,10 +99,10 @@ class ResultsFolder:
         """A cell's saved model, by a readable label and the cell's key."""
         return f"models/{_plain(label)}-{cell_key[:8]}.keras"
 
-    def cells_with_model(self) -> set[str]:
-        """The first eight digits of the keys of the cells that have a saved model."""
-        names = self.names("models")
-        return {name[-14:-6] for name in names if name.endswith(".keras")}
+    def models(self) -> dict[str, str]:
+        """The saved models, by the first eight digits of their cells' keys."""
+        names = [name for name in self.names("models") if name.endswith(".keras")]
+        return {name[-14:-6]: f"models/{name}" for name in names}
 
     def model_summary(self, label: str, cell_key: str) -> str:
         return self.model(label, cell_key).removesuffix(".keras") + ".txt"

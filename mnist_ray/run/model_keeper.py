@@ -90,5 +90,5 @@ def _kept(folder: ResultsFolder, plan: Plan, records: Mapping[str, Record]) -> d
         record = records.get(trial.key)
         if record and record.status is Status.FINISHED and not trial.source:
             lowest[trial.cell_key] = min(trial.index, lowest.get(trial.cell_key, _NONE))
-    with_model = folder.cells_with_model()
+    with_model = folder.models()
     return {key: index for key, index in lowest.items() if key[:8] in with_model}
