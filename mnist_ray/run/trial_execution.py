@@ -190,12 +190,12 @@ class _Checkpoint:
 
 def _handed_over(run: "TrialRun", folder: ResultsFolder) -> TrainedModel | None:
     """The model, as it reaches the driver; None where object storage does not take it."""
-    files = run.model_files()
+    archive, summary = run.model_files()
     if folder.is_local:
-        return TrainedModel(np.frombuffer(files.archive, np.uint8), files.summary)
+        return TrainedModel(np.frombuffer(archive, np.uint8), summary)
     try:
-        folder.write(folder.arriving_model(run.trial.key), files.archive)
+        folder.write(folder.arriving_model(run.trial.key), archive)
     except OSError:
         _LOG.exception("The model of trial %s can't be written", run.trial.key)
         return None
-    return TrainedModel(None, files.summary)
+    return TrainedModel(None, summary)

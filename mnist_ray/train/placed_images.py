@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mnist_ray.data.placement import place
+from mnist_ray.data.placement import draw_offsets, place
+from mnist_ray.space.variants import Presentation
 from mnist_ray.train.device import tensorflow_device
 
 _CHUNK_BYTES = 8 << 20
@@ -26,6 +27,19 @@ class PlacedImages:
     labels: NDArray[np.integer[Any]]
     offsets: NDArray[np.integer[Any]]
     canvas: int
+
+    @classmethod
+    def drawn(
+        cls,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.integer[Any]],
+        presentation: Presentation,
+        generator: np.random.Generator,
+    ) -> "PlacedImages":
+        """Images whose offsets are drawn as they are presented."""
+        shape, shift, canvas = images.shape[1:], presentation.shift, presentation.canvas
+        offsets = draw_offsets(shape, len(images), shift=shift, canvas=canvas, generator=generator)
+        return cls(images, labels, offsets, canvas)
 
     @property
     def canvas_shape(self) -> tuple[int, ...]:

@@ -5,8 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ray.data.dataset import Dataset
-from mnist_ray.data.placement import draw_offsets
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.identity import digest
 from mnist_ray.ledger.record import Costs, Epoch, Evaluation
@@ -31,16 +29,6 @@ from mnist_ray.train.transforms import TestImageCache, transformed
 
 class TrainingDivergedError(ArithmeticError):
     """The loss is no longer finite, so that the accuracy means nothing."""
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """A trained model for the `models` folder."""
-
-    archive: bytes
-    """In Keras' own format (.keras), without an optimizer."""
-    summary: str
-    """Its layers and parameters as text."""
 
 
 class TrialRun:
@@ -64,12 +52,8 @@ class TrialRun:
     ) -> None:
         """Transform and place the training images, and draw weights.
 
-        Args:
-            trial: what is run.
-            dataset: the images.
-            compiled_models: those of the process.
-            test_images: those of the process, for the same data set and code; otherwise its own.
-            code: the modules of the user's own architectures and transforms.
+        `compiled_models` and `test_images` are those of the process; the latter are of the same
+        data set and code. `code` is that of the user's own architectures and transforms.
 
         Raises:
             InputError: a custom architecture or transform does not do what it must.
@@ -78,20 +62,14 @@ class TrialRun:
         begin = time.perf_counter()
         self.trial, self._dataset = trial, dataset
         self.epochs: list[Epoch] = []
-        self._seeds = trial.seeds
+        self._seeds, self._code = trial.seeds, code or {}
         self._test_images = test_images or TestImageCache()
-        self._code = code or {}
+        self._trained = trial.cell.training.trained(len(dataset.train_images))
         self._placed_images = self._placed_training_images()
         self._compiled_model = compiled_models.start(
             trial, self._placed_images, classes=dataset.classes, code=self._code
         )
-        self._train_seconds = self._evaluate_seconds = 0.0
-        self._setup_seconds = time.perf_counter() - begin
-
-    @cached_property
-    def _trained(self) -> int:
-        """How many images are trained on."""
-        return self.trial.cell.training.trained(len(self._dataset.train_images))
+        self._seconds = {"setup": time.perf_counter() - begin, "train": 0.0, "evaluate": 0.0}
 
     @property
     def is_trained(self) -> bool:
@@ -115,14 +93,10 @@ class TrialRun:
     @property
     def costs(self) -> Costs:
         """Seconds of setup, training, and evaluation (on validation and test images alike)."""
-        return Costs(
-            setup_seconds=self._setup_seconds,
-            train_seconds=self._train_seconds,
-            evaluate_seconds=self._evaluate_seconds,
-            peak_memory_bytes=peak_memory(),
-        )
+        seconds = {f"{part}_seconds": spent for part, spent in self._seconds.items()}
+        return Costs(**seconds, peak_memory_bytes=peak_memory())
 
-    def train_epoch(self) -> Epoch:
+    def train_epoch(self) -> None:
         """Train for one more epoch and evaluate on the validation images.
 
         Raises:
@@ -138,12 +112,10 @@ class TrialRun:
         )
         trained = time.perf_counter()
         validation_loss, validation_accuracy = self._validate()
-        self._train_seconds += trained - begin
-        self._evaluate_seconds += time.perf_counter() - trained
-        epoch = Epoch(loss, accuracy, validation_loss, validation_accuracy)
-        self.epochs.append(epoch)
+        self._seconds["train"] += trained - begin
+        self._seconds["evaluate"] += time.perf_counter() - trained
+        self.epochs.append(Epoch(loss, accuracy, validation_loss, validation_accuracy))
         _check_finite({"training": loss, "validation": validation_loss}, epoch=len(self.epochs))
-        return epoch
 
     def _sampled(self) -> NDArray[np.integer[Any]] | slice:
         """Which of the training images are used, in which places.
@@ -201,14 +173,14 @@ class TrialRun:
             InputError: a transform does not give images that the model takes.
             TrainingDivergedError: a loss is not finite.
         """
+        if self.trial.source:
+            return ()
         own = self.trial.cell.presentation
-        shifts = [] if self.trial.source else [own.shift, *tests.shifts]
-        wanted: dict[str | None, dict[int, Presentation]] = {
-            None: {shift: replace(own, shift=shift) for shift in shifts}
-        }
-        for test in () if self.trial.source else tests.variants:
-            name = self._name_of(test)
-            wanted.setdefault(name, {}).setdefault(test.presentation.shift, test.presentation)
+        of_own = {shift: replace(own, shift=shift) for shift in tests.shifts}
+        wanted: dict[str | None, dict[int, Presentation]] = {None: of_own}
+        for test in tests.variants:
+            of_name = wanted.setdefault(self._name_of(test), {})
+            of_name.setdefault(test.presentation.shift, test.presentation)
         wanted[None].pop(own.shift, None)
         return tuple(
             self._evaluate(presentation, name=name)
@@ -223,21 +195,18 @@ class TrialRun:
         return None if is_own else digest(test.identity)
 
     def _evaluate(self, presentation: Presentation, *, name: str | None = None) -> Evaluation:
-        begin = time.perf_counter()
-        seed = self.trial.seed
-        placed_images = _placed(
-            self._test_images.images(
-                self._dataset, presentation.transform, seed=seed, code=self._code
-            ),
-            self._dataset.test_labels,
-            presentation,
-            generator=evaluation_generator(seed),
+        begin, seed = time.perf_counter(), self.trial.seed
+        images = self._test_images.images(
+            self._dataset, presentation.transform, seed=seed, code=self._code
+        )
+        placed_images = PlacedImages.drawn(
+            images, self._dataset.test_labels, presentation, evaluation_generator(seed)
         )
         loss, predictions = self._compiled_model.graph.evaluate(
             placed_images, np.arange(len(placed_images.images))
         )
         _check_finite({"test": loss}, epoch=len(self.epochs))
-        self._evaluate_seconds += time.perf_counter() - begin
+        self._seconds["evaluate"] += time.perf_counter() - begin
         return Evaluation.of(
             presentation.shift,
             predictions=predictions,
@@ -246,8 +215,13 @@ class TrialRun:
             presentation=name,
         )
 
-    def model_files(self) -> ModelFiles:
-        """The model as it is now."""
+    def model_files(self) -> tuple[bytes, str]:
+        """The model as it is now, for the `models` folder.
+
+        Returns:
+            It in Keras' own format (.keras), without an optimizer; its layers and parameters as
+            text.
+        """
         give_back_memory()
         lines: list[str] = []
         self._compiled_model.model.summary(
@@ -256,7 +230,7 @@ class TrialRun:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             self._compiled_model.model.save(path)
-            return ModelFiles(path.read_bytes(), "\n".join(lines) + "\n")
+            return path.read_bytes(), "\n".join(lines) + "\n"
 
     def save(self, file: BinaryIO) -> None:
         """Write a checkpoint: weights, optimizer, random state, and the figures so far."""
@@ -264,7 +238,7 @@ class TrialRun:
         progress = {
             "key": self.trial.key,
             "epochs": [asdict(epoch) for epoch in self.epochs],
-            "seconds": [self._setup_seconds, self._train_seconds, self._evaluate_seconds],
+            "seconds": self._seconds,
         }
         np.savez(file, *state, progress=json.dumps(progress))
 
@@ -278,7 +252,7 @@ class TrialRun:
             for variable, name in zip(self._compiled_model.state, names, strict=True):
                 variable.assign(saved[name])
         self.epochs = [Epoch(**epoch) for epoch in progress["epochs"]]
-        self._setup_seconds, self._train_seconds, self._evaluate_seconds = progress["seconds"]
+        self._seconds = progress["seconds"]
 
     def _placed_training_images(self) -> PlacedImages:
         placement, presentation = self._seeds.placement, self.trial.cell.presentation
@@ -291,30 +265,9 @@ class TrialRun:
             code=self._code,
         )
         self.transform_seconds = time.perf_counter() - begin
-        return _placed(
-            images,
-            self._dataset.train_labels[sampled],
-            presentation,
-            generator=np.random.default_rng(placement),
-        )
-
-
-def _placed(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer[Any]],
-    presentation: Presentation,
-    *,
-    generator: np.random.Generator,
-) -> PlacedImages:
-    canvas = presentation.canvas
-    offsets = draw_offsets(
-        images.shape[1:],
-        len(images),
-        shift=presentation.shift,
-        canvas=canvas,
-        generator=generator,
-    )
-    return PlacedImages(images, labels, offsets, canvas)
+        labels = self._dataset.train_labels[sampled]
+        generator = np.random.default_rng(placement)
+        return PlacedImages.drawn(images, labels, presentation, generator)
 
 
 def _check_finite(losses: Mapping[str, float | None], *, epoch: int) -> None:

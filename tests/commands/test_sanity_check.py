@@ -85,7 +85,7 @@ def train(trial: Trial, dataset: Dataset, folder: ResultsFolder, *, code: Code) 
     )
     Ledger(folder).write([record])
     name = folder.model(f"{record.architecture}-{record.variant}", record.cell_key)
-    folder.write(name, run.model_files().archive)
+    folder.write(name, run.model_files()[0])
 
 
 def test_saved_models_say_of_every_digit_what_their_trial_recorded(trained: Path) -> None:

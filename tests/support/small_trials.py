@@ -105,7 +105,7 @@ def keras_model(trained: TrialRun) -> keras.Model:
     """The trained model, as its file holds it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
-        path.write_bytes(trained.model_files().archive)
+        path.write_bytes(trained.model_files()[0])
         return keras.saving.load_model(path)
 
 

@@ -13,7 +13,6 @@ from mnist_ray.errors import InputError
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.test_sets import asked_test_sets
 from mnist_ray.plan.trial import Trial, trials_of
-from mnist_ray.space.cell import Cell
 from mnist_ray.space.custom_code import source_digests
 from mnist_ray.space.space import Space
 from mnist_ray.train.compiled_model import CompiledModel, CompiledModelCache
@@ -90,9 +89,9 @@ class WatchedModels(CompiledModelCache):
 
     images: PlacedImages
 
-    def start(self, cell: Cell, placed_images: PlacedImages, **rest: Any) -> CompiledModel:
+    def start(self, trial: Trial, placed_images: PlacedImages, **rest: Any) -> CompiledModel:
         self.images = placed_images
-        return super().start(cell, placed_images, **rest)
+        return super().start(trial, placed_images, **rest)
 
 
 def started(

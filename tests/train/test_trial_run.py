@@ -81,9 +81,9 @@ def test_costs_are_reported() -> None:
 
 def test_a_model_file_has_a_summary_and_no_optimizer() -> None:
     trained = run(trial_of())
-    files = trained.model_files()
-    assert "hidden_1" in files.summary
-    assert f"{trained.parameters:,}" in files.summary
+    _, summary = trained.model_files()
+    assert "hidden_1" in summary
+    assert f"{trained.parameters:,}" in summary
     assert not hasattr(keras_model(trained), "optimizer")
 
 
