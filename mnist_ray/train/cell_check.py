@@ -58,13 +58,7 @@ def _check_model(cell: Cell, classes: int, code: Code) -> None:
     from mnist_ray.train import models
 
     try:
-        built = models.build(
-            cell.builder,
-            cell.hyperparameters,
-            input_shape=cell.input_shape,
-            classes=classes,
-            modules=code.get(cell.builder),
-        )
+        built = models.build(cell, classes=classes, code=code)
         black = np.zeros((2, *cell.input_shape), np.float32)
         output = np.asarray(built(black, training=False), np.float32)
     except InputError:

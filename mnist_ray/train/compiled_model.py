@@ -162,13 +162,7 @@ class CompiledModel:
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self._cell.training.precision)
         try:
-            return models.build(
-                self._cell.builder,
-                self._cell.hyperparameters,
-                input_shape=self._cell.input_shape,
-                classes=self._classes,
-                modules=self._code.get(self._cell.builder),
-            )
+            return models.build(self._cell, classes=self._classes, code=self._code)
         finally:
             keras.config.set_dtype_policy(before)
 

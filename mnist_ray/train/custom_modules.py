@@ -6,13 +6,14 @@ import importlib.util
 import linecache
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from mnist_ray.errors import InputError
 from mnist_ray.space.custom_code import UserModule, is_users
 
 _STANDARD_LIBRARY = [
@@ -35,17 +36,36 @@ def execute(name: str, modules: Mapping[str, UserModule]) -> ModuleType:
     return importlib.import_module(name)
 
 
-@contextmanager
-def executed(name: str, modules: Mapping[str, UserModule]) -> Iterator[ModuleType]:
-    """The module `name`, executed as by `execute`, for as long as the block lasts.
-
-    Afterwards the modules of before are found and imported as if nothing had been executed.
+def function_of(
+    given: str, modules: Mapping[str, UserModule], *, what: str
+) -> Callable[..., object]:
+    """The function that is given as "module:function", of a module executed as by `execute`.
 
     Raises:
-        Exception: whatever the modules raise.
+        InputError: `what` names one that cannot be imported.
     """
-    with _FINDER.modules_kept():
-        yield execute(name, modules)
+    name, _, function_name = given.partition(":")
+    try:
+        module = execute(name, modules)
+    except Exception as error:
+        place = modules[name].file if name in modules else "sys.path"
+        raise InputError(
+            f"{what}: the module {name!r} can't be imported from {place} "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        names = ", ".join(key for key, value in vars(module).items() if callable(value))
+        raise InputError(
+            f"{what}: the module {name!r} has no function {function_name!r}. "
+            f"It has: {names or 'none'}."
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def modules_kept() -> AbstractContextManager[None]:
+    """For as long as the block lasts others are executed; then those of before are found again."""
+    return _FINDER.modules_kept()
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -54,7 +74,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def __init__(self) -> None:
         self._specs: dict[str, ModuleSpec | None] = {}
         self._folders: set[Path] = set()
-        self._imported_before: set[str] | None = None
+        self._imported_before: set[str] = set()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -65,7 +85,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         return self._specs.get(name)
 
     def begin(self, modules: Mapping[str, UserModule]) -> None:
-        if self._imported_before is None:
+        if self not in sys.meta_path:
             self._imported_before = set(sys.modules)
             sys.meta_path.insert(0, self)
         self._forget()
@@ -105,7 +125,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             del sys.modules[name]
 
     def _is_from_folders(self, name: str, module: ModuleType) -> bool:
-        if self._imported_before is None or name in self._imported_before:
+        if name in self._imported_before:
             return False
         file = Path(getattr(module, "__file__", None) or "")
         beside = not self._folders.isdisjoint(file.parents)

@@ -4,14 +4,14 @@ Every model takes float32 images in [0, 1], of shape (batch, height, width, chan
 class probabilities, of shape (batch, classes).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import layers
 
 from mnist_ray.errors import InputError
-from mnist_ray.space.custom_code import UserModule
+from mnist_ray.space.custom_code import Code
+from mnist_ray.space.space import Cell
 from mnist_ray.train import custom_modules
 
 InputShape = tuple[int, int, int]
@@ -67,68 +67,35 @@ def _probabilities(classes: int) -> keras.Layer:
 BUILT_IN: dict[str, Callable[..., keras.Model]] = {"feed_forward": feed_forward, "cnn": cnn}
 
 
-def build(
-    builder: str,
-    hyperparameters: Mapping[str, Any],
-    *,
-    input_shape: InputShape,
-    classes: int,
-    modules: Mapping[str, UserModule] | None = None,
-) -> keras.Model:
-    """A fresh model of the architecture `builder`.
+def build(cell: Cell, *, classes: int, code: Code | None = None) -> keras.Model:
+    """A fresh model of the cell's architecture, for images of that many classes.
 
-    Args:
-        builder: a name in `BUILT_IN`, or "module:function" of a custom architecture, called as
-            `function(input_shape, classes, **hyperparameters)`.
-        hyperparameters: keyword arguments of the builder.
-        input_shape: height, width, and 1 channel for grey images or 3 for colour.
-        classes: number of classes.
-        modules: those of a custom architecture, which are executed anew.
+    A custom architecture is called as `function(input_shape, classes, **hyperparameters)`. Its
+    modules, which `code` has, are executed anew.
 
     Raises:
         InputError: a custom architecture cannot be imported, or does not give a model with output
             of shape (batch, classes).
     """
+    builder, arguments = cell.builder, (cell.input_shape, classes)
     if builder in BUILT_IN:
-        return BUILT_IN[builder](input_shape, classes, **hyperparameters)
-    function = _custom_builder(builder, modules or {})
-    model = function(input_shape, classes, **hyperparameters)
-    _check_custom_model(builder, model, input_shape=input_shape, classes=classes)
-    return model
+        return BUILT_IN[builder](*arguments, **cell.hyperparameters)
+    modules = (code or {}).get(builder, {})
+    function = custom_modules.function_of(builder, modules, what=f"build: {builder}")
+    return _checked(function(*arguments, **cell.hyperparameters), cell, classes=classes)
 
 
-def _custom_builder(builder: str, modules: Mapping[str, UserModule]) -> Callable[..., keras.Model]:
-    module_name, _, function_name = builder.partition(":")
-    try:
-        module = custom_modules.execute(module_name, modules)
-    except Exception as error:
-        place = modules[module_name].file if module_name in modules else "sys.path"
-        raise InputError(
-            f"build: {builder}: the module {module_name!r} can't be imported from {place} "
-            f"({type(error).__name__}: {error})."
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        names = ", ".join(name for name, value in vars(module).items() if callable(value))
-        raise InputError(
-            f"build: {builder}: the module {module_name!r} has no function {function_name!r}. "
-            f"It has: {names or 'none'}."
-        )
-    return function  # type: ignore[no-any-return]
-
-
-def _check_custom_model(
-    builder: str, model: object, *, input_shape: InputShape, classes: int
-) -> None:
+def _checked(model: object, cell: Cell, *, classes: int) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise InputError(
-            f"build: {builder} gave a {type(model).__name__}; it must give a keras.Model."
+            f"build: {cell.builder} gave a {type(model).__name__}; it must give a keras.Model."
         )
     # Called, since a subclassed model has neither variables nor an output shape before.
-    output = model(keras.Input(input_shape))
+    output = model(keras.Input(cell.input_shape))
     shape = getattr(output, "shape", f"of a {type(output).__name__}")
     if shape != (None, classes):
         raise InputError(
-            f"build: {builder} gave a model with output shape {shape}; it must be "
+            f"build: {cell.builder} gave a model with output shape {shape}; it must be "
             f"(None, {classes}): the probabilities of the {classes} classes."
         )
+    return model

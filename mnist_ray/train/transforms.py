@@ -1,8 +1,5 @@
 """The user's own transforms of images: called, and what they give checked."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -41,20 +38,11 @@ def transformed(
     """
     if transform is None:
         return images
-    modules = code.get(transform.function, {})
-    name = transform.function.partition(":")[0]
-    with custom_modules.executed(name, modules) as module:
-        function = _function(transform, vars(module))
+    with custom_modules.modules_kept():
+        modules = code.get(transform.function, {})
+        function = custom_modules.function_of(transform.function, modules, what=str(transform))
         given = function(images.copy(), generator, **transform.parameters)
         return _checked(given, transform, count=len(images))
-
-
-def _function(transform: Transform, names: Mapping[str, Any]) -> Callable[..., object]:
-    function = names.get(transform.function.partition(":")[2])
-    if not callable(function):
-        known = ", ".join(name for name, value in names.items() if callable(value))
-        raise InputError(f"{transform}: there is no such function. There are: {known or 'none'}.")
-    return function  # type: ignore[no-any-return]
 
 
 def _checked(given: object, transform: Transform, *, count: int) -> Images:

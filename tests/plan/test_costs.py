@@ -47,9 +47,7 @@ SOME_CELLS = [
 def test_parameters_are_counted_as_keras_counts_them(cell: Cell, classes: int) -> None:
     from mnist_ray.train import models
 
-    model = models.build(
-        cell.builder, cell.hyperparameters, input_shape=cell.input_shape, classes=classes
-    )
+    model = models.build(cell, classes=classes)
     assert model_cost(cell, classes).parameters == model.count_params()
 
 

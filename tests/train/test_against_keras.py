@@ -40,13 +40,8 @@ def plain_keras(
     cell, training = trial.cell, trial.cell.training
     seeds = trial_seeds(trial.seed, trial.index)
     keras.utils.set_random_seed(seeds.weights)
-    model = models.build(
-        cell.builder,
-        cell.hyperparameters,
-        input_shape=(cell.canvas, cell.canvas, *(dataset.image_shape[2:] or (1,))),
-        classes=dataset.classes,
-        modules=modules_of(cell.builder, folder) if folder else None,
-    )
+    code = {cell.builder: modules_of(cell.builder, folder)} if folder else {}
+    model = models.build(cell, classes=dataset.classes, code=code)
     optimizer = keras.optimizers.get(training.optimizer)
     optimizer.learning_rate = training.learning_rate
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])

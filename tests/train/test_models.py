@@ -8,15 +8,19 @@ from made_up import made_up_space
 
 from mnist_ray.errors import InputError
 from mnist_ray.space.custom_code import modules_of
+from mnist_ray.space.space import Cell
 from mnist_ray.train import models
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
+def cell_of(builder: str, size: int, **hyperparameters: Any) -> Cell:
+    space = made_up_space({"architectures": {"it": {"build": builder, **hyperparameters}}})
+    return space.cells((size, size))[0]
+
+
 def built(architecture: str, size: int, **hyperparameters: Any) -> keras.Model:
-    space = made_up_space({"architectures": {"it": {"build": architecture, **hyperparameters}}})
-    cell = space.cells((size, size))[0]
-    return models.build(cell.builder, cell.hyperparameters, input_shape=(size, size, 1), classes=10)
+    return models.build(cell_of(architecture, size, **hyperparameters), classes=10)
 
 
 @pytest.mark.parametrize(
@@ -118,13 +122,8 @@ width = 3
 def own(folder: Path, name: str, module: str = "own_models") -> keras.Model:
     (folder / "own_models.py").write_text(SOURCE)
     builder = f"{module}:{name}"
-    return models.build(
-        builder,
-        {"width": 5},
-        input_shape=(6, 6, 1),
-        classes=10,
-        modules=modules_of(builder, folder),
-    )
+    code = {builder: modules_of(builder, folder)}
+    return models.build(cell_of(builder, 6, width=5), classes=10, code=code)
 
 
 def test_a_users_own_architecture_is_called_with_its_hyperparameters(tmp_path: Path) -> None:

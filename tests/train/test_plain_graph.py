@@ -16,7 +16,7 @@ def test_weights_that_are_cast_once_give_the_same_bits(precision: str) -> None:
     cell = trial_of(WITH_DROPOUT, precision=precision).cell
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
-    model = models.build(cell.builder, cell.hyperparameters, input_shape=(6, 6, 1), classes=3)
+    model = models.build(cell, classes=3)
     keras.config.set_dtype_policy(before)
     images = PlacedImages(
         IMAGES.train_images, IMAGES.train_labels, np.zeros((len(IMAGES.train_images), 2), int), 6
