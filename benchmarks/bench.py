@@ -4,8 +4,8 @@
                                       # a slow bucket, 100,000 records
     PYTHONPATH=tests/support python benchmarks/bench.py --help
 
-Both run as whole processes, in turn, as often as `--repeat` says; medians are told. They have the
-same models, images, batch size and number of epochs.
+Both run as whole processes, in turn, as often as `--repeat` says; medians are reported. They have
+the same models, images, batch size and number of epochs.
 """
 
 import argparse
