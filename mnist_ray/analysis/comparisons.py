@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from mnist_ray.analysis.settings import canonical, varying, varying_by_family
+from mnist_ray.analysis.settings import canonical, grouped, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults
 from mnist_ray.analysis.tables import ARCHITECTURE, DROP, WINNER_TO_DEFAULT
 from mnist_ray.plan.stopping import look, recorded_accuracies
 from mnist_ray.space.space import Cell, Space, StoppingRule
 from mnist_ray.stats.comparison import Comparison, compare, differences, holm
-from mnist_ray.stats.sequential import precision
+from mnist_ray.stats.sequential import Precision, precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +46,17 @@ def compare_across(sweeps: Sequence[SweepResults]) -> list[Compared]:
     by different seeds.
     """
     owners = {each: number for number, results in enumerate(sweeps) for each in results.cells}
-    keys = [{_on_device(each) for each in results.cells if each.finished} for results in sweeps]
+    # By sweep, so that a cell is looked for in that of the other.
+    measured = {(n, each.cell_key, each.device) for each, n in owners.items() if each.finished}
     pairs = [
         (kind, a, b)
         for kind, a, b in _pairs(owners)
         if owners[a] != owners[b]
         and _same_test_images(a, b)
-        and _on_device(a) not in keys[owners[b]]
-        and _on_device(b) not in keys[owners[a]]
+        and (owners[b], a.cell_key, a.device) not in measured
+        and (owners[a], b.cell_key, b.device) not in measured
     ]
     return _compare_all(pairs, space=None)
-
-
-def _on_device(each: CellResults) -> tuple[str, str | None]:
-    return each.cell_key, each.device
 
 
 _Pair = tuple[str, CellResults, CellResults]
@@ -193,12 +190,12 @@ def _alike(
     cells_results: Iterable[CellResults], likeness: Callable[[CellResults], list[object]]
 ) -> Iterator[tuple[CellResults, CellResults]]:
     """All pairs of equal likeness, data and kind of device."""
-    groups: dict[str, list[CellResults]] = {}
-    for each in cells_results:
+
+    def place(each: CellResults) -> str:
         identity = each.finished[0].identity
-        place = [each.device, identity["data"], identity["protocol"], *likeness(each)]
-        groups.setdefault(canonical(place), []).append(each)
-    for group in groups.values():
+        return canonical([each.device, identity["data"], identity["protocol"], *likeness(each)])
+
+    for group in grouped(cells_results, place).values():
         yield from combinations(group, 2)
 
 
@@ -237,16 +234,8 @@ def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Com
     seen = look(space.trials, space.until.ci95, series)
     if not seen.trials:
         return None
-    # Each of these trials finished in both.
-    values_a, values_b = ([float(known[i] or 0) for i in seen.trials] for known in series)
-    return replace(
-        compare(values_a, values_b, pairs=len(seen.trials)),
-        ci95_low=seen.precision.ci95_low,
-        ci95_high=seen.precision.ci95_high,
-        # The tests assume that the number of trials was not decided by looking at them.
-        p_value=None,
-        wilcoxon_p=None,
-    )
+    values_a, values_b = ([each.accuracies[i] for i in seen.trials] for each in (a, b))
+    return _decided(compare(values_a, values_b, pairs=len(seen.trials)), seen.precision)
 
 
 def _compare_with_gaps(a: CellResults, b: CellResults, *, goal: float, at_most: int) -> Comparison:
@@ -258,13 +247,18 @@ def _compare_with_gaps(a: CellResults, b: CellResults, *, goal: float, at_most: 
     known_a, known_b = _accuracies(a), _accuracies(b)
     common = [trial for trial in known_a if trial in known_b][:at_most]
     if not common:
-        low, high, figures = None, None, _compare_all_trials(a, b)
-    else:
-        values_a, values_b = ([known[trial] for trial in common] for known in (known_a, known_b))
-        figures = compare(values_a, values_b, pairs=len(common))
-        known = precision(differences(values_a, values_b), goal=goal, at_most=at_most)
-        low, high = known.ci95_low, known.ci95_high
-    # As where there are no gaps, the tests assume that nobody looked.
+        return _decided(_compare_all_trials(a, b), Precision(0))
+    values_a, values_b = ([known[trial] for trial in common] for known in (known_a, known_b))
+    figures = compare(values_a, values_b, pairs=len(common))
+    return _decided(figures, precision(differences(values_a, values_b), goal=goal, at_most=at_most))
+
+
+def _decided(figures: Comparison, known: Precision) -> Comparison:
+    """With the interval of the rule in place of Student's, and without tests.
+
+    They assume that the number of trials was not decided by looking at them.
+    """
+    low, high = known.ci95_low, known.ci95_high
     return replace(figures, ci95_low=low, ci95_high=high, p_value=None, wilcoxon_p=None)
 
 
@@ -279,10 +273,7 @@ def _compare_all_trials(a: CellResults, b: CellResults) -> Comparison:
     return compare(values_a, values_b, pairs=len(common))
 
 
-def _accuracies(cell_results: CellResults) -> Mapping[tuple[int, int], float]:
+def _accuracies(each: CellResults) -> Mapping[tuple[int, int], float]:
     """By the sweep's seed and the trial's index, which the random streams follow, in order."""
-    return {
-        (record.identity["seed"], record.trial): record.test.accuracy
-        for record in cell_results.finished
-        if record.test
-    }
+    seed = each.finished[0].identity["seed"]
+    return {(seed, trial): accuracy for trial, accuracy in each.accuracies.items()}

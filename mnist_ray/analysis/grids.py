@@ -1,16 +1,20 @@
-"""What a grid says of each hyperparameter, and of each two of them together."""
+"""What a grid says of each hyperparameter and of each two of them, in figures and sentences."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from mnist_ray.analysis.settings import canonical, shown_value
+from mnist_ray.analysis import phrases
+from mnist_ray.analysis.settings import canonical, grouped, shown_value
 from mnist_ray.analysis.sweep_results import CellResults, SweepResults
 from mnist_ray.stats.factorial import Interaction, Level, interaction, levels
+from mnist_ray.stats.summary import Summary
 
 _SIGNIFICANT = 0.05
 
@@ -64,37 +68,31 @@ class Grid:
 
 def grids(results: SweepResults) -> Iterator[Grid]:
     """The grids of a sweep of which anything has finished."""
-    if results.space is None:
-        return
-    for (architecture, variant), names in results.space.grids().items():
-        own = [
-            each
-            for each in results.cells
-            if (each.cell.architecture, each.cell.variant) == (architecture, variant)
-        ]
-        for device in dict.fromkeys(each.device for each in own):
-            on_device = [each for each in own if each.device == device]
-            found = _grid(on_device, names)
-            if found.factors and any(each.finished for each in on_device):
-                yield found
+    names = results.space.grids() if results.space else {}
+    cells = grouped(results.cells, lambda e: (e.cell.architecture, e.cell.variant, e.device))
+    for (architecture, variant, _), on_device in cells.items():
+        found = _grid(on_device, names.get((architecture, variant), ()))
+        if found.factors and any(each.finished for each in on_device):
+            yield found
 
 
 def _grid(cells: Sequence[CellResults], names: Iterable[str]) -> Grid:
-    values = {name: _values(cells, name) for name in names}
-    varying = {name: found for name, found in values.items() if len(found) > 1}
-    by_place = {_place(each.cell.columns(), varying): each for each in cells}
+    values = {name: _values(each.cell.columns()[name] for each in cells) for name in names}
+    values = {name: found for name, found in values.items() if len(found) > 1}
+    by_place = {
+        tuple(canonical(each.cell.columns()[name]) for name in values): each.accuracies
+        for each in cells
+    }
     # Trials of every combination; none where one is missing or ran on another device.
-    combined = list(product(*(range(len(found)) for found in varying.values())))
-    found = (by_place.get(place) for place in combined)
-    series = [each.accuracies if each else {} for each in found]
-    common = [i for i in series[0] if all(i in each for each in series)] if series else []
-    shape = [len(found) for found in varying.values()]
+    series = [by_place.get(place, {}) for place in product(*values.values())]
+    common = [i for i in series[0] if all(i in each for each in series)]
+    shape = [len(found) for found in values.values()]
     accuracies = np.asarray([[each[i] for i in common] for each in series])
     complete = accuracies.reshape(*shape, len(common)) if common else None
     means = np.asarray([np.mean(list(each.values())) if each else np.nan for each in series])
     factors = [
-        Factor(name, found, _levels(complete, axis))
-        for axis, (name, found) in enumerate(varying.items())
+        Factor(name, list(found.values()), _levels(complete, axis))
+        for axis, (name, found) in enumerate(values.items())
     ]
     pairs = [
         _pair(factors, axes, means.reshape(shape), complete)
@@ -103,21 +101,13 @@ def _grid(cells: Sequence[CellResults], names: Iterable[str]) -> Grid:
     return Grid(cells, factors, pairs, len(common))
 
 
-def _values(cells: Sequence[CellResults], name: str) -> list[JsonValue]:
-    """The different values, numbers ascending."""
-    found = {canonical(each.cell.columns()[name]): each.cell.columns()[name] for each in cells}
-    values = list(found.values())
-    numbers = [value for value in values if isinstance(value, int | float)]
-    return [*sorted(numbers)] if len(numbers) == len(values) else values
-
-
-def _place(
-    columns: Mapping[str, JsonValue], varying: Mapping[str, Sequence[JsonValue]]
-) -> tuple[int, ...]:
-    return tuple(
-        [canonical(each) for each in found].index(canonical(columns[name]))
-        for name, found in varying.items()
-    )
+def _values(given: Iterable[JsonValue]) -> dict[str, Any]:
+    """The different values by their canonical text, numbers ascending."""
+    found: dict[str, Any] = {canonical(value): value for value in given}
+    numbers = {text: value for text, value in found.items() if isinstance(value, int | float)}
+    if len(numbers) < len(found):
+        return found
+    return dict(sorted(numbers.items(), key=itemgetter(1)))
 
 
 def _levels(complete: NDArray[np.float64] | None, axis: int) -> list[Level]:
@@ -137,3 +127,52 @@ def _pair(
     rows, columns = (factors[axis] for axis in axes)
     found = None if complete is None else interaction(complete.mean(axis=others))
     return FactorPair(rows, columns, means.mean(axis=others), found)
+
+
+def grid_sentences(grid: Grid) -> Iterator[str]:
+    """The best value of each hyperparameter over all others, and which two interact."""
+    if not grid.trials:
+        yield "No trial has finished in every cell yet, so there are no means over the others."
+        return
+    for factor in grid.factors:
+        yield _best(factor)
+    for pair in grid.pairs:
+        yield from _interaction(pair)
+
+
+def _best(factor: Factor) -> str:
+    best = factor.best
+    shown = phrases.mean(_row(factor.levels[best].mean))
+    sentence = f"{factor.setting(best)} has the highest mean over all other settings, {shown}"
+    others = [position for position in range(len(factor.levels)) if position != best]
+    second = max(others, key=lambda position: factor.levels[position].mean.mean or 0.0)
+    below = phrases.difference(_row(factor.levels[second].to_best), sign=-1)
+    return f"{sentence}; {factor.setting(second)} comes next, lower by {below}."
+
+
+def _interaction(pair: FactorPair) -> Iterator[str]:
+    found = pair.interaction
+    if found is None:
+        return
+    names = f"{pair.rows.name} and {pair.columns.name}"
+    p_value = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
+    test = f"F({found.degrees[0]}, {found.degrees[1]}) = {found.statistic:.1f}, {p_value}"
+    if not pair.interacts:
+        yield f"No interaction of {names} is larger than its error ({test})."
+        return
+    row, column = np.unravel_index(int(np.argmax(np.abs(found.effects))), found.effects.shape)
+    size = float(found.effects[row, column])
+    side = "above" if size > 0 else "below"
+    place = f"{pair.rows.setting(int(row))} with {pair.columns.setting(int(column))}"
+    yield (
+        f"{names} interact ({test}): the best value of one depends on the other, or how much it "
+        f"matters does. {place} is {abs(size):.3f} {side} what their separate effects add up to."
+    )
+
+
+def _row(summary: Summary) -> dict[str, Any]:
+    """A summary as a row of a table, which `phrases` takes."""
+    n = summary.n
+    counts = {"trials": n, "trials_a": n, "trials_b": n}
+    means = {"mean_test_accuracy": summary.mean, "mean_difference": summary.mean}
+    return {**vars(summary), **means, **counts}

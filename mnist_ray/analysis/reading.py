@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.sweep_results import CellResults, CellSpread, Selection, SweepResults
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.identity import PROTOCOL, digest
@@ -74,10 +75,10 @@ def read_results(
         space = space.with_image_shapes(shapes)
     if space is None or dataset_info is None:
         name = name or folder.path.rpartition("/")[2]
-        return replace(results_of_records(name, records, test_set), folder=folder)
-    command = latest.command if latest else ""
-    results = results_of_space(space, dataset_info, records, test_set, name=name, command=command)
-    return replace(results, folder=folder)
+        results = results_of_records(name, records, test_set)
+    else:
+        results = results_of_space(space, dataset_info, records, test_set, name=name)
+    return replace(results, folder=folder, command=latest.command if latest else "")
 
 
 def results_of_space(
@@ -87,7 +88,6 @@ def results_of_space(
     test_set: TestSet | None,
     *,
     name: str | None = None,
-    command: str = "",
 ) -> SweepResults:
     """The sweep that `space` asks for; a cell with nothing recorded yet is there too."""
     name = name or space.name
@@ -95,7 +95,6 @@ def results_of_space(
     selections = _selections(planned.searches)
     dataset = _dataset_name(space, records, test_set)
     of = partial(_cell_results, name, dataset, records)
-    measured = of(planned.measured)
     shape = dataset_info.image_shape
     defaults = {space.bind(*pair, {}, shape).name for pair in space.grids()}
     return SweepResults(
@@ -108,7 +107,7 @@ def results_of_space(
                 selection=selections.get(each.cell.name),
                 is_default=each.cell.name in defaults,
             )
-            for each in measured
+            for each in of(planned.measured)
         ),
         tests=planned.tests,
         test_set=test_set,
@@ -119,7 +118,6 @@ def results_of_space(
         wanted=planned.wanted,
         missing=planned.missing,
         is_open=planned.is_open,
-        command=command,
         spreads=_spreads(of(planned.measured + planned.varied), planned.varied),
     )
 
@@ -133,7 +131,12 @@ def results_of_records(
     means of something else.
     """
     last = _latest_record(records)
-    alike = [record for record in records.values() if last and _comparable(record, last)]
+    asked = {**last.identity, "protocol": PROTOCOL} if last else {}
+    alike = [
+        record
+        for record in records.values()
+        if all(record.identity[name] == asked[name] for name in ("protocol", "data", "seed"))
+    ]
     alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
     dataset = _dataset_name(None, records, test_set)
     of = partial(_cell_results, name, dataset, records)
@@ -144,7 +147,7 @@ def results_of_records(
         dataset=dataset,
         space=None,
         cells=of([trial for trial in trials if not trial.source]),
-        tests=_recorded_tests(alike),
+        tests=_recorded_tests(alike, trials),
         test_set=test_set,
         left_out=len(records) - len(alike),
         spreads=_spreads(of(trials), varied),
@@ -196,7 +199,7 @@ def _dataset_info(latest: SweepManifest | None, test_set: TestSet | None) -> Dat
     )
 
 
-def _recorded_tests(records: Sequence[Record]) -> TestSets:
+def _recorded_tests(records: Sequence[Record], trials: Sequence[Trial]) -> TestSets:
     """The test sets beside their own that trials were graded on.
 
     Those of other variants have the names of the variants that have records of their own.
@@ -204,16 +207,10 @@ def _recorded_tests(records: Sequence[Record]) -> TestSets:
     graded = [evaluation for record in records for evaluation in record.robustness]
     shifts = sorted({each.shift for each in graded if each.presentation is None})
     digests = {each.presentation for each in graded}
-    variants = {
-        digest(test.identity): test for record in records for test in [_test_of(_trial_of(record))]
-    }
-    asked = digests & variants.keys()
-    tests = [test for key, test in variants.items() if key in asked]
+    own = (VariantTest(t.cell.variant, t.cell.presentation, t.transform_digest) for t in trials)
+    variants = {digest(test.identity): test for test in own}
+    tests = [test for key, test in variants.items() if key in digests]
     return TestSets(tuple(shifts), tuple(tests))
-
-
-def _test_of(trial: Trial) -> VariantTest:
-    return VariantTest(trial.cell.variant, trial.cell.presentation, trial.transform_digest)
 
 
 def _latest_record(records: Mapping[str, Record]) -> Record | None:
@@ -242,16 +239,17 @@ def _cell_results(
     sweep: str, dataset: str, records: Mapping[str, Record], wanted: Sequence[Trial]
 ) -> tuple[CellResults, ...]:
     """The wanted trials that are recorded, by cell and device; also cells without records."""
-    # Cells of different names may have the same trials, and a search may draw the same cell twice.
-    cells: dict[tuple[str, str, str], dict[str, Trial]] = {}
-    for trial in wanted:
-        place = (trial.cell.architecture, trial.cell.variant, trial.cell_key)
-        cells.setdefault(place, {}).setdefault(trial.key, trial)
+    cells = grouped(wanted, lambda t: (t.cell.architecture, t.cell.variant, t.cell_key))
     return tuple(
-        CellResults(sweep, dataset, next(iter(trials.values())).cell, cell_key, device, group)
+        CellResults(sweep, dataset, trials[0].cell, cell_key, device, group)
         for (_, _, cell_key), trials in cells.items()
-        for device, group in _by_device([records[key] for key in trials if key in records])
+        for device, group in _by_device(_recorded(trials, records))
     )
+
+
+def _recorded(trials: Iterable[Trial], records: Mapping[str, Record]) -> list[Record]:
+    """Each once: a search may draw the same cell twice."""
+    return [records[key] for key in dict.fromkeys(t.key for t in trials) if key in records]
 
 
 def _spreads(cells: Iterable[CellResults], varied: Iterable[Trial]) -> tuple[CellSpread, ...]:
@@ -282,21 +280,11 @@ def _dataset_name(
 
 def _by_device(records: Sequence[Record]) -> Iterator[tuple[str | None, tuple[Record, ...]]]:
     """The records of one cell by device; a failed trial alone makes no group of its own."""
-    ran_on = [_device(record) for record in records if record.status is not Status.FAILED]
-    first, *others = dict.fromkeys(ran_on or map(_device, records[:1])) or [None]
-    yield first, tuple(record for record in records if _device(record) not in others)
+    ran_on = [record.device for record in records if record.status is not Status.FAILED]
+    first, *others = dict.fromkeys(ran_on or [r.device for r in records[:1]]) or [None]
+    yield first, tuple(record for record in records if record.device not in others)
     for device in others:
-        yield device, tuple(record for record in records if _device(record) == device)
-
-
-def _device(record: Record) -> str | None:
-    return record.setting.device if record.setting else None
-
-
-def _comparable(record: Record, other: Record) -> bool:
-    return record.identity["protocol"] == PROTOCOL and all(
-        record.identity[name] == other.identity[name] for name in ("data", "seed")
-    )
+        yield device, tuple(record for record in records if record.device == device)
 
 
 def _trial_of(record: Record) -> Trial:

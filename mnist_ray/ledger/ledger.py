@@ -229,7 +229,7 @@ class Ledger:
 def set_aside(folder: ResultsFolder, path: str) -> None:
     """Rename a damaged file, if it can be."""
     try:
-        folder.rename(path, f"{path}.damaged")
+        folder.take(folder, path, f"{path}.damaged")
     except StorageError as refusal:
         _LOG.warning("%s is damaged, but cannot be renamed: %s", path, refusal)
     else:

@@ -5,8 +5,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -60,9 +60,7 @@ class ResultsFolder:
     def open(cls, location: str | Path, name: str | None = None) -> "ResultsFolder":
         """The folder at `location`, or its subfolder `name`; it need not exist.
 
-        Args:
-            location: a path, or a URI that pyarrow knows (s3://, gs://, hdfs://, file://).
-            name: of a sweep.
+        A location is a path, or a URI that pyarrow knows (s3://, gs://, hdfs://, file://).
 
         Raises:
             InputError: the URI is not one that pyarrow understands.
@@ -85,7 +83,7 @@ class ResultsFolder:
     def __truediv__(self, name: str) -> "ResultsFolder":
         head, mark, query = self.uri.partition("?")
         uri = f"{head.rstrip('/')}/{name}{mark}{query}"
-        return ResultsFolder(self.filesystem, f"{self.path}/{name}", uri, self._contact)
+        return replace(self, path=f"{self.path}/{name}", uri=uri)
 
     @property
     def is_local(self) -> bool:
@@ -136,8 +134,15 @@ class ResultsFolder:
         Raises:
             InputError: that did not work.
         """
-        with _no_new_folders(Path(self.path) if leave_no_trace and self.is_local else None):
+        path = Path(self.path)
+        candidates = [path, *path.parents] if leave_no_trace and self.is_local else []
+        missing = [folder for folder in candidates if not folder.exists()]
+        try:
             self._check_writable()
+        finally:
+            for folder in missing:
+                with contextlib.suppress(OSError):  # It is not there, or not empty.
+                    folder.rmdir()
 
     def _check_writable(self) -> None:
         content = secrets.token_hex(4).encode()
@@ -171,7 +176,6 @@ class ResultsFolder:
             InputError: it cannot be read, and nothing on this object storage ever could.
             StorageError: it cannot be read any more.
         """
-
         return self._persist("read", lambda: self._read(name))
 
     def exists(self, name: str) -> bool:
@@ -207,12 +211,11 @@ class ResultsFolder:
             if not self.filesystem.get_file_info(fs.FileSelector(above)):
                 self.filesystem.delete_dir(above)
 
-    def rename(self, name: str, new_name: str) -> None:
-        """Move a file within the folder; nothing happens if another process was quicker."""
-        self.take(self, name, new_name)
-
     def take(self, source: "ResultsFolder", name: str, new_name: str) -> None:
-        """Move a file here from another folder on the same file system; see `rename`."""
+        """Move a file here from a folder on the same file system, which may be this one.
+
+        Nothing happens if another process was quicker.
+        """
 
         def move() -> None:
             try:
@@ -323,16 +326,3 @@ def _without_secrets(text: str) -> str:
 def _plain(label: str) -> str:
     """`label` without what a file name cannot hold."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", label).strip("._") or "cell"
-
-
-@contextlib.contextmanager
-def _no_new_folders(path: Path | None) -> Iterator[None]:
-    """Removes, at the end, the folders down to `path` that were not there at the beginning."""
-    candidates = [] if path is None else [path, *path.parents]
-    missing = [folder for folder in candidates if not folder.exists()]
-    try:
-        yield
-    finally:
-        for folder in missing:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mnist_ray.analysis.grid_findings import grid_sentences
-from mnist_ray.analysis.grids import Grid, grids
+from mnist_ray.analysis.grids import Grid, grid_sentences, grids
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.view.cell_table import in_order

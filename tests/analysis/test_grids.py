@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from made_up import MadeUp, as_failed, made_up_record, made_up_sweep, made_up_test_set, on_device
 
-from mnist_ray.analysis.grid_findings import grid_sentences
-from mnist_ray.analysis.grids import Grid, grids
+from mnist_ray.analysis.grids import Grid, grid_sentences, grids
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
 

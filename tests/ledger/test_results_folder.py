@@ -91,13 +91,13 @@ def test_removing_and_renaming_what_is_gone_is_no_error(folder: ResultsFolder) -
     folder.write("ledger/a", b"x")
     folder.delete("ledger/a")
     folder.delete("ledger/a")
-    folder.rename("ledger/a", "ledger/b")
+    folder.take(folder, "ledger/a", "ledger/b")
     assert folder.names("ledger") == []
 
 
 def test_a_renamed_file_has_its_new_name_only(folder: ResultsFolder) -> None:
     folder.write("ledger/a", b"x")
-    folder.rename("ledger/a", "ledger/a.damaged")
+    folder.take(folder, "ledger/a", "ledger/a.damaged")
     assert folder.names("ledger") == ["a.damaged"]
     assert folder.read("ledger/a.damaged") == b"x"
 
