@@ -139,22 +139,16 @@ def describe_nodes(address: str) -> list[Machine]:
         Exception: Ray cannot be joined, or a node does not answer in time.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from mnist_ray.run import connection
 
     # Ray then sends the functions themselves: the project need not be installed on the nodes.
     for module in (machine, versions):
         ray.cloudpickle.register_pickle_by_value(module)
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     try:
-        describe = ray.remote(num_cpus=0, max_retries=0)(machine.describe_machine)
-        tasks = [
-            describe.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote()
-            for node in ray.nodes()
-            if node["Alive"]
-        ]
-        answers: list[dict[str, Any]] = ray.get(tasks, timeout=NODES_LIMIT_SECONDS)
+        asked = connection.ask_nodes(machine.describe_machine, [*connection.resources_by_node()])
+        answers: list[dict[str, Any]] = ray.get([*asked], timeout=NODES_LIMIT_SECONDS)
     finally:
         ray.shutdown()
         for module in (machine, versions):

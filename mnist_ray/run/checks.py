@@ -267,8 +267,7 @@ def reachable(address: str | None) -> str:
     """Whether a running cluster answers at `address`, with the versions that are here."""
     if address is None:
         raise NotApplicable("none given (--address auto or host:port)")
-    info = cluster.check_reachable(address)
-    cluster.check_same_versions(info)
+    info = cluster.check_joinable(address)
     return f"{info.address}: Ray {info.ray_version}, Python {info.python_version}"
 
 

@@ -36,30 +36,45 @@ _UNREACHABLE = {
 """By the problem that `cluster_probe` reports."""
 
 
-@dataclass(frozen=True)
-class ClusterInfo:
-    """A Ray cluster that answered."""
+_OTHER_KINDS = {
+    "ray": "is for Ray Client, where the sweep's driver would run at the cluster's head",
+    "http": "is that of the jobs API",
+    "https": "is that of the jobs API",
+}
+"""What an address is, by its scheme."""
+_SUBMIT = (
+    "ray job submit --address http://{host}:8265 --working-dir . -- "
+    "python -m mnist_ray.sweep --results s3://YOUR-BUCKET/mnist-ray"
+)
+"""The command that runs a sweep at the head of a cluster."""
 
-    address: str
-    """`host:port`, also where `auto` was asked for."""
-    ray_version: str
-    python_version: str
 
+def find_address(explicit: str | None) -> str | None:
+    """The cluster to join, as `auto` or `host:port`; None to start a Ray on this machine.
 
-def parse_address(text: str, *, source: str = "--address") -> str:
-    """`auto` or `host:port`, checked in form alone.
-
-    Args:
-        text: as given.
-        source: what gave it, for messages.
+    That is `explicit`, else the variable RAY_ADDRESS, which Ray sets inside `ray job submit` and
+    `ray submit`. As Ray has it, the variable also says what `auto` is, and `local`, in either, is
+    a Ray on this machine. Addresses are checked in form alone.
 
     Raises:
         InputError: it is an address of another kind (`ray://`, `http://`), or none.
     """
+    variable = os.environ.get("RAY_ADDRESS", "").strip()
+    if explicit is not None and not (explicit == "auto" and variable):
+        return None if explicit == "local" else _address(explicit, source="--address")
+    return None if variable in ("", "local") else _address(variable, source="RAY_ADDRESS")
+
+
+def _address(text: str, *, source: str) -> str:
     address = text.strip()
     scheme, mark, rest = address.partition("://")
     if mark:
-        raise InputError(_another_kind(address, scheme, host=_host(rest), source=source))
+        reason = _OTHER_KINDS.get(scheme.lower(), "is of no kind that Ray knows")
+        raise InputError(
+            f"{source} {address}: this address {reason}. Allowed: auto or host:port, from a "
+            "machine of the cluster. From elsewhere, submit the sweep instead: "
+            f"{_SUBMIT.format(host=_host(rest))}"
+        )
     if address == "auto":
         return address
     try:
@@ -72,23 +87,24 @@ def parse_address(text: str, *, source: str = "--address") -> str:
     return address
 
 
-def find_address(explicit: str | None) -> str | None:
-    """The cluster to join, in the form of `parse_address`; None to start a Ray on this machine.
-
-    That is `explicit`, else the variable RAY_ADDRESS, which Ray sets inside `ray job submit` and
-    `ray submit`. As Ray has it, the variable also says what `auto` is, and `local`, in either, is
-    a Ray on this machine.
-
-    Raises:
-        InputError: as `parse_address` does.
-    """
-    variable = os.environ.get("RAY_ADDRESS", "").strip()
-    if explicit is not None and not (explicit == "auto" and variable):
-        return None if explicit == "local" else parse_address(explicit)
-    return None if variable in ("", "local") else parse_address(variable, source="RAY_ADDRESS")
+def _host(rest: str) -> str:
+    """The host of `host:port/path`, as an address writes it."""
+    place = rest.partition("/")[0]
+    host, colon, port = place.rpartition(":")
+    return (host if colon and port.isdigit() else place) or "127.0.0.1"
 
 
-def check_reachable(address: str) -> ClusterInfo:
+@dataclass(frozen=True)
+class ClusterInfo:
+    """A Ray cluster that answered."""
+
+    address: str
+    """`host:port`, also where `auto` was asked for."""
+    ray_version: str
+    python_version: str
+
+
+def check_joinable(address: str) -> ClusterInfo:
     """The cluster that answers at `auto` or `host:port`, asked just as `ray.init` would ask.
 
     So join it with the same `address`: where RAY_AUTH_MODE is unset, Ray sends a token that it
@@ -96,29 +112,25 @@ def check_reachable(address: str) -> ClusterInfo:
     most `PROBE_LIMIT_SECONDS`.
 
     Raises:
-        InputError: nothing answers, no Ray does, or it refuses this machine's token.
+        InputError: nothing answers, no Ray does, or it refuses this machine's token; or it would
+            refuse to be joined, because its Ray or Python is another one.
     """
-    unasked = address == "auto" and _AUTH_MODE not in os.environ and find_token().usable
-    answer = _probe(address, {_AUTH_MODE: "token"} if unasked else {})
-    if "problem" not in answer:
-        return ClusterInfo(**answer)
     token = find_token()
-    used = token.source if token_is_used() and token.usable else "none"
-    reason = _UNREACHABLE[answer["problem"]].format(detail=answer["detail"], token=used)
-    raise InputError(f"--address {address}: {reason}")
+    unasked = address == "auto" and _AUTH_MODE not in os.environ and token.usable
+    answer = _probe(address, {_AUTH_MODE: "token"} if unasked else {})
+    if "problem" in answer:
+        used = token.source if token_is_used() and token.usable else "none"
+        reason = _UNREACHABLE[answer["problem"]].format(detail=answer["detail"], token=used)
+        raise InputError(f"--address {address}: {reason}")
+    info = ClusterInfo(**answer)
+    _check_same_versions(info)
+    return info
 
 
-def check_same_versions(info: ClusterInfo) -> None:
-    """See that Ray and Python are the same here as in the cluster.
-
-    Ray compares Python to the patch version, or to the minor version where the variable
-    RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL says `minor`.
-
-    Raises:
-        InputError: they differ; Ray would refuse to join.
-    """
+def _check_same_versions(info: ClusterInfo) -> None:
     import ray
 
+    # As Ray compares them.
     parts = 2 if os.environ.get("RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL") == "minor" else 3
     here = (ray.__version__, ".".join(map(str, sys.version_info[:parts])))
     there = (info.ray_version, ".".join(info.python_version.split(".")[:parts]))
@@ -127,21 +139,13 @@ def check_same_versions(info: ClusterInfo) -> None:
             f"cluster at {info.address}: Ray {there[0]} on Python {there[1]}, but here is Ray "
             f"{here[0]} on Python {here[1]}; Ray joins only its own version. Install the "
             "cluster's versions here, or submit the sweep to run there: "
-            f"{submit_line(_host(info.address))}"
+            f"{_SUBMIT.format(host=_host(info.address))}"
         )
 
 
 def answers_without_token(address: str) -> bool:
     """Whether anyone who reaches the cluster at `address` can run code there."""
     return "problem" not in _probe(address, {_AUTH_MODE: "disabled"})
-
-
-def submit_line(host: str) -> str:
-    """The command that runs a sweep at the head of the cluster at `host`."""
-    return (
-        f"ray job submit --address http://{host}:8265 --working-dir . -- "
-        "python -m mnist_ray.sweep --results s3://YOUR-BUCKET/mnist-ray"
-    )
 
 
 @dataclass(frozen=True)
@@ -190,22 +194,3 @@ def _probe(address: str, variables: Mapping[str, str]) -> dict[str, Any]:
         last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
         return {"problem": "no ray", "detail": last}
     return answer
-
-
-def _another_kind(address: str, scheme: str, *, host: str, source: str) -> str:
-    reason = {
-        "ray": "is for Ray Client, where the sweep's driver would run at the cluster's head",
-        "http": "is that of the jobs API",
-        "https": "is that of the jobs API",
-    }.get(scheme.lower(), "is of no kind that Ray knows")
-    return (
-        f"{source} {address}: this address {reason}. Allowed: auto or host:port, from a machine of "
-        f"the cluster. From elsewhere, submit the sweep instead: {submit_line(host)}"
-    )
-
-
-def _host(rest: str) -> str:
-    """The host of `host:port/path`, as an address writes it."""
-    place = rest.partition("/")[0]
-    host, colon, port = place.rpartition(":")
-    return (host if colon and port.isdigit() else place) or "127.0.0.1"

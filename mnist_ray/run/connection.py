@@ -142,9 +142,14 @@ def this_machine() -> Node:
 
 def nodes() -> list[Node]:
     """What each living node of the cluster has to give."""
-    living = [node for node in ray.nodes() if node["Alive"]]
-    cards = _cards_of([node["NodeID"] for node in living if node["Resources"].get("GPU")])
-    return [_node(node["Resources"], cards.get(node["NodeID"], {})) for node in living]
+    found = resources_by_node()
+    cards = _cards_of([node_id for node_id, has in found.items() if has.get("GPU")])
+    return [_node(has, cards.get(node_id, {})) for node_id, has in found.items()]
+
+
+def resources_by_node() -> dict[str, dict[str, float]]:
+    """What each living node of the cluster says of itself, by its id."""
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
 def _node(resources: Mapping[str, float], cards: Mapping[str, Any]) -> Node:
@@ -163,16 +168,19 @@ def _cards_of(node_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {
         node_id: {"gpu_memory_bytes": _USUAL_GPU_BYTES} for node_id in node_ids
     }
-    ask = ray.remote(num_cpus=0)(_cards)
-    asked = {}
-    for node_id in node_ids:
-        place = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        asked[ask.options(scheduling_strategy=place).remote()] = node_id
+    asked = ask_nodes(_cards, node_ids)
     if asked:
         for answer in ray.wait([*asked], num_returns=len(asked), timeout=_ASKING_SECONDS)[0]:
             with contextlib.suppress(RayError):  # The node may have gone.
                 found[asked[answer]] = ray.get(answer)
     return found
+
+
+def ask_nodes(question: Callable[[], Any], node_ids: Sequence[str]) -> dict[ray.ObjectRef, str]:
+    """Call a function on each of those nodes; the answers to come, and the node of each."""
+    ask = ray.remote(num_cpus=0)(question)
+    places = {node_id: NodeAffinitySchedulingStrategy(node_id, soft=False) for node_id in node_ids}
+    return {ask.options(scheduling_strategy=at).remote(): node for node, at in places.items()}
 
 
 def await_node(request: Request, *, waiting: Callable[[Request], None]) -> None:

@@ -58,7 +58,8 @@ def cuda_in_words(found: Mapping[str, str]) -> str:
     built = f"built for CUDA {found.get('built_cuda')} and cuDNN {found.get('built_cudnn')}"
     words = f"{', '.join([driver, *libraries])}; TensorFlow was {built}"
     compiler = _package("cuda-nvcc", found)
-    if _is_below(found.get("driver_cuda"), _minor(found.get(compiler, ""))):
+    # A driver says `12.9` of the CUDA that it supports, where the compiler is of `12.9.86`.
+    if _is_below(found.get("driver_cuda"), ".".join(found.get(compiler, "").split(".")[:2])):
         words += (
             f". The driver is older than the compiler ({compiler} {found[compiler]}): it works, "
             "but XLA compiles more slowly"
@@ -73,11 +74,6 @@ def _major(found: Mapping[str, str]) -> str:
 def _package(name: str, found: Mapping[str, str]) -> str:
     """The name under which NVIDIA publishes a library for TensorFlow's CUDA."""
     return f"nvidia-{name}-cu{_major(found)}"
-
-
-def _minor(version: str) -> str:
-    """`12.9` of `12.9.86`: what a driver says of the CUDA that it supports."""
-    return ".".join(version.split(".")[:2])
 
 
 def _is_below(version: str | None, least: str) -> bool:

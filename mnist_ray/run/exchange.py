@@ -18,8 +18,7 @@ class SharedInputs:
     """What all trials of a sweep share. It reaches the workers through Ray's object store.
 
     Attributes:
-        dataset: the images.
-        code: the modules of the user's own architectures and transforms.
+        code: of the user's own architectures and transforms.
         tests: test sets that every model is evaluated on, beside its variant's own.
         checkpoint_seconds: time between the checkpoints of a long trial; infinite for none.
         checkpoints: where checkpoints go; every node that runs trials reaches it. On object storage

@@ -94,15 +94,15 @@ def _free_shared_memory() -> int | None:
     return shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 
-def _bfloat16_instructions(file: str = "/proc/cpuinfo") -> tuple[str, ...] | None:
-    try:
-        lines = Path(file).read_text().splitlines()
-    except OSError:
-        return None
-    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), None)
-    if flags is None:
-        return None
-    return tuple(name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in flags)
+def _bfloat16_instructions() -> tuple[str, ...] | None:
+    description = Path("/proc/cpuinfo")
+    lines = description.read_text().splitlines() if description.is_file() else []
+    for line in lines:
+        if line.startswith(("flags", "Features")):
+            return tuple(
+                name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in line.split()
+            )
+    return None
 
 
 def smallest_gpu_memory() -> int | None:

@@ -11,7 +11,7 @@ from mnist_ray.plan.forecast import Forecast, forecast, seconds_beyond_budget
 from mnist_ray.plan.resources import concurrency
 from mnist_ray.plan.trial_queue import TrialQueue
 from mnist_ray.run import connection
-from mnist_ray.run.cluster import check_reachable, check_same_versions
+from mnist_ray.run.cluster import check_joinable
 from mnist_ray.run.setup import SweepSetup, announced_devices
 from mnist_ray.space.space import Cell
 from mnist_ray.train.calibration import calibrate
@@ -33,7 +33,7 @@ def check_missing(queue: TrialQueue, setup: SweepSetup) -> None:
     if setup.address is None:
         setup.allocator(queue, [connection.this_machine()])
     else:
-        check_same_versions(check_reachable(setup.address))
+        check_joinable(setup.address)
     cells = {trial.cell_key: trial.cell for trial in missing}
     _warn_of_small_budget(queue, setup)
     check_cells(list(cells.values()), setup.dataset_info, setup.code)

@@ -51,11 +51,7 @@ class TrainingProcess:
 
 
 class TrialExecution:
-    """A trial that runs in this process.
-
-    Attributes:
-        trial: which.
-    """
+    """A trial that runs in this process."""
 
     def __init__(self, trial: Trial, process: TrainingProcess, *, resumes: bool) -> None:
         """Make ready; with `resumes` to go on from a checkpoint, if there is one."""
