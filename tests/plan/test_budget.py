@@ -1,6 +1,5 @@
 """How a budget of working time is spent, on made-up accuracies and seconds."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,6 @@ from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.planner import plan
 from mnist_ray.plan.trial import Trial
 from mnist_ray.space.space import Space
-from mnist_ray.stats.sequential import half_width_factors, shrunk_std
 
 STDS = {
     ("feed_forward", "centered"): 0.001,
@@ -141,26 +139,6 @@ def test_accuracies_without_any_spread_share_the_budget_in_equal_numbers() -> No
 
     done = walk(space_within("10 min"), equal, workers=1)
     assert numbers(done.plan) == [15, 15, 15, 15]
-
-
-# --- The spread that it is decided by ----------------------------------------------------------
-
-
-def test_a_spread_is_shrunk_towards_that_of_all() -> None:
-    samples = [[0.1, 0.3], [0.0, 0.0, 0.0], [0.7]]
-    # Variances 0.02 with 1 degree of freedom and 0 with 2: pooled 0.02 / 3.
-    pooled = 0.02 / 3
-    expected = [(4 * pooled + 0.02) / 5, 4 * pooled / 6, pooled]
-    assert shrunk_std(samples) == pytest.approx(np.sqrt(expected))
-    assert np.isnan(shrunk_std([[0.1], []])).all()
-
-
-def test_factors_are_those_of_the_sequential_interval() -> None:
-    factors = half_width_factors(20)
-    # Student's 97.5 % quantile with 0.4 · 5 = 2 degrees of freedom is 4.3027.
-    assert factors[6] == pytest.approx(4.3027 / math.sqrt(6), rel=1e-4)
-    assert np.isinf(factors[:2]).all()
-    assert (np.diff(factors[2:]) < 0).all()
 
 
 def test_the_widest_interval_is_narrower_than_with_equal_numbers() -> None:

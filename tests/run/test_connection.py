@@ -1,7 +1,6 @@
 """What a sweep asks of Ray before it starts."""
 
 import json
-import os
 import sys
 import tomllib
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from running import PROJECT
 
 from mnist_ray.errors import InputError
 from mnist_ray.run.connection import connected, runtime_environment, this_machine
-from mnist_ray.train.environment import WORKER_ENVIRONMENT, environment_restored
+from mnist_ray.train.environment import WORKER_ENVIRONMENT
 
 
 def job_environment(**environment: object) -> dict[str, str]:
@@ -62,19 +61,6 @@ def test_a_ray_that_already_runs_in_this_process_is_refused_with_the_remedy(
     refused = pytest.raises(InputError, match=r"Ray already runs in this process.*ray\.shutdown")
     with refused, connected(None, verbose=False):
         raise AssertionError("it was joined")
-
-
-def test_environment_variables_are_given_back_as_they_were(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("CHANGED", "before")
-    monkeypatch.setenv("DELETED", "before")
-    monkeypatch.delenv("ADDED", raising=False)
-    with environment_restored():
-        os.environ |= {"CHANGED": "after", "ADDED": "after"}
-        del os.environ["DELETED"]
-    assert (os.environ["CHANGED"], os.environ["DELETED"]) == ("before", "before")
-    assert "ADDED" not in os.environ
 
 
 # Versions of Ray

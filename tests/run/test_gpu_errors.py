@@ -84,7 +84,7 @@ def test_a_card_that_breaks_down_under_a_trial_of_its_own_is_a_lost_process(
     assert on_gpus.reported()[0].status is Status.FAILED
 
 
-def test_a_card_that_only_ray_sees_ends_the_sweep_with_what_is_amiss(on_gpus: Sweep) -> None:
+def test_a_card_that_only_ray_sees_ends_the_sweep_with_what_is_wrong(on_gpus: Sweep) -> None:
     with pytest.raises(InputError, match="sees no GPU"):
         on_gpus.result(on_gpus.start(), done=True, missing_gpu="laptop: TensorFlow sees no GPU")
     assert isinstance(on_gpus.recorder.error, InputError)

@@ -153,7 +153,7 @@ def hyperparameters(events: EventAccumulator) -> dict[str, Any]:
 
 def test_trials_that_are_recorded_already_are_not_handed_over_again(place: Place) -> None:
     trackers = ("--log", "tensorboard", "--log", "mlflow")
-    ended = place.run("tracked.yaml", *trackers)  # to MLflow's default, were there anything to tell
+    ended = place.run("tracked.yaml", *trackers)  # to MLflow's default, were there anything to log
     assert ended.code == 0
     assert "2 already recorded, 0 to run" in ended.output
     assert not (place.folder / "mlruns").exists()

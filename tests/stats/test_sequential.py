@@ -1,5 +1,7 @@
 """Intervals under optional stopping against simulations and hand-worked examples."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,9 +14,11 @@ from mnist_ray.stats.sequential import (
     Precision,
     first_within,
     fixed_replication,
+    half_width_factors,
     precision,
     precision_half_widths,
     precision_interval,
+    shrunk_std,
 )
 from mnist_ray.stats.summary import FloatArray, summarize
 
@@ -183,3 +187,20 @@ def _coverage(sweeps: FloatArray, half_widths: FloatArray, stops: NDArray[np.int
     rows = np.arange(len(sweeps))
     means = np.cumsum(sweeps, axis=1)[rows, stops - 1] / stops
     return float(np.mean(np.abs(means) <= half_widths[rows, stops - 1]))
+
+
+def test_a_spread_is_shrunk_towards_that_of_all() -> None:
+    samples = [[0.1, 0.3], [0.0, 0.0, 0.0], [0.7]]
+    # Variances 0.02 with 1 degree of freedom and 0 with 2: pooled 0.02 / 3.
+    pooled = 0.02 / 3
+    expected = [(4 * pooled + 0.02) / 5, 4 * pooled / 6, pooled]
+    assert shrunk_std(samples) == pytest.approx(np.sqrt(expected))
+    assert np.isnan(shrunk_std([[0.1], []])).all()
+
+
+def test_factors_are_those_of_the_sequential_interval() -> None:
+    factors = half_width_factors(20)
+    # Student's 97.5 % quantile with 0.4 · 5 = 2 degrees of freedom is 4.3027.
+    assert factors[6] == pytest.approx(4.3027 / math.sqrt(6), rel=1e-4)
+    assert np.isinf(factors[:2]).all()
+    assert (np.diff(factors[2:]) < 0).all()
