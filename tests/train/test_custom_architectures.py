@@ -130,7 +130,7 @@ def test_a_built_in_architecture_is_the_same_after_one_that_changes_keras_settin
 # The file that was hashed
 
 
-def test_a_file_that_bears_the_name_of_one_of_pythons_modules_is_not_trained_unhashed(
+def test_a_file_with_the_name_of_one_of_pythons_modules_is_not_trained_unhashed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sched.py").write_text("scheduler = None")

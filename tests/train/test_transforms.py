@@ -229,7 +229,7 @@ REFUSED = {
 }
 
 
-def test_all_transforms_that_do_not_do_are_reported_at_once(tmp_path: Path) -> None:
+def test_all_unfit_transforms_are_reported_at_once(tmp_path: Path) -> None:
     variants = {name.partition(":")[2]: {"transform": name} for name in REFUSED}
     with pytest.raises(InputError, match=f"has {len(REFUSED)} errors") as refusal:
         with_shapes(space_of(tmp_path, **variants))
