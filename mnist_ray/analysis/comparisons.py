@@ -258,8 +258,13 @@ def _decided(figures: Comparison, known: Precision) -> Comparison:
 
     They assume that the number of trials was not decided by looking at them.
     """
-    low, high = known.ci95_low, known.ci95_high
-    return replace(figures, ci95_low=low, ci95_high=high, p_value=None, wilcoxon_p=None)
+    return replace(
+        figures,
+        ci95_low=known.ci95_low,
+        ci95_high=known.ci95_high,
+        p_value=None,
+        wilcoxon_p_value=None,
+    )
 
 
 def _compare_all_trials(a: CellResults, b: CellResults) -> Comparison:

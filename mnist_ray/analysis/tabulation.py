@@ -175,11 +175,7 @@ def _comparison_rows(comparisons: Iterable[Compared], identity: Identity) -> Ite
         yield {
             **vars(figures),
             "kind": compared.kind,
-            "trials_a": figures.n_a,
-            "trials_b": figures.n_b,
-            "mean_difference": figures.difference,
             "p_value_holm": compared.p_value_holm,
-            "wilcoxon_p_value": figures.wilcoxon_p,
             "device": a.device,
             "dataset": a.dataset,
             CELL_A: a.key,
@@ -266,14 +262,7 @@ def _precision_columns(accuracies: Sequence[float], goal: StoppingRule | None) -
     """The interval of the rule that decided how many trials there are, in place of Student's."""
     if goal is None:
         return {}
-    known = precision(accuracies, goal=goal.until_ci95, at_most=goal.at_most)
-    return {
-        "ci95_low": known.ci95_low,
-        "ci95_high": known.ci95_high,
-        "fixed_trials": known.fixed_trials,
-        "plain_half_width": known.student_half_width,
-        "satisfied": known.satisfied,
-    }
+    return vars(precision(accuracies, goal=goal.until_ci95, at_most=goal.at_most))
 
 
 def _predictions_columns(finished: Sequence[Record], test_set: TestSet | None) -> Row:

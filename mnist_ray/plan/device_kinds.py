@@ -98,9 +98,7 @@ def devices_of(plan: Plan, records: Mapping[str, Record]) -> Counter[str]:
 
 def device_of(record: Record) -> str | None:
     """Where a trial ended that did not fail; None where it failed, or that is not known."""
-    if record.setting is None or record.status is Status.FAILED:
-        return None
-    return record.setting.device
+    return None if record.status is Status.FAILED else record.device
 
 
 def devices_for(requests: Iterable[Request], nodes: Iterable[Node]) -> set[str]:

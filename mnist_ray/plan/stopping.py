@@ -97,7 +97,7 @@ def to_precision(goal: StoppingRule, half_width: float, series: tuple[Series, ..
         counted=recorded + 1,
         started=min(recorded + max(1, lacking // 2), goal.at_most),
         is_open=True,
-        priority=(seen.precision.student_half_width or math.inf) / half_width,
+        priority=(seen.precision.plain_half_width or math.inf) / half_width,
     )
 
 

@@ -48,7 +48,7 @@ _EXACT_SIGNED_RANKS_UP_TO = 50
 class Comparison:
     """How two cells A and B differ, in the unit of the values."""
 
-    difference: float | None
+    mean_difference: float | None
     """mean(A) - mean(B); None where one has no value."""
     ci95_low: float | None
     """Lower end of the primary test's interval; None without a standard error, or where it is 0."""
@@ -57,14 +57,14 @@ class Comparison:
     """The primary test: `PAIRED_T`, `PARTIALLY_OVERLAPPING_T` or `WELCH`."""
     p_value: float | None
     """Of the primary test, two-sided."""
-    wilcoxon_p: float | None
+    wilcoxon_p_value: float | None
     """Of the signed-rank test of the pairs, two-sided; None without pairs."""
     correlation: float | None
     """Pearson's, of the pairs; None below three pairs, or where a side of them is constant."""
     probability_of_superiority: float | None
     """P(A > B) + P(A = B) / 2 for a trial of A and a trial of B drawn independently."""
-    n_a: int
-    n_b: int
+    trials_a: int
+    trials_b: int
     pairs: int
     """How many trials A and B have in common."""
 
@@ -104,16 +104,16 @@ def compare(a: ArrayLike, b: ArrayLike, *, pairs: int) -> Comparison:
     paired_a, paired_b = sample_a[:pairs], sample_b[:pairs]
     test, (difference, low, high, p_value) = _primary_test(sample_a, sample_b, pairs)
     return Comparison(
-        difference=difference,
+        mean_difference=difference,
         ci95_low=low,
         ci95_high=high,
         test=test,
         p_value=p_value,
-        wilcoxon_p=_signed_rank_p(differences(paired_a, paired_b)),
+        wilcoxon_p_value=_signed_rank_p(differences(paired_a, paired_b)),
         correlation=_correlation(paired_a, paired_b) if pairs >= 3 else None,
         probability_of_superiority=_probability_of_superiority(sample_a, sample_b),
-        n_a=sample_a.size,
-        n_b=sample_b.size,
+        trials_a=sample_a.size,
+        trials_b=sample_b.size,
         pairs=pairs,
     )
 

@@ -50,7 +50,7 @@ class Precision:
     ci95_low: float | None = None
     """Lower end of the interval that stays valid under optional stopping."""
     ci95_high: float | None = None
-    student_half_width: float | None = None
+    plain_half_width: float | None = None
     """Of Student's t interval, which ignores optional stopping."""
     satisfied: bool | None = None
     """Whether both half-widths are at most the goal; None without a goal."""
@@ -165,7 +165,7 @@ def precision(values: ArrayLike, *, goal: float | None, at_most: int) -> Precisi
         summary.mean,
         ci95_low=summary.mean - sequential,
         ci95_high=summary.mean + sequential,
-        student_half_width=student,
+        plain_half_width=student,
         satisfied=satisfied,
         fixed_trials=None if goal is None else fixed_replication(summary.std, goal),
     )

@@ -20,22 +20,22 @@ SECOND_DRUG = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 def test_paired_t_of_the_sleep_data() -> None:
     comparison = compare(FIRST_DRUG, SECOND_DRUG, pairs=len(FIRST_DRUG))
     assert comparison.test == "paired t"
-    assert comparison.difference == pytest.approx(-1.58)
+    assert comparison.mean_difference == pytest.approx(-1.58)
     assert comparison.ci95_low == pytest.approx(-2.4598858, abs=1e-7)
     assert comparison.ci95_high == pytest.approx(-0.7001142, abs=1e-7)
     assert comparison.p_value == pytest.approx(0.002833, abs=1e-6)
     assert comparison.correlation == pytest.approx(0.7951702, abs=1e-7)
-    assert (comparison.n_a, comparison.n_b) == (10, 10)
+    assert (comparison.trials_a, comparison.trials_b) == (10, 10)
 
 
 def test_welch_of_the_sleep_data() -> None:
     comparison = compare(FIRST_DRUG, SECOND_DRUG, pairs=0)
     assert comparison.test == "Welch"
-    assert comparison.difference == pytest.approx(-1.58)
+    assert comparison.mean_difference == pytest.approx(-1.58)
     assert comparison.ci95_low == pytest.approx(-3.3654832, abs=1e-7)
     assert comparison.ci95_high == pytest.approx(0.2054832, abs=1e-7)
     assert comparison.p_value == pytest.approx(0.07939, abs=1e-5)
-    assert comparison.wilcoxon_p is None
+    assert comparison.wilcoxon_p_value is None
     assert comparison.correlation is None
 
 
@@ -58,14 +58,14 @@ def test_wilcoxon_counts_every_assignment_of_signs(couples: list[tuple[float, fl
     a, b = zip(*couples, strict=True)
     comparison = compare(a, b, pairs=len(a))
     differences = [round(1000 * x) - round(1000 * y) for x, y in couples]
-    assert comparison.wilcoxon_p == pytest.approx(_signed_rank_p_by_enumeration(differences))
+    assert comparison.wilcoxon_p_value == pytest.approx(_signed_rank_p_by_enumeration(differences))
 
 
 def test_wilcoxon_agrees_with_scipy_where_there_are_no_ties() -> None:
     for pairs_of_trials in (6, 20, 50, 80):
         a, b = np.random.default_rng(pairs_of_trials).normal(0.2, 1, (2, pairs_of_trials))
         expected = stats.wilcoxon(a, b).pvalue
-        actual = compare(a, b, pairs=len(a)).wilcoxon_p
+        actual = compare(a, b, pairs=len(a)).wilcoxon_p_value
         assert actual == pytest.approx(expected)
 
 
@@ -73,7 +73,7 @@ def test_wilcoxon_agrees_with_scipy_where_there_are_no_ties() -> None:
 @given(pairs(min_size=1).filter(lambda couples: len(couples) < 6))
 def test_wilcoxon_never_passes_below_six_pairs(couples: list[tuple[float, float]]) -> None:
     a, b = zip(*couples, strict=True)
-    wilcoxon_p = compare(a, b, pairs=len(a)).wilcoxon_p
+    wilcoxon_p = compare(a, b, pairs=len(a)).wilcoxon_p_value
     assert wilcoxon_p is not None
     assert wilcoxon_p > 0.05
 
@@ -85,10 +85,10 @@ def test_exchanging_the_sides_turns_every_figure_round(
 ) -> None:
     common = min(common, len(a), len(b))
     forth, back = compare(a, b, pairs=common), compare(b, a, pairs=common)
-    assert forth.difference == pytest.approx(-known(back.difference), abs=1e-12)
+    assert forth.mean_difference == pytest.approx(-known(back.mean_difference), abs=1e-12)
     assert or_nan(forth.ci95_low) == pytest.approx(-or_nan(back.ci95_high), abs=1e-12, nan_ok=True)
     assert or_nan(forth.p_value) == pytest.approx(or_nan(back.p_value), nan_ok=True)
-    assert forth.wilcoxon_p == back.wilcoxon_p
+    assert forth.wilcoxon_p_value == back.wilcoxon_p_value
     assert known(forth.probability_of_superiority) == pytest.approx(
         1 - known(back.probability_of_superiority)
     )
@@ -125,32 +125,32 @@ def test_correlation_agrees_with_scipy(couples: list[tuple[float, float]]) -> No
 
 def test_one_pair_gives_a_difference_and_no_test() -> None:
     comparison = compare([0.75], [0.5], pairs=1)
-    assert comparison.difference == 0.25
+    assert comparison.mean_difference == 0.25
     assert comparison.ci95_low is comparison.ci95_high is comparison.p_value is None
     assert comparison.correlation is None
-    assert comparison.wilcoxon_p == 1.0
+    assert comparison.wilcoxon_p_value == 1.0
     assert comparison.probability_of_superiority == 1.0
 
 
 def test_one_trial_on_a_side_gives_a_difference_and_no_test() -> None:
     comparison = compare([0.75], [0.25, 0.5], pairs=0)
-    assert comparison.difference == 0.375
+    assert comparison.mean_difference == 0.375
     assert comparison.ci95_low is comparison.ci95_high is comparison.p_value is None
 
 
 @pytest.mark.parametrize("b", [[], [0.9, 0.8]])
 def test_no_trials_give_nothing(b: list[float]) -> None:
     comparison = compare([], b, pairs=0)
-    assert comparison.difference is comparison.p_value is comparison.wilcoxon_p is None
+    assert comparison.mean_difference is comparison.p_value is comparison.wilcoxon_p_value is None
     assert comparison.probability_of_superiority is None
-    assert (comparison.n_a, comparison.n_b, comparison.pairs) == (0, len(b), 0)
+    assert (comparison.trials_a, comparison.trials_b, comparison.pairs) == (0, len(b), 0)
 
 
 @pytest.mark.parametrize("common", [0, 2, 3])
 def test_identical_cells_do_not_differ(common: int) -> None:
     comparison = compare([0.1] * 3, [0.1] * 3, pairs=common)
-    assert (comparison.n_a, comparison.n_b) == (3, 3)
-    assert (comparison.difference, comparison.p_value) == (0.0, 1.0)
+    assert (comparison.trials_a, comparison.trials_b) == (3, 3)
+    assert (comparison.mean_difference, comparison.p_value) == (0.0, 1.0)
     assert comparison.ci95_low is comparison.ci95_high is None
     assert comparison.probability_of_superiority == 0.5
 
@@ -158,8 +158,8 @@ def test_identical_cells_do_not_differ(common: int) -> None:
 def test_equal_differences_show_no_noise_and_so_no_p_value() -> None:
     # 0.3 - 0.2 and 0.8 - 0.7 are not the same float
     comparison = compare([0.3, 0.8, 0.5], [0.2, 0.7, 0.4], pairs=3)
-    assert (comparison.n_a, comparison.n_b) == (3, 3)
-    assert comparison.difference == pytest.approx(0.1)
+    assert (comparison.trials_a, comparison.trials_b) == (3, 3)
+    assert comparison.mean_difference == pytest.approx(0.1)
     assert comparison.ci95_low is comparison.ci95_high is comparison.p_value is None
 
 
@@ -201,7 +201,7 @@ def test_both_ends_of_the_partially_overlapping_test_are_those_of_scipy(
     if turned:
         partial = compare(b, [*a, *more], pairs=len(b))
     assert partial.test == "partially overlapping t"
-    assert (partial.n_a + partial.n_b, partial.pairs) == (2 * len(b) + len(more), len(b))
+    assert (partial.trials_a + partial.trials_b, partial.pairs) == (2 * len(b) + len(more), len(b))
 
 
 def test_hand_worked_partially_overlapping_t() -> None:
@@ -211,14 +211,14 @@ def test_hand_worked_partially_overlapping_t() -> None:
     comparison = compare([1.0, 2.0, 3.0, 6.0], [2.0, 1.0, 3.0], pairs=3)
     half_width = stats.t.ppf(0.975, 2.3454545) * 0.9599383**0.5
     assert comparison.test == "partially overlapping t"
-    assert (comparison.n_a, comparison.n_b, comparison.pairs) == (4, 3, 3)
-    assert comparison.difference == 1.0
+    assert (comparison.trials_a, comparison.trials_b, comparison.pairs) == (4, 3, 3)
+    assert comparison.mean_difference == 1.0
     assert comparison.ci95_low == pytest.approx(1 - half_width, rel=1e-6)
     assert comparison.ci95_high == pytest.approx(1 + half_width, rel=1e-6)
     assert comparison.p_value == pytest.approx(2 * stats.t.sf(1 / 0.9599383**0.5, 2.3454545))
     assert comparison.correlation == pytest.approx(0.5)
     # of the differences -1, 1, 0: one above and one below
-    assert comparison.wilcoxon_p == 1.0
+    assert comparison.wilcoxon_p_value == 1.0
 
 
 @repeatable

@@ -77,7 +77,7 @@ def test_hand_worked_example() -> None:
     interval = precision_interval(values, half_width=1.0, at_least=5, at_most=100)
     assert interval.n == 5
     assert interval.mean == pytest.approx(0.0)
-    assert interval.student_half_width == pytest.approx(2.776445 / 5**0.5, rel=1e-6)
+    assert interval.plain_half_width == pytest.approx(2.776445 / 5**0.5, rel=1e-6)
     assert interval.ci95_high == pytest.approx(stats.t.ppf(0.975, 1.6) / 5**0.5)
     assert not interval.satisfied
     assert not stopped(interval, at_most=100)
@@ -103,7 +103,8 @@ def test_later_trials_never_change_where_it_stopped(
         assert stopped(look, at_most=at_most) or look.n == n
         if look.satisfied:
             assert look.n >= at_least
-            assert known(look.student_half_width) <= goal
+        if look.satisfied and len(set(correct[: look.n])) > 1:  # Equal values have no interval.
+            assert known(look.plain_half_width) <= goal
             assert (known(look.ci95_high) - known(look.ci95_low)) / 2 <= goal * (1 + 1e-9)
         if stopped(look, at_most=at_most):
             assert all(later == look for later in looks[n:])
@@ -122,7 +123,7 @@ def test_none_and_one_trial() -> None:
     )
     assert (none.n, none.mean, stopped(none, at_most=3)) == (0, None, False)
     assert (one.n, one.mean, stopped(one, at_most=3)) == (1, 0.9, False)
-    assert one.ci95_low is one.ci95_high is one.student_half_width is None
+    assert one.ci95_low is one.ci95_high is one.plain_half_width is None
 
 
 def test_without_a_choice_the_interval_is_the_plain_one() -> None:
@@ -146,7 +147,7 @@ def test_a_few_equal_values_do_not_stop_it() -> None:
 def test_equal_values_may_satisfy_the_goal_but_show_no_precision() -> None:
     known = precision([0.9] * 5, goal=0.01, at_most=100)
     assert known.satisfied
-    assert known.student_half_width is known.fixed_trials is None
+    assert known.plain_half_width is known.fixed_trials is None
     assert (known.mean, known.ci95_low, known.ci95_high) == (0.9, None, None)
     assert not precision([0.9] * 4, goal=0.01, at_most=100).satisfied
 
