@@ -229,12 +229,12 @@ def _take_in(count: int, folder: Path) -> tuple[float, float]:
             allocator=ResourceAllocator(
                 space, info, [Node(cpus=8, gpus=0, memory_bytes=64 << 30)], Limits()
             ),
-            models=ModelKeeper(results, queue.plan, queue.counting),
+            models=ModelKeeper(results, queue.plan, queue.counting, arriving=results),
             writer=writer,
             listener=heard,
             workers=8,
         )
-        runner.run(queue, recorder, trainable=InstantWorker, max_pending=16)
+        runner.run(recorder, trainable=InstantWorker, max_pending=16)
     recorder.report_written()
     return heard.seconds, heard.cpu_seconds
 

@@ -1,11 +1,9 @@
 """Every one of Keras' optimizers in whole trials: kept programs, checkpoints, XLA."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
-from small_trials import DENSE, IMAGES, cell_results, run, trial_of
+from small_trials import DENSE, IMAGES, cell_results, checkpoint_of, run, trial_of
 from xla_trials import assert_xla_trains_as_the_plain_graph
 
 from mnist_ray.space.optimizers import OPTIMIZERS
@@ -45,10 +43,8 @@ def test_a_kept_program_and_a_checkpoint_change_no_bit(optimizer: Any, precision
     assert kept[2] == alone != kept[1]
     begun = TrialRun(trials[2], IMAGES, compiled_models=CompiledModelCache())
     begun.train_epoch()
-    with tempfile.TemporaryDirectory() as folder:
-        begun.save(Path(folder))
-        elsewhere = TrialRun(trials[2], IMAGES, compiled_models=CompiledModelCache())
-        elsewhere.restore(Path(folder))
+    elsewhere = TrialRun(trials[2], IMAGES, compiled_models=CompiledModelCache())
+    elsewhere.restore(checkpoint_of(begun))
     elsewhere.train_epoch()
     assert cell_results(elsewhere) == alone
 
