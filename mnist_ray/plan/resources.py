@@ -52,11 +52,12 @@ class Request:
 
     def fits(self, node: Node) -> bool:
         """Whether a node that does nothing else can hold the trial."""
-        return (
-            self.cpus <= node.cpus
-            and self.gpus <= node.gpus
-            and self.memory_bytes <= node.memory_bytes
-        )
+        return self.times_in(node) >= 1
+
+    def times_in(self, node: Node) -> float:
+        """How many such trials such a node has room for, fractions included."""
+        there = {"CPU": node.cpus, "GPU": node.gpus, "memory": node.memory_bytes}
+        return min(there[name] / amount for name, amount in self.to_ray().items())
 
     def __str__(self) -> str:
         return _in_words(self.cpus, self.gpus, self.memory_bytes)
@@ -134,16 +135,7 @@ def side_by_side(share: float) -> int:
 def concurrency(requests: Collection[Request], nodes: Sequence[Node]) -> int:
     """How many trials of the largest request run at once on all nodes; one at least."""
     largest = max(requests, key=lambda request: (request.gpus, request.memory_bytes, request.cpus))
-
-    def on(node: Node) -> int:
-        shares = [node.cpus / largest.cpus]
-        if largest.gpus:
-            shares.append(node.gpus / largest.gpus)
-        if largest.memory_bytes:
-            shares.append(node.memory_bytes / largest.memory_bytes)
-        return math.floor(min(shares) + 1e-9)
-
-    return max(1, sum(on(node) for node in nodes))
+    return max(1, sum(math.floor(largest.times_in(node) + 1e-9) for node in nodes))
 
 
 def memory_class(memory_bytes: int) -> int:

@@ -80,9 +80,8 @@ class TrialQueue:
             return None
         trial, last = self._waiting[0], self._last
         is_alike = (trial.cell_key, trial.source) == (last.cell_key, last.source)
-        if not is_alike or self.has_to_be_alone(trial) or self.has_to_be_alone(last):
-            return None
-        return self._submit()
+        is_alone = self._has_to_be_alone(trial) or self._has_to_be_alone(last)
+        return self._submit() if is_alike and not is_alone else None
 
     def _submit(self) -> Trial:
         self._last = trial = self._waiting.popleft()
@@ -97,11 +96,8 @@ class TrialQueue:
         """Whether the trial was submitted before, and put back since its process was lost."""
         return trial.key in self._alone
 
-    def has_to_be_alone(self, trial: Trial) -> bool:
-        """Whether a block must not hold other trials beside this one.
-
-        If it takes down its process once more, then it is known to have done so.
-        """
+    def _has_to_be_alone(self, trial: Trial) -> bool:
+        # One that takes down its process once more is then known to have done so.
         return self.was_lost(trial) or self.plan.may_stop(trial)
 
     def complete(self, *records: Record) -> None:

@@ -32,11 +32,7 @@ import scipy
 from numpy.typing import ArrayLike
 from scipy import special
 
-from mnist_ray.stats.summary import FloatArray, Summary, checked_sample, summarize, t_quantile
-
-PAIRED_T = "paired t"
-PARTIALLY_OVERLAPPING_T = "partially overlapping t"
-WELCH = "Welch"
+from mnist_ray.stats.summary import FloatArray, checked_sample, summarize, t_quantile
 
 # Far below the step of any accuracy k/N, far above the rounding errors of their differences.
 _BITS_OF_A_DIFFERENCE = 40
@@ -54,7 +50,7 @@ class Comparison:
     """Lower end of the primary test's interval; None without a standard error, or where it is 0."""
     ci95_high: float | None
     test: str
-    """The primary test: `PAIRED_T`, `PARTIALLY_OVERLAPPING_T` or `WELCH`."""
+    """The primary test: "paired t", "partially overlapping t" or "Welch"."""
     p_value: float | None
     """Of the primary test, two-sided."""
     wilcoxon_p_value: float | None
@@ -140,20 +136,18 @@ _TestResult = tuple[float | None, float | None, float | None, float | None]
 def _primary_test(a: FloatArray, b: FloatArray, pairs: int) -> tuple[str, _TestResult]:
     if 0 < pairs == a.size == b.size:
         paired = summarize(differences(a, b))
-        return PAIRED_T, _t_test(paired.mean, paired.sem, pairs - 1)
-    test = PARTIALLY_OVERLAPPING_T if pairs >= 2 else WELCH
-    return test, _partially_overlapping_t(
-        summarize(a),
-        summarize(b),
-        pairs=0 if test == WELCH else pairs,
-        correlation=_correlation(a[:pairs], b[:pairs]) or 0.0,
-    )
+        return "paired t", _t_test(paired.mean, paired.sem, pairs - 1)
+    if pairs < 2:
+        return "Welch", _partially_overlapping_t(a, b, pairs=0)
+    return "partially overlapping t", _partially_overlapping_t(a, b, pairs=pairs)
 
 
 def _partially_overlapping_t(
-    a: Summary, b: Summary, *, pairs: int, correlation: float
+    sample_a: FloatArray, sample_b: FloatArray, *, pairs: int
 ) -> _TestResult:
     """With 0 pairs this is Welch's t test, to the last bit."""
+    a, b = summarize(sample_a), summarize(sample_b)
+    correlation = _correlation(sample_a[:pairs], sample_b[:pairs]) or 0.0
     difference = None if a.mean is None or b.mean is None else a.mean - b.mean
     if a.sem is None or b.sem is None:
         return _t_test(difference, None, 0)

@@ -100,10 +100,8 @@ def precision_half_widths(values: ArrayLike, *, at_most: int) -> tuple[FloatArra
 def first_within(half_widths: FloatArray, goal: float, at_least: int) -> NDArray[np.intp]:
     """The first number of trials that is narrow enough, else that of all: intp[...].
 
-    Args:
-        half_widths: after 1, 2, 3 … trials, float64[..., trials].
-        goal: the half-width asked for.
-        at_least: trials before the first look.
+    `half_widths` are those after 1, 2, 3 … trials, float64[..., trials], `at_least` the trials
+    before the first look.
     """
     enough = half_widths <= goal
     enough[..., : at_least - 1] = False
