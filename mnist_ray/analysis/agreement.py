@@ -9,7 +9,7 @@ from mnist_ray.ledger.record import Record
 from mnist_ray.ledger.test_images import TestSet
 from mnist_ray.stats.variance import (
     VarianceDecomposition,
-    decompose_variance_from_counts,
+    decompose_variance,
 )
 
 Predictions = NDArray[np.integer]
@@ -44,7 +44,7 @@ def variance_of_predictions(
         right = predicted == labels
         counts += right
         accuracies[trial] = np.count_nonzero(right) / labels.size
-    return decompose_variance_from_counts(counts, accuracies)
+    return decompose_variance(counts, accuracies)
 
 
 def all_right_rate(

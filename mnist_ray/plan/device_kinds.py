@@ -20,10 +20,7 @@ def check_one_kind(plan: Plan, records: Mapping[str, Record], devices: Collectio
     differ by more than chance. A plan that decides nothing any more may mix them: its means are
     kept apart by device.
 
-    Args:
-        plan: what is to run.
-        records: by key.
-        devices: where it would run now; "CPU", or names of GPUs.
+    `devices` are where it would run now: "CPU", or names of GPUs.
 
     Raises:
         InputError: the plan decides something, and these are of several kinds.
@@ -40,12 +37,8 @@ def check_one_kind(plan: Plan, records: Mapping[str, Record], devices: Collectio
 def check_joins(plan: Plan, record: Record, kinds: Collection[str]) -> None:
     """Refuse a result of another kind of device while results decide what to run next.
 
-    A cluster may get a node with another card when trials already run.
-
-    Args:
-        plan: what is to run.
-        record: how a trial ended just now.
-        kinds: the devices of the sweep's other trials.
+    A cluster may get a node with another card when trials already run. `kinds` are the devices of
+    the sweep's other trials.
 
     Raises:
         InputError: the plan decides something, and the trial ran on another kind.

@@ -37,13 +37,8 @@ class PlainCells:
     ) -> tuple[list[CellPlan], Budget | None]:
         """Each with as many trials as its mean needs, and the differences that it is part of.
 
-        Args:
-            records: what is recorded.
-            timings: how long trials take, for a budget of working time.
-            others: trials whose time such a budget counts too.
-
-        Returns:
-            the plans, and the budget if there is one.
+        Also the budget of working time if there is one. It depends on `timings`, and counts the
+        time of `others` too: trials that are planned elsewhere.
         """
         goal, numbers = self._space.trials, range(len(self.cells))
         if isinstance(goal, int):

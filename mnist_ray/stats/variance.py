@@ -153,9 +153,7 @@ class VarianceDecomposition:
     more trials never reduce. None below two examples."""
 
 
-def decompose_variance_from_counts(
-    correct_counts: ArrayLike, accuracies: ArrayLike
-) -> VarianceDecomposition:
+def decompose_variance(correct_counts: ArrayLike, accuracies: ArrayLike) -> VarianceDecomposition:
     """The decomposition of the variance, from sums over trials and over examples.
 
     Args:

@@ -7,7 +7,7 @@ from samples import SWEEPS, known
 
 from mnist_ray.stats.variance import (
     VarianceDecomposition,
-    decompose_variance_from_counts,
+    decompose_variance,
 )
 
 
@@ -91,9 +91,9 @@ def test_counts_that_do_not_fit_are_refused(
     counts: list[float], accuracies_of_trials: list[float], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        decompose_variance_from_counts(counts, accuracies_of_trials)
+        decompose_variance(counts, accuracies_of_trials)
 
 
 def _decompose(correct: NDArray[np.bool_]) -> VarianceDecomposition:
     """From bool[trials, examples]."""
-    return decompose_variance_from_counts(correct.sum(axis=0), correct.mean(axis=1))
+    return decompose_variance(correct.sum(axis=0), correct.mean(axis=1))
