@@ -70,13 +70,7 @@ def connected(
     Raises:
         InputError: this process uses Ray already, as a notebook may.
     """
-    if ray.is_initialized():
-        # It was started without the environment that workers need, and it is not ours to stop.
-        raise InputError(
-            "Ray already runs in this process, which a sweep can't share. Call ray.shutdown() "
-            "first, or run the sweep in a process of its own. A cluster goes on running after "
-            "ray.shutdown(), and the sweep joins it by its address (--address)."
-        )
+    _refuse_other_ray()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     if meanwhile:
         threading.Thread(target=meanwhile, daemon=True).start()
@@ -90,6 +84,16 @@ def connected(
     finally:
         _stop_autoscaler()
         ray.shutdown()
+
+
+def _refuse_other_ray() -> None:
+    if ray.is_initialized():
+        # It was started without the environment that workers need, and it is not ours to stop.
+        raise InputError(
+            "Ray already runs in this process, which a sweep can't share. Call ray.shutdown() "
+            "first, or run the sweep in a process of its own. A cluster goes on running after "
+            "ray.shutdown(), and the sweep joins it by its address (--address)."
+        )
 
 
 def _start(address: str | None, *, verbose: bool, modules: Sequence[Path]) -> None:

@@ -3,12 +3,15 @@
 import contextlib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
+from ray.util import placement_group_table
 
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.record import Record, Status
@@ -19,9 +22,9 @@ from mnist_ray.plan.device_kinds import check_joins, device_of, devices_of
 from mnist_ray.plan.resources import Request
 from mnist_ray.plan.trial import Trial
 from mnist_ray.plan.trial_queue import TrialQueue
+from mnist_ray.run.connection import PATIENCE_SECONDS
 from mnist_ray.run.exchange import EndedTrial, Result
 from mnist_ray.run.model_keeper import ModelKeeper
-from mnist_ray.run.room_watch import RoomWatch
 from mnist_ray.run.trackers import Tracker
 
 _LOG = logging.getLogger(__name__)
@@ -257,6 +260,34 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         except Exception as error:
             self.error = error
             raise
+
+
+class RoomWatch:
+    """Reports that no node has room for a trial: once, until trials run again."""
+
+    def __init__(self, waiting: Callable[[Request], None]) -> None:
+        self._waiting = waiting
+        self._since = time.monotonic()
+        self._is_reported = False
+
+    def look(self, trials: list[TuneTrial], *, is_idle: bool) -> None:
+        """Look at Ray Tune's trials, of which none runs if `is_idle`."""
+        now = time.monotonic()
+        if not (is_idle and trials):
+            self._since, self._is_reported = now, False
+        elif not self._is_reported and now - self._since >= PATIENCE_SECONDS:
+            self._since = now
+            # A trial with room is starting: it imports TensorFlow, and may fetch the code first.
+            if trials[-1].status == TuneTrial.PENDING and not _has_room():
+                self._is_reported = True
+                self._waiting(_block_of(trials[-1]).request)
+
+
+def _has_room() -> bool:
+    """Whether any of this program's requests has been given its resources."""
+    job = ray.get_runtime_context().get_job_id()  # The end of its placement groups' names.
+    groups = placement_group_table().items()
+    return any(name.endswith(job) and group["state"] == "CREATED" for name, group in groups)
 
 
 def _block_of(trial: TuneTrial) -> Block:

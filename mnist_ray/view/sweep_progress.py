@@ -24,7 +24,7 @@ _MOST_MEANS = 8
 
 
 class SweepProgress:
-    """Shows how a sweep goes; a `mnist_ray.run.runner.Listener`.
+    """Shows how a sweep goes; a `mnist_ray.run.recorder.Listener`.
 
     The time left is estimated from what trials cost, not from their number: a shifted CNN takes as
     long as forty feed-forward networks.
