@@ -171,7 +171,6 @@ def watch(
     Raises:
         KeyboardInterrupt: a person ended it; the page no longer reloads itself.
     """
-    from mnist_ray.view.notices import progress
     from mnist_ray.view.report import write_report
 
     news = _whenever_new(folders, pause_seconds)
@@ -182,9 +181,7 @@ def watch(
             is_awaited = _is_awaited(sweeps, failed_before)
             reload_seconds = round(pause_seconds) if is_awaited else None
             tables = write_report(sweeps, output, reload_seconds=reload_seconds)
-            for results in sweeps:
-                now = time.strftime("%H:%M:%S")
-                print(f"{now} {results.name}: {progress(results)}", flush=True)
+            _print_progress(sweeps)
             if not is_awaited:
                 return sweeps, tables
             if open_page:
@@ -194,6 +191,14 @@ def watch(
     except KeyboardInterrupt:
         write_report(sweeps, output)
         raise
+
+
+def _print_progress(sweeps: "Sequence[SweepResults]") -> None:
+    from mnist_ray.view.notices import progress
+
+    now = time.strftime("%H:%M:%S")
+    for results in sweeps:
+        print(f"{now} {results.name}: {progress(results)}", flush=True)
 
 
 def _whenever_new(

@@ -19,7 +19,7 @@ from mnist_ray.ledger.results_folder import ResultsFolder
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
 # `--help` and a slip of the pen are quick.
 if TYPE_CHECKING:
-    from mnist_ray.analysis.sweep_results import SweepResults
+    from mnist_ray.analysis.sweep_results import CellResults, SweepResults
     from mnist_ray.ledger.test_images import TestSet
     from mnist_ray.space.space import Cell
     from mnist_ray.view.examples import Guess
@@ -69,19 +69,23 @@ def check_models(folder: ResultsFolder, *, images: int, seed: int) -> SanityChec
     parts = name_parts(cells)
     guesses = []
     for cell in cells:
-        if (file := files[cell.key]) is None:
-            continue
-        if (own := results.test_set_of(cell)) is None:
-            raise InputError(
-                f"results: {folder.uri} does not hold the transformed test images of variant "
-                f"{cell.cell.variant!r}; give the command that made it again, which puts them "
-                "there."
-            )
-        model = _load_model(folder, file, cell.cell)
-        predictions = _predict(model, as_graded(cell, indices, own))
-        guesses.append(Guess(cell, parts[cell.key], own, indices, predictions))
-    without_model = [label(parts[cell.key]) for cell in cells if files[cell.key] is None]
+        if file := files[cell.key]:
+            own = _images_of(cell, results, uri=folder.uri)
+            model = _load_model(folder, file, cell.cell)
+            predictions = _predict(model, as_graded(cell, indices, own))
+            guesses.append(Guess(cell, parts[cell.key], own, indices, predictions))
+    without_model = [label(parts[cell.key]) for cell in cells if not files[cell.key]]
     return SanityCheck(test_set.dataset, guesses, without_model)
+
+
+def _images_of(cell: "CellResults", results: "SweepResults", *, uri: str) -> "TestSet":
+    """The test set with its images transformed as the cell's variant asks for."""
+    if (own := results.test_set_of(cell)) is None:
+        raise InputError(
+            f"results: {uri} does not hold the transformed test images of variant "
+            f"{cell.cell.variant!r}; give the command that made it again, which puts them there."
+        )
+    return own
 
 
 def _test_set(results: "SweepResults", *, at_least: int, uri: str) -> "TestSet":

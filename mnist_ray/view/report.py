@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,49 +78,40 @@ def render(
     `tables` are those of `sweeps`. Equal input gives the same text, byte for byte.
     """
     figures = Figures(sweeps, tables, most_grids=_MOST_GRIDS)
-    views, chosen = figures.views, figures.chosen
     images = phrases.images(*(results.dataset for results in sweeps))
-    hardest = [(view, hardest_images(view, count=_HARDEST)) for view in chosen]
-    rows = [view.row for view in views]
     content = vars(figures) | {
         "sweeps": sweeps,
         "reload_seconds": reload_seconds,
         "css": Markup((_PAGE / "report.css").read_text()),  # noqa: S704 (the project's own)
         "images": images,
-        "summary": _summary(sweeps, views),
-        "notices": notices(sweeps, views, reload_seconds=reload_seconds),
+        "summary": _summary(sweeps, figures.views),
+        "notices": notices(sweeps, figures.views, reload_seconds=reload_seconds),
         "findings": [_unbroken(sentence) for sentence in findings(sweeps, tables)],
-        "test_set_errors": [row["test_set_sem"] for row in rows if row["test_set_sem"] is not None],
-        "times_independent": [
-            row["std_test_accuracy"] / row["independent_error_std"]
-            for row in rows
-            if row["independent_error_std"]
-        ],
         "between_sweeps": differences(sweeps),
-        "cells": cell_table(views) if views else None,
-        "cells_left_out": len(views) - len(chosen),
-        "several_devices": len({view.results.device for view in views}) > 1,
-        "fewest": FEWEST,
         "searched": dict.fromkeys(name for view, _ in figures.searches for name in view.columns),
         "search_sentences": search_findings(sweeps, tables),
         "most_comparisons": _MOST_COMPARISONS,
-        "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
         "spread_left_out": _sources_left_out(sweeps),
-        "matrices": list(test_matrices(sweeps, views)),
-        "hardest": [pair for pair in hardest if pair[1] is not None],
-        "examples": EXAMPLES,
-        "checks": list(_checks(chosen)),
+        "matrices": list(test_matrices(sweeps, figures.views)),
+        **_cells(figures.views, figures.chosen),
         **_failures(sweeps, figures),
     }
     content["other_tests"] = content["robustness"] or content["matrices"]
-    shown = [name for name, (_, needed, _) in _SECTIONS.items() if not needed or content[needed]]
-    content["sections"] = {name: _SECTIONS[name][0].format(images=images) for name in shown}
-    content["not_shown"] = {
-        heading[0].lower() + heading[1:].format(images="images"): why
-        for name, (heading, _, why) in _SECTIONS.items()
-        if why and name not in shown
-    }
+    content |= _shown_sections(content)
     return _environment().get_template("report.html.jinja").render(content)
+
+
+def _shown_sections(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The headings of the sections that have something to show, and why the others have not."""
+    shown = [name for name, (_, needed, _) in _SECTIONS.items() if not needed or content[needed]]
+    return {
+        "sections": {name: _SECTIONS[name][0].format(images=content["images"]) for name in shown},
+        "not_shown": {
+            heading[0].lower() + heading[1:].format(images="images"): why
+            for name, (heading, _, why) in _SECTIONS.items()
+            if why and name not in shown
+        },
+    }
 
 
 _NO_PREDICTIONS = "no predictions are recorded, or the test set is missing"
@@ -186,6 +177,27 @@ def _png(image: NDArray[np.uint8], view: CellView | Guess) -> str:
 
 
 # What the sections show
+
+
+def _cells(views: Sequence[CellView], chosen: Sequence[CellView]) -> dict[str, Any]:
+    rows = [view.row for view in views]
+    hardest = [(view, hardest_images(view, count=_HARDEST)) for view in chosen]
+    return {
+        "cells": cell_table(views) if views else None,
+        "cells_left_out": len(views) - len(chosen),
+        "several_devices": len({view.results.device for view in views}) > 1,
+        "fewest": FEWEST,
+        "test_set_errors": [row["test_set_sem"] for row in rows if row["test_set_sem"] is not None],
+        "times_independent": [
+            row["std_test_accuracy"] / row["independent_error_std"]
+            for row in rows
+            if row["independent_error_std"]
+        ],
+        "one_epoch": all(len(r.epochs) < 2 for view in views for r in view.results.records),
+        "hardest": [(view, images) for view, images in hardest if images is not None],
+        "examples": EXAMPLES,
+        "checks": list(_checks(chosen)),
+    }
 
 
 def _checks(views: Sequence[CellView]) -> Iterator[tuple[str, Sequence[Guess]]]:
