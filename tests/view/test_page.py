@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -261,13 +262,8 @@ def test_the_top_of_an_unfinished_sweep_says_what_is_missing_and_what_runs_it() 
     first, *_, before_last, last = sweep.records
     sweep.records[first] = as_failed(sweep.records[first])
     del sweep.records[before_last], sweep.records[last]
-    results = results_of_space(
-        sweep.space,
-        sweep.dataset_info,
-        sweep.records,
-        sweep.test_set,
-        command="mnist-ray sweep notebook --trials 3",
-    )
+    results = results_of_space(sweep.space, sweep.dataset_info, sweep.records, sweep.test_set)
+    results = replace(results, command="mnist-ray sweep notebook --trials 3")
     top = render([results], tabulate([results])).partition("<section")[0]
     assert "Of 12 trials, 2 have not run to the end yet and 1 has failed." in top
     assert "<li>cnn · shifted: 2 of 3 trials to run</li>" in top
