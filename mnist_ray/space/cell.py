@@ -15,10 +15,7 @@ from mnist_ray.space.variants import Presentation, Transform
 
 @dataclass(frozen=True)
 class Cell:
-    """One architecture on one variant with all its hyperparameters.
-
-    It is what a mean and a standard deviation are taken over.
-    """
+    """One architecture on one variant with all its hyperparameters."""
 
     architecture: str
     """Its name in the space."""
@@ -91,8 +88,7 @@ def check_layers(cell: Cell, errors: ErrorCollector) -> None:
     """Notes where a kernel or a pool of a CNN is larger than what is left of the image."""
     if cell.builder != "cnn":
         return
-    misfit = Cnn.model_validate(cell.hyperparameters).misfit(cell.canvas)
-    if misfit:
+    if misfit := Cnn.model_validate(cell.hyperparameters).misfit(cell.canvas):
         key, message = misfit
-        where = f"{message} of variant {shown(cell.variant)}"
-        errors.add(("architectures", cell.architecture, key), where)
+        place = ("architectures", cell.architecture, key)
+        errors.add(place, f"{message} of variant {shown(cell.variant)}")

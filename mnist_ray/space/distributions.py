@@ -140,9 +140,7 @@ def candidates(given: object) -> list[object]:
     return [*given.candidates()] if isinstance(given, Distribution) else [given]
 
 
-def combinations(
-    values: Mapping[str, Collection[JsonValue]],
-) -> Iterator[dict[str, JsonValue]]:
+def combinations(values: Mapping[str, Collection[JsonValue]]) -> Iterator[dict[str, JsonValue]]:
     """Each choice of one value a key, the last key varying fastest."""
     for chosen in itertools.product(*values.values()):
         yield dict(zip(values, chosen, strict=True))

@@ -31,8 +31,8 @@ _DEFAULT_CONFIRM = 10
 class Space(SpaceFile):
     """A checked search space: what its file says, and the cells that follow from it.
 
-    Grids give cells at once; the other distributions are sampled by a search. A space has either
-    the one or the other.
+    Grids give cells at once; all else is sampled by a search. A space has either the one or the
+    other.
     """
 
     _source: Path | None = PrivateAttr(None)
@@ -91,13 +91,13 @@ class Space(SpaceFile):
         Raises:
             InputError: the module of a builder or transform is not found.
         """
-        functions = {each.build: "build" for each in self.architectures.values()}
+        builders = (each.build for each in self.architectures.values())
+        functions = {builder: "build" for builder in builders if builder not in BUILT_IN}
         for name, variant in self.variants.items():
             if variant.transform:
                 functions.setdefault(variant.transform, f"variants: {name}: transform")
         folder = self.source.parent.absolute() if self.source else None
-        own = {function: key for function, key in functions.items() if function not in BUILT_IN}
-        return {function: modules_of(function, folder, key=key) for function, key in own.items()}
+        return {each: modules_of(each, folder, key=key) for each, key in functions.items()}
 
     def pairs(self) -> list[tuple[str, str]]:
         """All (architecture, variant), by name, in the file's order."""
@@ -303,17 +303,16 @@ class Space(SpaceFile):
         """
         names = self.evaluate.names_of(self.variants) if self.evaluate else ()
         for index, name in enumerate(names):
-            for presentation in self.presentations(name, image_shape):
-                own = presentation.input_shape
-                for shape, variant in trained.items():
-                    if own != shape:
-                        alike = f"such as with canvas: {max(own, shape)[0]} for both"
-                        errors.add(
-                            ("evaluate", "variants", index),
-                            f"images of variant {shown(name)} have the shape {own}, and models of "
-                            f"variant {shown(variant)} take {shape}; allowed: images of one "
-                            f"shape, {alike if own[-1] == shape[-1] else 'grey or colour'}",
-                        )
+            shapes = [each.input_shape for each in self.presentations(name, image_shape)]
+            for own, (shape, variant) in itertools.product(shapes, trained.items()):
+                if own != shape:
+                    alike = f"such as with canvas: {max(own, shape)[0]} for both"
+                    errors.add(
+                        ("evaluate", "variants", index),
+                        f"images of variant {shown(name)} have the shape {own}, and models of "
+                        f"variant {shown(variant)} take {shape}; allowed: images of one shape, "
+                        f"{alike if own[-1] == shape[-1] else 'grey or colour'}",
+                    )
 
     def _extremes(
         self, architecture: str, variant: str, image_shape: tuple[int, ...]

@@ -1,4 +1,7 @@
-"""What the file of a search space may say: its keys, their types, and the rules between them."""
+"""What the file of a search space may say: its keys, their types, and the rules between them.
+
+What each key means is said in `json_schema`.
+"""
 
 import copy
 import math
@@ -22,19 +25,11 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from mnist_ray.errors import (
-    ErrorCollector,
-    Place,
-    refusal,
-    unknown,
-)
+from mnist_ray.errors import ErrorCollector, Place, refusal, unknown
 from mnist_ray.space.architecture import ReadArchitecture
 from mnist_ray.space.column_rules import check_columns
 from mnist_ray.space.distributions import candidates
-from mnist_ray.space.settings import (
-    Settings,
-    explained,
-)
+from mnist_ray.space.settings import Settings, explained
 from mnist_ray.space.sources import Spread
 from mnist_ray.space.training import Training
 from mnist_ray.space.variants import Evaluate, Variant, check_evaluated_variants
@@ -147,11 +142,8 @@ class SpaceFile(Settings):
     classes: Annotated[tuple[Name, ...], Field(strict=False, min_length=2)] | None = Field(
         None, description="a list of names, one for each class in the order of the labels, or null"
     )
-    """Names of the classes, in place of those that the data have; no result depends on them."""
     architectures: Annotated[
-        dict[Name, ReadArchitecture],
-        BeforeValidator(_beside_their_names),
-        Field(min_length=1),
+        dict[Name, ReadArchitecture], BeforeValidator(_beside_their_names), Field(min_length=1)
     ] = Field(description=_NAMED)
     variants: Annotated[dict[Name, Variant], Field(min_length=1)] = Field(description=_NAMED)
     training: Training = Training.model_validate({})
@@ -166,7 +158,6 @@ class SpaceFile(Settings):
     )
     search: Search | None = None
     confirm: Several | None = Field(None, description=f"{_FROM_2}, or null")
-    """Fresh trials of a search's winner and of the default beside it."""
     race: bool = Field(False, description="true or false")
     early_stopping: Literal["asha"] | None = Field(None, description="asha or null")
     until: Until | None = None
@@ -175,7 +166,6 @@ class SpaceFile(Settings):
     checkpoint_every: Annotated[float, Field(gt=0)] = Field(
         10.0, description="a number of minutes above 0"
     )
-    """Minutes between the checkpoints of a long trial, at least."""
 
     @field_validator("classes")
     @classmethod
