@@ -30,8 +30,6 @@ _SAVE_HINT = (
     "save plain arrays with "
     "numpy.savez_compressed(path, x_train=..., y_train=..., x_test=..., y_test=...)"
 )
-_PLAIN_INTEGERS = f"Allowed are plain integer arrays: {_SAVE_HINT}"
-_PLAIN_TEXT = "Allowed is an array of text: numpy.array(names, dtype=str)"
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
 # What a file that is no .npz turns out to be, by its first bytes.
@@ -52,15 +50,16 @@ class NamedArray(NamedTuple):
 
 
 def read_arrays(path: Path) -> dict[str, NamedArray]:
-    """The arrays of an .npz or of a folder of IDX files, under Keras' keys.
+    """The arrays of an .npz or of a folder of IDX files, gzipped or not, under Keras' keys.
 
-    An .npz may also have `class_names`.
+    These are `x_train`, `y_train`, `x_test` and `y_test`; an .npz may also have `class_names`.
 
     Raises:
         InputError: it is neither, or damaged, or lacks an array.
     """
     if path.is_dir():
-        return _read_idx_folder(path)
+        paths = {key: _find_idx(path, name) for key, name in IDX_FILES.items()}
+        return {key: NamedArray(str(found), read_idx(found)) for key, found in paths.items()}
     if path.is_file():
         return _read_npz(path)
     raise InputError(f"{path}: neither a file nor a folder. Save the data as one first.")
@@ -101,9 +100,12 @@ def _read_member(path: Path, file: NpzFile, key: str) -> NDArray[Any]:
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" not in str(error):
             raise _damaged(f"{path}: {key}", error) from error
+        allowed = f"are plain integer arrays: {_SAVE_HINT}"
+        if key == CLASS_NAMES:
+            allowed = "is an array of text: numpy.array(names, dtype=str)"
         raise InputError(
             f"{path}: {key} holds pickled Python objects, which could run code and are never "
-            f"opened. {_PLAIN_TEXT if key == CLASS_NAMES else _PLAIN_INTEGERS}."
+            f"opened. Allowed {allowed}."
         ) from error
     if not isinstance(values, np.ndarray):  # NumPy gives the bytes of what is not an array.
         raise InputError(f"{path}: {key} is not a NumPy array. Remedy: {_SAVE_HINT}.")
@@ -119,11 +121,6 @@ def _damaged(source: Path | str, error: Exception) -> InputError:
         f"{source}: truncated or damaged ({error or type(error).__name__}). "
         "Fetch or save the file again."
     )
-
-
-def _read_idx_folder(folder: Path) -> dict[str, NamedArray]:
-    paths = {key: _find_idx(folder, name) for key, name in IDX_FILES.items()}
-    return {key: NamedArray(str(path), read_idx(path)) for key, path in paths.items()}
 
 
 def _find_idx(folder: Path, name: str) -> Path:
@@ -165,12 +162,9 @@ def read_idx(path: Path) -> NDArray[Any]:
 
 
 def _read_unzipped(path: Path) -> bytes:
-    """The content of a file. Its first bytes say whether it is gzipped, not its name.
-
-    (Browsers unpack some downloads and leave the name.)
-    """
     try:
         content = path.read_bytes()
+        # Not its name says whether it is gzipped: browsers unpack some downloads and leave that.
         return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damaged(path, error) from error

@@ -74,11 +74,9 @@ def load_dataset(dataset: str, *, data: str | None = None, base: Path | None = N
     """Load the data set that a search space asks for.
 
     Args:
-        dataset: `mnist`, `fashion_mnist`, `digits`, or the path of an .npz with Keras' keys
-            (`x_train`, `y_train`, `x_test`, `y_test`, and `class_names` if there are any) or of a
-            folder of IDX files, gzipped or not.
-        data: Where the data set lies, in either form; for `mnist` and `fashion_mnist` only. Without
-            it, they come from Keras' cache and are first downloaded into it where needed.
+        dataset: `mnist`, `fashion_mnist`, `digits`, or a path that `read_arrays` takes.
+        data: Where the data set lies; for `mnist` and `fashion_mnist` only. Without it, they come
+            from Keras' cache and are first downloaded into it where needed.
         base: The folder in which a relative `dataset` is looked up, before the working directory.
 
     Raises:
@@ -146,14 +144,12 @@ def _checked_dataset(name: str, arrays: dict[str, NamedArray]) -> Dataset:
             "least 2 classes, with labels from 0."
         )
     dataset = Dataset(name, train_images, train_labels, test_images, test_labels)
-    return replace(dataset, class_names=_class_names(dataset, arrays.get(CLASS_NAMES)))
-
-
-def _class_names(dataset: Dataset, given: NamedArray | None) -> tuple[str, ...] | None:
-    if given:
-        return _checked_class_names(given, dataset.classes)
-    known = FASHION_MNIST_CLASSES if dataset.name == "fashion_mnist" else ()
-    return known if len(known) == dataset.classes else None
+    if CLASS_NAMES in arrays:
+        names = _checked_class_names(arrays[CLASS_NAMES], dataset.classes)
+        return replace(dataset, class_names=names)
+    if name == "fashion_mnist" and dataset.classes == len(FASHION_MNIST_CLASSES):
+        return replace(dataset, class_names=FASHION_MNIST_CLASSES)
+    return dataset
 
 
 def _checked_class_names(array: NamedArray, classes: int) -> tuple[str, ...]:
@@ -200,15 +196,10 @@ def _checked_images(array: NamedArray) -> Images:
         )
     if values.size == 0:
         raise InputError(f"{source}: no images (shape {list(values.shape)}). At least 1 is needed.")
-    if values.dtype == np.uint8:
-        return values
-    _require_range(
-        array,
-        highest=255,
-        whole_floats=False,
-        remedy="scale the images to 0..255, round, and cast to numpy.uint8",
-    )
-    return values.astype(np.uint8)
+    if values.dtype != np.uint8:
+        remedy = "scale the images to 0..255, round, and cast to numpy.uint8"
+        _require_range(array, highest=255, whole_floats=False, remedy=remedy)
+    return values.astype(np.uint8, copy=False)
 
 
 def _checked_labels(array: NamedArray) -> Labels:
@@ -220,12 +211,8 @@ def _checked_labels(array: NamedArray) -> Labels:
         )
     if values.size == 0:
         raise InputError(f"{source}: no labels. At least 1 is needed.")
-    _require_range(
-        array,
-        highest=np.iinfo(np.int32).max,
-        whole_floats=True,
-        remedy="number the classes from 0: numpy.unique(labels, return_inverse=True)[1]",
-    )
+    remedy = "number the classes from 0: numpy.unique(labels, return_inverse=True)[1]"
+    _require_range(array, highest=2**31 - 1, whole_floats=True, remedy=remedy)
     return values.astype(np.int32)
 
 

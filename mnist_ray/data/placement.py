@@ -18,15 +18,10 @@ def draw_offsets(
     The draws depend on `generator`, `count` and `shift` alone: images of another size, or on
     another canvas, are shifted by the same amounts.
 
-    Args:
-        image_shape: Height and width of an image, in pixels; further axes make no difference.
-        count: Number of images, n.
-        shift: Distance in pixels from the first place to the last, along each axis; 0 centres.
-        canvas: Side of the square that the images are placed on, in pixels.
-        generator: Source of the draws.
+    `canvas` is the side of the square in pixels, `image_shape` begins with height and width.
 
     Returns:
-        int64 [n, 2]: the pixels above and to the left of each image.
+        int64 [count, 2]: the pixels above and to the left of each image.
 
     Raises:
         InputError: The canvas cannot hold the shifted images, or `shift` is negative.
