@@ -44,7 +44,7 @@ def test_results_of_other_versions_are_reused_with_a_word_and_run_again_when_ask
 
         again = place.run("small.yaml")
         assert "4 already recorded, 0 to run" in again.output
-        assert "(feed_forward on shifted digits: 2); they count all the same" in again.output
+        assert "(feed_forward on shifted images: 2); they count all the same" in again.output
         assert "The trials ran with different versions: 2 with" in again.output
 
         dry = place.run("small.yaml", "--fresh", "--dry-run")
