@@ -1,4 +1,4 @@
-"""The command `mnist-ray`, which `python -m mnist_ray` is too: a word for each thing to do."""
+"""The command `mnist-ray`, also `python -m mnist_ray`: one subcommand for each task."""
 
 import argparse
 import sys

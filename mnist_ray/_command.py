@@ -24,11 +24,11 @@ def option(what: str, *, default: Any = None, **settings: Any) -> Any:
     """A field of the dataclass that declares a command's options.
 
     Args:
-        what: it says, for `--help`.
+        what: what the option does, for `--help`.
         default: of the field; `dataclasses.MISSING` where the option has to be given.
-        settings: as argparse takes them; `names` on the command line, where they are not `--` and
-            the field's name, none for what is given by its place; `heading`, above it and those
-            that follow.
+        settings: argparse's own, and two more: `names` on the command line, where they are not `--`
+            and the field's name (none for a positional argument), and the `heading` above it and
+            those that follow.
     """
     return field(default=default, metadata={"help": what, **settings})
 
@@ -125,10 +125,10 @@ def _interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruption_regained() -> Iterator[None]:
-    """Raises KeyboardInterrupt in place of an error that a library made of it.
+    """Raises KeyboardInterrupt where a library has turned one into an error of its own.
 
-    Compiled libraries do so, with an error that names it: pydantic while it makes a class, which
-    may happen in every import.
+    Compiled libraries do so, and name it in their message: pydantic, for example, while it creates
+    a class, which any import may do.
     """
     try:
         yield
@@ -139,12 +139,12 @@ def interruption_regained() -> Iterator[None]:
 
 
 def integer(*, least: int) -> Callable[[str], int]:
-    """What argparse takes for a type: an integer from `least` on."""
+    """A type for argparse: an integer of at least `least`."""
     return _bounded(int, least, f"an integer from {least} on")
 
 
 def number(*, least: float) -> Callable[[str], float]:
-    """What argparse takes for a type: a finite number from `least` on."""
+    """A type for argparse: a finite number of at least `least`."""
     return _bounded(float, least, f"a number of at least {least:g}")
 
 

@@ -1,4 +1,4 @@
-"""The errors that a person can mend: one, or all of a document at once, each with its place."""
+"""Errors that the user can correct: one, or all of a document at once, each with its place."""
 
 import difflib
 import json
@@ -12,7 +12,7 @@ _LONGEST_SHOWN = 80
 
 
 class InputError(ValueError):
-    """What a person gave can't be used.
+    """What a person gave cannot be used.
 
     The message names the place, what came, what is allowed and the remedy. The command shows it
     alone, without a traceback, and ends with exit code 2; nothing has been started by then.

@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: ReportOptions) -> int:
     # A table that is printed may be piped on.
-    told = sys.stderr if options.format else sys.stdout
-    folders = [_find_and_tell(location, told) for location in options.results]
+    stream = sys.stderr if options.format else sys.stdout
+    folders = [_find_and_report(location, stream) for location in options.results]
     if options.traceback:
         print(_traceback(folders, options.traceback))
     elif options.format:
@@ -69,7 +69,7 @@ def _run(options: ReportOptions) -> int:
     return 0
 
 
-def _find_and_tell(location: str, file: TextIO) -> ResultsFolder:
+def _find_and_report(location: str, file: TextIO) -> ResultsFolder:
     from mnist_ray.analysis.reading import find_sweep
 
     given = ResultsFolder.open(location)

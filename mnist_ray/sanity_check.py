@@ -17,7 +17,7 @@ from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
-# `--help` and a slip of the pen are quick.
+# `--help` and errors in the arguments are quick.
 if TYPE_CHECKING:
     from mnist_ray.analysis.sweep_results import CellResults, SweepResults
     from mnist_ray.ledger.test_images import TestSet

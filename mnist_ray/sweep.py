@@ -1,6 +1,6 @@
 """Run a search space: `mnist-ray sweep`.
 
-Arguments, space, plan, run, report, and nothing else. What each of them is lies in its room.
+Arguments, space, plan, run, report, and nothing else: each of these steps has its room.
 """
 
 import argparse
@@ -23,7 +23,8 @@ from mnist_ray._command import (
     run_command,
 )
 
-# What is heavy is imported where it is used, so that `--help` and a slip of the pen are quick.
+# What is heavy is imported where it is used, so that `--help` and errors in the arguments are
+# quick.
 if TYPE_CHECKING:
     from mnist_ray.ledger.record import Record
     from mnist_ray.plan.trial_queue import TrialQueue
@@ -145,8 +146,8 @@ def run_sweep(space: "str | os.PathLike[str] | None" = None, **options: Any) -> 
 
     Raises:
         TypeError: an option that there is not.
-        InputError: something given can't be used; nothing has been started.
-        StorageError: the results can't be written any more; what is recorded is safe.
+        InputError: something given cannot be used; nothing has been started.
+        StorageError: the results cannot be written any more; what is recorded is safe.
     """
     from mnist_ray.train.environment import environment_restored
 
@@ -158,8 +159,8 @@ def run(options: SweepOptions) -> "SweepResult":
     """Run, resume or extend a sweep, and make its report anew.
 
     Raises:
-        InputError: something given can't be used; nothing has been started.
-        StorageError: the results can't be written any more; what is recorded is safe.
+        InputError: something given cannot be used; nothing has been started.
+        StorageError: the results cannot be written any more; what is recorded is safe.
     """
     sweep = _prepare(options)
     sweep.announce()
@@ -180,7 +181,7 @@ def _prepare(options: SweepOptions) -> "_Sweep":
     from mnist_ray.plan.resources import Limits
     from mnist_ray.run.setup import set_up
 
-    # Before anything slower is imported, so that a slip of the pen is reported at once.
+    # Before anything slower is imported, so that a typing error is reported at once.
     setup = set_up(
         options.space,
         data=options.data,

@@ -239,10 +239,11 @@ def _compare_by_rule(a: CellResults, b: CellResults, space: Space | None) -> Com
 
 
 def _compare_with_gaps(a: CellResults, b: CellResults, *, goal: float, at_most: int) -> Comparison:
-    """Where trials are missing in between: they are not recorded yet, or ran on another device.
+    """The comparison where trials in between are missing: not recorded yet, or run on another
+    device.
 
-    Where the rule stopped does not follow from the others. Its interval covers the truth wherever
-    it stopped, so it is that of all pairs that there are. Without a pair there is none.
+    It is then not known at which trial the rule stopped. Its interval is valid after every trial,
+    so the one over all recorded pairs is given; None without a pair.
     """
     known_a, known_b = _accuracies(a), _accuracies(b)
     common = [trial for trial in known_a if trial in known_b][:at_most]

@@ -22,7 +22,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def no_spread(row: Mapping[str, Any], n: int) -> str:
-    """That a row of a table has no interval because all of its `n` values are equal; else empty."""
+    """Says that a row has no interval because all of its `n` values are equal; else empty."""
     return f"no spread seen in n = {n}" if n > 1 and row["ci95_low"] is None else ""
 
 

@@ -58,8 +58,8 @@ def read_results(
     the sweep is what the records alone show.
 
     Raises:
-        InputError: its space or its records can't be used.
-        StorageError: something can't be read.
+        InputError: its space or its records cannot be used.
+        StorageError: something cannot be read.
     """
     ledger = Ledger(folder)
     records = ledger.read() if records is None else records
@@ -127,8 +127,8 @@ def results_of_records(
 ) -> SweepResults:
     """The sweep as far as its records alone show it.
 
-    It has those of the data and the seed that were used last: means over others as well would be
-    means of something else.
+    Only records with the data and the seed that were used last count: a mean over others too would
+    mix different questions.
     """
     last = _latest_record(records)
     asked = {**last.identity, "protocol": PROTOCOL} if last else {}
@@ -248,7 +248,7 @@ def _cell_results(
 
 
 def _recorded(trials: Iterable[Trial], records: Mapping[str, Record]) -> list[Record]:
-    """Each once: a search may draw the same cell twice."""
+    """Each record once: a search may draw the same cell twice."""
     return [records[key] for key in dict.fromkeys(t.key for t in trials) if key in records]
 
 

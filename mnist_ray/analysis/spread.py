@@ -26,8 +26,9 @@ IN_WORDS = {
 _MOST = 0.5
 """The share of variance above which a source has most of it."""
 _LARGEST_IN = 0.975
-"""Of the resamples: in so many a source is the largest that is said to be. docs/statistics.md has
-how often that is said wrongly."""
+"""The share of the resamples in which a source must be the largest to be called so.
+docs/statistics.md says how often that is wrong.
+"""
 _LEAST_TRIALS = 10
 """With fewer, the interval of a share spans more than a factor of ten."""
 
@@ -89,7 +90,7 @@ def _remainder_columns(together: Share | None) -> Row:
 
 
 def spread_findings(tables: Tables) -> Iterator[str]:
-    """Where the spread of each cell comes from, as far as the intervals bear it."""
+    """Where the spread of each cell comes from, as far as the intervals support it."""
     for together, *sources in grouped(tables.rows("spread"), itemgetter(CELL)).values():
         place = f"{phrases.cell(together)}{phrases.device(together)}"
         main = _largest_source(sources)
@@ -105,7 +106,7 @@ def spread_findings(tables: Tables) -> Iterator[str]:
 
 
 def _largest_source(sources: Sequence[Row]) -> Row | None:
-    """The one that ordinary trials vary, or of several the one that is beyond doubt the largest."""
+    """The one that ordinary trials vary; of several, the largest one in nearly all resamples."""
     varied = [row for row in sources if _adds(row)]
     if any(row["trials"] < _LEAST_TRIALS for row in varied):
         return None

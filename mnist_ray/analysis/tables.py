@@ -17,7 +17,9 @@ DROP, ARCHITECTURE, WINNER_TO_DEFAULT = "drop", "architecture", "search"
 """Kinds of comparisons; the other kinds are names of hyperparameters."""
 
 CELL, CELL_A, CELL_B, SEARCH = "cell key", "cell key a", "cell key b", "search key"
-"""What a row is of; no hyperparameter, which is a name in Python, can have these names."""
+"""Keys that say what a row is about. They hold spaces, so no hyperparameter, which is a name in
+Python, can be equal to one.
+"""
 REFERENCES = (CELL, CELL_A, CELL_B, SEARCH)
 
 

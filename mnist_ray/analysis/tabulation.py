@@ -231,7 +231,7 @@ def _configuration_columns(
     *,
     device: str | None,
 ) -> Row:
-    """What a cell reached in its search, what its fresh trials did on one device, and how far off.
+    """What a cell reached in its search and by its fresh trials on one device, and the difference.
 
     The default need not be a configuration of the search.
     """

@@ -1,4 +1,4 @@
-"""What is to be said of the trials themselves: their versions, devices and sizes, and failures."""
+"""Findings on the trials themselves: their versions, devices and sizes, and failures."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -28,7 +28,7 @@ from mnist_ray.errors import InputError
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 """Keras' own address (keras/src/datasets), so that one cache serves both."""
 CONNECT_LIMIT_SECONDS = 20.0
-"""How long a download may take to begin, and how long it may then stand still."""
+"""How long a download may take to begin, and how long it may then receive nothing."""
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 """Keras' own checksum (keras/src/datasets/mnist.py). Of Fashion-MNIST it knows none."""
 FASHION_MNIST_CLASSES = (
@@ -51,7 +51,7 @@ class DatasetUnavailable(InputError):  # noqa: N818 - a state of the world rathe
 
 
 def read_mnist() -> dict[str, NamedArray]:
-    """The arrays of MNIST, under Keras' keys. Its file is known by Keras' own checksum.
+    """The arrays of MNIST, under Keras' keys. Its file is identified by Keras' own checksum.
 
     Raises:
         DatasetUnavailable: it is not there, or another file, and cannot be fetched.
@@ -130,9 +130,9 @@ def _read_fashion_mnist(path: Path, *, shape: tuple[int, ...]) -> NDArray[Any]:
 def _kept(
     dataset: str, path: Path, read: Callable[[Path], ReadT], *, own: str, or_with: str = ""
 ) -> ReadT:
-    """What `read` makes of a file, which is fetched where it is not there or `read` refuses it.
+    """What `read` makes of a file, which is fetched if it is not there or `read` refuses it.
 
-    Unlike with Keras, a file that was refused stays as it is where that fails.
+    Unlike in Keras, a refused file stays as it is if it cannot be fetched.
     """
     state = f"there is no {path}"
     if os.path.exists(path):

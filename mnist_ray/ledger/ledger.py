@@ -1,4 +1,4 @@
-"""The records in a sweep's folder, and what they are of: the only state of a sweep.
+"""The records in a sweep's folder, and the data that they belong to: the only state of a sweep.
 
 A file of records is written once and never changed after that. A batch holds the records that came
 in within about a second. Once there are many small files, they are packed into a larger one. A pack
@@ -43,7 +43,7 @@ MOST_SMALL_FILES = 1000
 """With more small files than that they are packed; a bucket lists as many in one request."""
 _SMALL_BYTES = 1 << 20
 _PACK_BYTES = 32 << 20
-"""How much of small files one pack takes at most."""
+"""The most bytes of small files that one pack takes."""
 _THREADS = 16
 _BATCH, _PACK = "batch-", "pack-"
 
@@ -204,7 +204,7 @@ class Ledger:
             ) from error
 
     def _take_in(self, files: Sequence[_File]) -> list[Record]:
-        """What those files hold, which are not new any more. A warning of each damaged one."""
+        """What those files hold, which are no longer new; with a warning of each damaged one."""
         for file in files:
             if file.damage:
                 warn_of_damage(self._folder.records(file.name), file.damage)
@@ -256,7 +256,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _age(name: str) -> tuple[bool, bool, str]:
-    """Sorts packs before single records before batches, as they come to be."""
+    """Sorts packs before single records before batches: the order in which they are written."""
     return not name.startswith(_PACK), name.startswith(_BATCH), name
 
 
@@ -283,7 +283,7 @@ def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
 
 
 def _needed(records: Iterable[Record]) -> list[int]:
-    """The places of those of the records that say all that is to be kept of them."""
+    """The indices of the records that together hold all that is to be kept."""
     known: dict[str, Record] = {}
     places: dict[str, list[int]] = {}
     for place, record in enumerate(records):

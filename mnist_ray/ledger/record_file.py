@@ -159,7 +159,7 @@ def _encodable(text: str | None) -> str | None:
 
 
 def _to_record(row: JSON, identity: JSON) -> Record:
-    """The record of a row whose key and identity are right: what is amiss is another version's."""
+    """The record of a row whose key and identity are right: any fault is of another version."""
     try:
         environment = row["setting"]
         if environment:

@@ -129,7 +129,7 @@ class ResultsFolder:
     def check_writable(self, *, leave_no_trace: bool = False) -> None:
         """Write, read and delete one small file.
 
-        The folder is made where it is not there, and removed again to `leave_no_trace` on a disk.
+        A folder that does not exist is made; with `leave_no_trace` it is removed again on a disk.
 
         Raises:
             InputError: that did not work.

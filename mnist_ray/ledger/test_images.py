@@ -1,6 +1,7 @@
-"""Test images beside the records, so that a ledger explains itself: its predictions are of them.
+"""Test images beside the records, whose predictions are of them, so that a ledger explains itself.
 
-They are kept as the data set has them, and as a transform made them: its code is not needed then.
+They are kept as the data set has them, and as each transform made them, so that the transform's
+code is not needed.
 """
 
 import io

@@ -1,4 +1,4 @@
 """What is still to run, in which order, and how long it takes.
 
-A space and the records come in, a plan goes out. It depends on nothing else.
+A space and the records come in, and a plan goes out, which depends on nothing else.
 """

@@ -132,7 +132,7 @@ def check_fit(requests: Iterable[Request], nodes: Sequence[Node], *, is_cluster:
     """Refuse what no machine can hold; a cluster may yet grow, so there it is a warning.
 
     Raises:
-        InputError: this machine can't hold a trial.
+        InputError: this machine cannot hold a trial.
     """
     for request in requests:
         if any(request.fits(node) for node in nodes):

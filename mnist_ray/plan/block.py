@@ -1,7 +1,7 @@
 """Blocks: trials of one cell that a worker runs one after the other.
 
-To start anything costs the driver about ten milliseconds, whatever it is. So it starts blocks, and
-what it does grows with the seconds of work, not with the number of trials.
+Each start costs the driver about ten milliseconds. It therefore starts blocks, so that its own work
+grows with the seconds of training and not with the number of trials.
 """
 
 import math
@@ -60,8 +60,8 @@ class BlockSizes:
     """How many trials make a block: guided self-scheduling.
 
     A block has about two seconds of expected work, and more where there are so many workers that
-    the driver could not keep up. It never has more than what waits divided by twice the number of
-    workers, so that all workers end at about the same time. See Polychronopoulos and Kuck, "Guided
+    the driver could not keep up. It never has more than half of the waiting trials per worker, so
+    that all workers end at about the same time. See Polychronopoulos and Kuck, "Guided
     self-scheduling", IEEE Transactions on Computers 36 (1987).
     """
 

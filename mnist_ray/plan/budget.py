@@ -1,4 +1,4 @@
-"""How many trials each cell gets of a budget of working time.
+"""How many trials each cell gets from a budget of working time.
 
 The budget is spent such that the widest interval becomes as narrow as it can: each next trial goes
 where the interval is widest. Half-widths shrink as s · q(n) / √n, so this equalises them, and a
@@ -154,7 +154,7 @@ class Budget:
         return np.array([std / mean.unit for mean, std in known if not mean.is_settled])
 
     def _most(self, remaining: float, costs: NDArray[np.float64]) -> int:
-        """No cell can get more trials than if it got all that is left."""
+        """An upper bound: what a cell would get if all that is left were spent on it."""
         affordable = max(remaining, 0.0) / max(float(costs.min()), 1e-6)
         return int(min(self.goal.at_most, self.begun.max() + affordable + 2))
 

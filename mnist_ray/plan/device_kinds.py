@@ -1,4 +1,4 @@
-"""On which kinds of device a sweep's trials ran, and whether its decisions may rest on them."""
+"""On which kinds of device a sweep's trials ran, and whether its decisions may use them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping

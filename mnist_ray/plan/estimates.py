@@ -29,7 +29,7 @@ class Timings:
         self._spent: dict[str, float] = defaultdict(float)
         """Seconds of all timed trials, by their work."""
         self._timed: Counter[str] = Counter()
-        """How many trials that were."""
+        """The number of timed trials, by their work."""
         self._works: dict[str, _Work] = {}
         self.learn(records)
 
@@ -104,7 +104,7 @@ class _Work:
 
     @property
     def family(self) -> tuple[str, int]:
-        """What the works that run at about the same speed have in common."""
+        """What trials have in common that run at about the same speed."""
         return self.cell.builder, self.cell.canvas
 
 

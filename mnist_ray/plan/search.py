@@ -107,7 +107,7 @@ class Searcher:
     """Works out the state of one search, again and again as records come in.
 
     What follows from the space alone (cells, trials and their keys) and what the sampler has
-    proposed is kept in between, so that a state takes no longer the more records there are.
+    proposed is kept in between, so that more records do not make a state take longer.
 
     Raises:
         InputError: the search uses Optuna, and Optuna is not installed.

@@ -14,7 +14,7 @@ from mnist_ray.space.variants import Presentation
 class VariantTest:
     """The test images as a variant presents them.
 
-    They are known by what they consist of: under another name they are the same test set.
+    They are identified by what they consist of: under another name they are the same test set.
     """
 
     name: str

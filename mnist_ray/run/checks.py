@@ -1,7 +1,7 @@
 """What the doctor examines: this machine, the data, the place of the results, and a cluster.
 
-A check is a function that returns what it found. It raises `Unfit` where that will not do, and
-`NotApplicable` where there is nothing to examine.
+A check is a function that returns what it found. It raises `Unfit` where that is not good enough,
+and `NotApplicable` where there is nothing to examine.
 """
 
 import os
@@ -48,7 +48,7 @@ class Check:
 
 
 class Unfit(Exception):  # noqa: N818 - a finding, not an error of the program
-    """What was found will not do; `remedy` says what to do, where the finding does not."""
+    """What was found is not good enough; `remedy` says what to do, where the finding does not."""
 
     def __init__(self, found: str, remedy: str = "") -> None:
         super().__init__(found)

@@ -1,7 +1,7 @@
 """Which Ray cluster a sweep joins, and whether it can be joined: asked before Ray starts.
 
-`ray.init` waits for minutes where no Ray answers, and its messages are about Ray's insides. What is
-here answers within seconds, and says what to do.
+`ray.init` waits for minutes where no Ray answers, and its messages are about Ray's internals. What
+is here answers within seconds, and says what to do.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The file for Ray's cluster launcher, checked by Ray's schema and by rules of our own.
 
 Ray's schema says whether `ray up` understands the file; the rules say whether what comes up is a
-cluster that this project can use, and that strangers can't.
+cluster that this project can use, and that strangers cannot.
 """
 
 import importlib.metadata
@@ -69,7 +69,7 @@ def load_cluster_file(path: Path) -> ClusterFile:
     """The file at `path`; what it syncs by a relative path is looked up beside it.
 
     Raises:
-        InputError: it can't be read, Ray refuses it, or it breaks rules; all of them are reported.
+        InputError: it cannot be read, Ray refuses it, or it breaks rules; all of them are reported.
     """
     try:
         text = path.read_text()

@@ -202,7 +202,7 @@ def await_node(request: Request, *, waiting: Callable[[Request], None]) -> None:
 
 @contextlib.contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Keeps back what a logger has to say below errors."""
+    """Suppresses a logger's messages below errors."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -216,7 +216,7 @@ def quiet(name: str) -> Iterator[None]:
 
 
 def _private(module: str, name: str) -> Any:
-    """None where Ray has it no more."""
+    """None where Ray no longer has it."""
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):

@@ -14,7 +14,9 @@ _PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 _LIMIT_SECONDS = 600.0
 """For all of them; on a GPU, compiling takes most of a minute."""
 _BATCHES = {True: 512, False: 4}
-"""That are timed of each, by whether it is on a GPU, where one takes less than a millisecond."""
+"""How many batches are timed of each, by whether they run on a GPU, where one takes less than a
+millisecond.
+"""
 
 _MNIST = DatasetInfo("", (28, 28), classes=10, train_images=60_000, test_images=10_000, sources={})
 

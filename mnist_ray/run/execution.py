@@ -39,7 +39,7 @@ def execute(
 
     Raises:
         InputError: no machine can hold a trial, or decisions would mix kinds of device.
-        StorageError: the results can't be written any more.
+        StorageError: the results cannot be written any more.
     """
     nodes = _nodes_for_trials(setup.limits, listener)
     allocator = setup.allocator(queue, nodes)
@@ -117,8 +117,8 @@ def _nodes_for_trials(limits: Limits, listener: Listener) -> list[Node]:
 def _max_pending(nodes: Sequence[Node], *, is_open: bool, is_cluster: bool) -> int:
     """How many blocks may wait for room.
 
-    By them a cluster sees how much it should grow, and a node that joins finds its first work. What
-    to run next is chosen better the later it is chosen, where it follows from what came out.
+    They show a cluster how much to grow, and give a node that joins its first work. Where the next
+    trials depend on results, they should be chosen as late as possible.
     """
     cores = [int(node.cpus) for node in nodes if node.cpus] or [1]
     if not is_cluster:

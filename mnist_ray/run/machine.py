@@ -20,7 +20,9 @@ from typing import Any
 from mnist_ray.ledger.versions import installed_version
 
 COMPARED_PACKAGES = ("ray", "tensorflow", "keras", "numpy", "pandas", "pyarrow")
-"""What must be of one version throughout a cluster: it pickles, or it decides the numbers."""
+"""Packages that must have one version throughout a cluster: they pickle objects or determine the
+figures.
+"""
 
 _TENSORFLOW_LIMIT_SECONDS = 60.0
 

@@ -11,16 +11,18 @@ from mnist_ray.plan.plan import Plan
 from mnist_ray.run.exchange import EndedTrial, TrainedModel
 
 _ASKED_AT_ONCE = 2
-"""Blocks of a cell without a model. Should the lowest trial fail, there is the next one's model;
-were all asked, a cluster would send as many models as it has cores."""
+"""How many blocks of a cell without a model are asked for one at a time. If the lowest trial fails,
+there is the model of the next one. If all were asked, a cluster would send as many models as it has
+cores.
+"""
 _NONE = sys.maxsize
 
 
 class ModelKeeper:
     """Keeps of each cell the model of its lowest finished trial.
 
-    That one is there early, and no later trial replaces it. No other trial's model is worth its
-    way to the driver. So a block is asked for its model when a worker starts with it, only if it is
+    That one is there early, and no later trial replaces it. No other trial's model is worth sending
+    to the driver. So a block is asked for its model when a worker starts with it, only if it is
     lower than that of the model that there is, and not where two lower blocks are already asked.
     """
 
@@ -40,7 +42,7 @@ class ModelKeeper:
         """By a cell's key, the blocks that run and were asked for a model."""
 
     def ask(self, block: Block) -> None:
-        """Ask a block that has not started for its model, if it may be kept; otherwise don't."""
+        """Ask a block that has not started for its model, if that may be kept."""
         self.dismiss(block)
         first = block.first
         kept = self._kept.get(first.cell_key, _NONE)

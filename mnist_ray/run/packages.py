@@ -1,4 +1,4 @@
-"""What the project asks for of Python and its packages, and what is installed."""
+"""What the project requires of Python and its packages, and what is installed."""
 
 import importlib.metadata
 import platform
@@ -88,7 +88,7 @@ def read_constraints(path: Path) -> dict[str, str]:
     """The version that each line `name==version` pins, by the package's canonical name.
 
     Raises:
-        InputError: it can't be read, or a line is no requirement.
+        InputError: it cannot be read, or a line is no requirement.
     """
     try:
         lines = path.read_text().splitlines()

@@ -36,7 +36,7 @@ _LOOKED_AT = 500
 
 
 class Listener(Protocol):
-    """Hears how a sweep goes."""
+    """Is notified of how a sweep goes."""
 
     def recorded(self, record: Record, *, left: int) -> None:
         """A trial has ended and its record is kept; `left` are known to be still to run."""
@@ -83,7 +83,9 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         self._pending: dict[str, Block] = {}
         """By trial of Ray Tune's, the blocks that wait for a worker."""
         self._running: dict[str, Result] = {}
-        """By trial of Ray Tune's that a worker has begun, what its last result says of its end."""
+        """For each trial of Ray Tune's that a worker has begun, what its last result says of its
+        end.
+        """
         self._losses: dict[str, list[str]] = {}
         """By key of a trial, what Ray reported of each of its processes that were lost."""
         self._devices = {*devices, *devices_of(queue.plan, queue.records)}
@@ -120,7 +122,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         )
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        """End the sweep if something went wrong; look what is recorded, and what lacks room."""
+        """End the sweep after an error; see what is recorded, and what waits for room."""
         with self._keeping_errors():
             self.report_written()
             self.queue.take_over(self._writer.of_others(), check=self._check_device)
@@ -173,7 +175,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """Run trials again whose process ended before them, as long as there is hope."""
+        """Run trials again whose process was lost, unless that happened too often."""
         with self._keeping_errors():
             gpu_error = self._end(trial).get("gpu_error")
             block = _block_of(trial)
@@ -185,9 +187,9 @@ class Recorder(tune.Callback):  # type: ignore[misc]
                 self._lose(unfinished, _account_of(trial))
 
     def _end(self, trial: TuneTrial) -> Result:
-        """What a trial of Ray Tune's that has ended said of that.
+        """What the last result of an ended trial of Ray Tune's says of its end.
 
-        Those that wait may be asked for a model now.
+        Blocks that wait may be asked for a model now.
         """
         self._pending.pop(trial.trial_id, None)
         self._models.dismiss(_block_of(trial))

@@ -30,7 +30,7 @@ def run(recorder: Recorder, *, trainable: Any, max_pending: int, scheduler: Any 
 
     Raises:
         InputError: the trials cannot run on what there is.
-        StorageError: results can't be written any more.
+        StorageError: results cannot be written any more.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max_pending)
     with tempfile.TemporaryDirectory(prefix="mnist_ray-", ignore_cleanup_errors=True) as folder:
@@ -52,7 +52,7 @@ def _tuner(trainable: Any, recorder: Recorder, scheduler: Any, folder: str) -> t
         run_config=tune.RunConfig(
             name="trials",
             verbose=0,
-            # In a notebook Ray Tune's default would clear the cell, quiet as it is to be.
+            # In a notebook Ray Tune's default would clear the cell, although it is to be quiet.
             progress_reporter=tune.CLIReporter(),
             failure_config=tune.FailureConfig(max_failures=0),  # The recorder decides.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),

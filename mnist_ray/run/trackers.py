@@ -120,7 +120,7 @@ class _Kind:
         module: what must be installed.
         packages: what pip calls it, with all that is of use with it.
         open: makes what logs the trials of the sweep of that name.
-        remedy: what else helps where it can't be used.
+        remedy: what else helps where it cannot be used.
     """
 
     module: str
@@ -192,7 +192,7 @@ def open_trackers(names: Sequence[str], *, folder: ResultsFolder, space: Space) 
         space: what is run; its name is MLflow's experiment, and the group of W&B's runs.
 
     Raises:
-        InputError: there is no such tracker, its package is not installed, or it can't be used.
+        InputError: there is no such tracker, its package is not installed, or it cannot be used.
     """
     asked = list(dict.fromkeys([names] if isinstance(names, str) else names))
     for name in asked:

@@ -28,7 +28,7 @@ from mnist_ray.train.environment import restore
 _GPU_ERRORS = ("ResourceExhaustedError", "InternalError")
 """TensorFlow's errors for a GPU that has no memory left, or whose libraries broke down."""
 LONGEST_WAIT_SECONDS = 0.5
-"""That a trial that has ended waits for those after it. To write its record takes as long again."""
+"""How long an ended trial may wait for those after it. Writing its record takes as long again."""
 
 
 class BlockWorker(tune.Trainable):  # type: ignore[misc]
@@ -48,9 +48,10 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """What the block asks Ray for.
 
-        Ray Tune reuses a worker for blocks with an equal request. Code of the user's own may change
-        Keras itself in its worker, so trials that run some ask for less memory, by up to 1 MiB: an
-        amount that follows from that code, so that other trials get other workers.
+        Ray Tune reuses a worker for blocks with an equal request. The user's own code may change
+        Keras itself in its worker. Trials that run such code therefore ask for up to 1 MiB less
+        memory, an amount that follows from the code, so that trials of other code get other
+        workers.
         """
         block: Block = config["block"]
         bundle = block.request.to_ray()

@@ -1,6 +1,6 @@
 """The columns of the tables: names, types and what they mean. They are the interface.
 
-It stands here, below the tables, since no hyperparameter may bear the name of one of these columns.
+It stands here, below the tables, since no hyperparameter may have the name of one of these columns.
 `python -m mnist_ray.space.columns` prints them as the page docs/columns.md.
 """
 
@@ -264,7 +264,7 @@ RESERVED_COLUMNS = frozenset(
     for column in table
     if isinstance(column, Column)
 ) | {"builder"}
-"""Columns that no hyperparameter may bear the name of; `builder` is what makes the model."""
+"""Names of columns, which no hyperparameter may have; `builder` is what makes the model."""
 
 SETTINGS = frozenset(
     (
@@ -272,7 +272,7 @@ SETTINGS = frozenset(
         *("precision", "jit_compile", "shift", "canvas"),
     )
 )
-"""Columns of training and variants, which no hyperparameter of one's own may bear the name of."""
+"""Columns of training and variants, whose names no hyperparameter of one's own may have."""
 
 
 def markdown() -> str:

@@ -1,10 +1,10 @@
 """The user's own code: which modules it consists of, found and hashed without running them.
 
-An architecture brings its builder's module, a transform that of its function, and both everything
-that this imports in turn, also inside functions, as far as it is the user's: modules beside the
-search space or elsewhere on `sys.path`. Python's own modules, installed packages and this project
-are not the user's, except that the function's own package counts wherever it lies. Of a regular
-package every module counts.
+An architecture brings its builder's module, a transform that of its function. Each also brings all
+that this module imports in turn, inside functions too, as far as it is the user's: modules beside
+the search space or elsewhere on `sys.path`. Python's own modules, installed packages and this
+project are not the user's, except that the function's own package counts wherever it lies. Of a
+regular package every module counts.
 
 Not seen, and so in no hash: modules imported by a name that is made at run time, and data files.
 """

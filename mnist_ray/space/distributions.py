@@ -107,7 +107,9 @@ class Distribution:
         return self.at(0 if self.has_options else 0.5)
 
     def at(self, quantile: float) -> JsonValue:
-        """The value at a quantile in [0, 1); where that is drawn evenly, this is a draw."""
+        """The value at a quantile in [0, 1). If the quantile is drawn uniformly, the value is a
+        draw from the distribution.
+        """
         if self.has_options:
             return self.candidates()[int(quantile * len(self.parameters))]
         return self.cast(_RANGES[self.kind].inverse(quantile, *self.parameters))
@@ -126,7 +128,7 @@ class Distribution:
         return round(float(value)) if is_whole else float(value)
 
     def doubles(self) -> dict[int, JsonValue]:
-        """Options that stand in the list already, by index; 1 and 1.0 are the same value."""
+        """Options that are given again, by index; 1 and 1.0 are the same value."""
         # As JSON, since Python holds true and 1 to be equal.
         texts = [json.dumps(_whole_as_integers(option)) for option in self.parameters]
         return {i: self.parameters[i] for i, text in enumerate(texts) if text in texts[:i]}

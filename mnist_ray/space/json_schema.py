@@ -125,8 +125,8 @@ def _meanings() -> dict[str, dict[str, str]]:
 def _explain(definition: Schema, meanings: dict[str, str]) -> None:
     for key, field in definition.get("properties", {}).items():
         allowed = field.get("description")
-        told = [meanings.get(key), allowed and f"Allowed: {allowed}"]
-        field["description"] = ". ".join(filter(None, told))
+        parts = [meanings.get(key), allowed and f"Allowed: {allowed}"]
+        field["description"] = ". ".join(filter(None, parts))
 
 
 def _architectures() -> Schema:

@@ -1,4 +1,4 @@
-"""A mapping of a search space as a model: its types, and what is wrong in it in words.
+"""Mappings of a search space as models: their types, and their errors in words.
 
 A field's `description` is what a message says is allowed there.
 """
@@ -41,7 +41,7 @@ _NESTED = "a distribution can't stand within an option of another; write its opt
 
 
 def explained(message: str) -> PydanticCustomError:
-    """What a validator raises for a person to read."""
+    """What a validator raises with a message for the user."""
     return PydanticCustomError(_EXPLAINED, message)  # type: ignore[arg-type]
 
 
@@ -134,7 +134,7 @@ class Settings(BaseModel):
 
 
 class NamedSettings(Settings):
-    """What takes arguments, under `key`, and these."""
+    """Something that takes arguments, by its name under `key`, and these."""
 
     key: ClassVar[str]
 

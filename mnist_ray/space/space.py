@@ -179,7 +179,7 @@ class Space(SpaceFile):
         )
 
     def presentations(self, variant: str, image_shape: tuple[int, ...]) -> list[Presentation]:
-        """All that a variant's grids give; what is searched has its default."""
+        """Every presentation that a variant's grids give; what is searched has its default."""
         grid = _grid(self.variants[variant].varied())
         found = [self._presentation(variant, values, image_shape) for values in grid]
         return list({repr(each): each for each in found}.values())
@@ -299,7 +299,7 @@ class Space(SpaceFile):
     ) -> None:
         """Every model must take the images of the variants to evaluate on.
 
-        `trained` has a variant for each shape of what models take.
+        `trained` has one variant for each input shape of the models.
         """
         names = self.evaluate.names_of(self.variants) if self.evaluate else ()
         for index, name in enumerate(names):

@@ -36,10 +36,11 @@ class Interaction:
     """F: the mean square of the interaction over that of its error, which is its interaction with
     trials; infinite without any error."""
     degrees: tuple[int, int]
-    """Of freedom, of the interaction and of its error."""
+    """The degrees of freedom of the interaction and of its error."""
     p_value: float
-    """That F would be as large without an interaction. It assumes that the errors of all cells
-    vary and correlate alike."""
+    """The probability that F would be as large without an interaction. It assumes that the errors
+    of all cells vary and correlate alike.
+    """
 
 
 def levels(values: ArrayLike) -> list[Level]:

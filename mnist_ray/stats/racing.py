@@ -51,7 +51,7 @@ def survivors(scores: Sequence[Sequence[float]], *, looks: int) -> set[int]:
 
 
 def _p_values(behind: FloatArray) -> FloatArray:
-    """Of a mean above 0 of each row, float64[k], of two columns or more."""
+    """One-sided p-values of means above 0, float64[k], of k rows with two columns or more."""
     trials = behind.shape[1]
     # Relative to the first, so that equal differences have a standard deviation of exactly 0.
     deviations = behind - behind[:, :1]

@@ -25,7 +25,7 @@ class Timing:
     """Of a whole trial, without compilation."""
     steps_per_second: float
     compile_seconds: float
-    """What setting up takes longer for the first trial in a process."""
+    """How much longer setting up takes for the first trial in a process."""
     memory_bytes: int
     """The peak of the process' resident memory."""
     gpu_memory_bytes: int | None
@@ -96,7 +96,7 @@ def _time_all(
     gpus: bool,
     batches: int,
 ) -> Iterator[str | tuple[str, Timing | str]]:
-    """Something as soon as TensorFlow has started, then the timing of each cell."""
+    """Yields once when TensorFlow has started, then the timing of each cell."""
     from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
     from mnist_ray.train.memory import GpuMemory
 

@@ -64,7 +64,7 @@ def function_of(
 
 
 def modules_kept() -> AbstractContextManager[None]:
-    """For as long as the block lasts others are executed; then those of before are found again."""
+    """While the block lasts, others may be executed; then the earlier ones are found again."""
     return _FINDER.modules_kept()
 
 

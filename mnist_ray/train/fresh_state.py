@@ -1,7 +1,7 @@
 """A trained model is set back to what a newly built one would be, without building one.
 
-Building a Keras model takes longer than training a small one. What it leaves behind is little: each
-layer draws a seed from Python's generator, and makes its first weights of it.
+Building a Keras model takes longer than training a small one. It changes little state: each layer
+draws a seed from Python's generator, and makes its first weights from it.
 """
 
 import random
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 
 class NotReproducibleError(Exception):
-    """What building a model leaves behind does not follow from its layers' initializers alone."""
+    """The state of a new model does not follow from its layers' initializers alone."""
 
 
 class FreshState:
@@ -29,7 +29,7 @@ class FreshState:
     def __init__(
         self, model: keras.Model, slots: Sequence[tf.Variable], *, seed: int, dropout_seed: int
     ) -> None:
-        """Remember how all begins.
+        """Remember how each variable begins.
 
         Args:
             model: has just been built, with these seeds as `restart` takes them.
@@ -45,7 +45,7 @@ class FreshState:
         The seed generators, from which dropout draws, are those of one built with `dropout_seed`.
 
         Raises:
-            NotReproducibleError: there is more to it than the layers' initializers.
+            NotReproducibleError: the state depends on more than the layers' initializers.
         """
         self._graph(self._drawn(seed), self._drawn(dropout_seed))
 
@@ -77,7 +77,7 @@ class FreshState:
 
 
 def _start_of(slot: tf.Variable, model: keras.Model) -> Any:
-    """The number that fills a slot of an optimizer in the beginning, or the weight it copies."""
+    """The number that initially fills an optimizer's slot, or the weight that it copies."""
     values = slot.numpy()
     if (values == values.flat[0]).all():
         return values.flat[0]

@@ -1,4 +1,4 @@
-"""The learning rate of each step of a training, by one of Keras' schedules or always the same."""
+"""The learning rate of each step of a training, by one of Keras' schedules or constant."""
 
 import json
 import math

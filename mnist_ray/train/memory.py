@@ -1,4 +1,4 @@
-"""The memory that a process which trains takes, of its machine and of a GPU."""
+"""The memory that a training process takes, of its machine and of a GPU."""
 
 import ctypes
 import mmap

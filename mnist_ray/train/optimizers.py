@@ -11,11 +11,11 @@ from mnist_ray.space.optimizers import OPTIMIZERS
 from mnist_ray.space.training import Training
 
 _BASE: Any = keras.optimizers.Optimizer.__bases__[-1]
-"""Of all of Keras' optimizers, whatever computes."""
+"""Arguments of every one of Keras' optimizers, whichever class computes the step."""
 
 
 class _OnOneDevice(keras.optimizers.Optimizer):  # type: ignore[misc]
-    """Keras' optimizers without what is there for several devices.
+    """Keras' optimizers without their support for several devices.
 
     Inside a `tf.function`, that calls the distribution strategy's `merge_call`, which keeps the
     weights and slots of every model of the process in memory.
@@ -56,7 +56,7 @@ class _Fused(_OnOneDevice):
 
 
 _FUSED_ARGUMENTS = frozenset({"weight_decay", "beta_1", "beta_2", "epsilon"})
-"""With others than these, Adam and AdamW are Keras' own."""
+"""With any other arguments, Adam and AdamW are Keras' own."""
 
 
 @cache

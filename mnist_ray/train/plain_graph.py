@@ -44,11 +44,11 @@ class PlainGraph(TrainingGraph):
             tf.TensorSpec((None, None, *canvas_shape), tf.uint8),
             tf.TensorSpec((None, None), tf.int32),
         )
-        # Kept, since a variable that a custom layer makes lives as long as they.
+        # Kept, since a variable that a custom layer makes lives only as long as they do.
         self._train_function = tf.function(self._train_batches)
         self._evaluate_function = tf.function(self._evaluate_batches)
 
-    # One graph of each: to look for the right one takes a third of a small call.
+    # One graph of each: finding the right one takes a third of the time of a small call.
 
     @cached_property
     def _train_graph(self) -> Any:

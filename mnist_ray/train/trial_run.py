@@ -218,9 +218,8 @@ class TrialRun:
     def model_files(self) -> tuple[bytes, str]:
         """The model as it is now, for the `models` folder.
 
-        Returns:
-            It in Keras' own format (.keras), without an optimizer; its layers and parameters as
-            text.
+        Returns: The model in Keras' own format (.keras), without an optimizer; its layers and
+            parameters as text.
         """
         give_back_memory()
         lines: list[str] = []

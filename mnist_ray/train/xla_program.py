@@ -56,7 +56,7 @@ class XlaProgram(TrainingGraph):
         super().__init__(optimizer)
         self._canvas, self._pads = canvas, pads
         self._model = without_scatter(optimizer.model)
-        # Kept, since a variable that a custom layer makes lives as long as they.
+        # Kept, since a variable that a custom layer makes lives only as long as they do.
         self._train_program = tf.function(self._train_epoch, jit_compile=True)
         self._evaluate_program = tf.function(self._evaluate_block, jit_compile=True)
         self._programs: dict[Any, Callable[..., Sums]] = {}

@@ -99,7 +99,7 @@ def _fixed(views: Sequence[CellView], shown: Sequence[str]) -> Iterator[tuple[st
 
 
 def _constant(settings: Sequence[Mapping[str, JsonValue]]) -> dict[str, JsonValue]:
-    """Those that all have, with one value; nothing is said of one that none has."""
+    """The settings that all cells have, with one value each."""
     different = varying(settings)
     return {
         name: value

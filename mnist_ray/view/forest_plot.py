@@ -82,12 +82,12 @@ def forest_plot(
     around_zero: bool = False,
     reference: float | None = None,
 ) -> Chart:
-    """Below each row's label its values, where any row has values, and its mean and interval.
+    """Rows of a label, its values as dots (where any row has values), and their mean and interval.
 
     Args:
         rows: at least one.
         name, caption: as those of `Chart`.
-        what: the rows show, for the text alternative.
+        what: what the rows show, for the text alternative.
         x_label: what is below the axis.
         around_zero: whether values are differences, from -1 to 1, and zero has a line in each row;
             else they are shares, from 0 to 1.

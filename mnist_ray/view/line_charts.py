@@ -31,7 +31,9 @@ _MOST_LINES = 8
 _MOST_CURVES = 100
 """Trials of a cell that have a line of their own."""
 _MOST_POINTS = 400
-"""Of a chart, that each say what they are; where there are more, those of the last epochs do."""
+"""The most points of a chart that each say what they are; where there are more, only those of the
+last epochs do.
+"""
 
 
 # Learning curves
@@ -96,7 +98,9 @@ def _ends(cells: Iterable[Sequence[Record]], measure: str) -> tuple[float, float
 def _draw_curves(
     axes: Axes, view: CellView, records: Sequence[Record], *, measure: str
 ) -> Iterator[Mark]:
-    """A line for each trial and part of the data; gives what its epochs say, if only the last."""
+    """A line for each trial and part of the data; gives the titles of its epochs, or of the last
+    one.
+    """
     epochs = [len(record.epochs) for record in records]
     are_few = len(_HIGHEST) * len(_PARTS) * sum(epochs) <= _MOST_POINTS
     for part in _PARTS:

@@ -29,7 +29,7 @@ def notices(
     for results in sweeps:
         if results.missing:
             yield {
-                # For those who hear the page.
+                # For screen readers.
                 "title": f"What is missing in {results.name}",
                 "text": f"{f'{results.name}: ' if len(sweeps) > 1 else ''}"
                 f"{_what_is_missing(results, reload_seconds)}",

@@ -1,7 +1,7 @@
 """A progress bar, on a terminal or in a notebook's cell.
 
-Either is started with a text, which says how much is done, for people. Each step adds an amount of
-work to what is done of a total; how long the rest will take follows from that.
+Both are started with a text that says how much is done. Each step adds an amount of work to what is
+done of a total; how long the rest will take follows from that.
 """
 
 import html

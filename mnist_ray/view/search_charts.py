@@ -12,8 +12,8 @@ from mnist_ray.view.svg import Chart
 def search_chart(search: SearchView, *, position: int) -> Chart | None:
     """What the winner and the default reached afresh, then every trial of the search.
 
-    Configurations with the highest score come first, and what is out of the running has the colour
-    of text. None before any trial has finished. `position` is that of the search on the page.
+    Configurations with the highest score come first, and those that cannot win have the colour of
+    text. None before any trial has finished. `position` is that of the search on the page.
     """
     ranked = sorted(search.state.configurations, key=_rank)
     if not any(each.scores for each in ranked):

@@ -94,7 +94,7 @@ class SweepProgress:
         self._print(f"Waiting for a machine with {request} to spare")
 
     def _report_growth(self, more: int) -> None:
-        """Why a search wants more trials than before; beside a bar, only where it gets further."""
+        """Why a search wants more trials than before; beside a bar only when it has advanced."""
         before, self._searches = self._searches, _extent(self._queue.plan)
         if self._quiet or more <= 0:
             return
