@@ -115,8 +115,7 @@ def try_trials(node: Node, *, gpus: bool, cells: Sequence[Cell] = ()) -> DeviceT
     results = time_cells(
         combinations,
         _MNIST,
-        threads=1,
-        code={},
+        {},
         gpus=gpus,
         batches=_BATCHES[gpus],
         limit_seconds=_LIMIT_SECONDS,

@@ -67,7 +67,7 @@ def expected(queue: TrialQueue, setup: SweepSetup, *, hourly_cost: float | None)
 
 def _calibration(setup: SweepSetup) -> Callable[[dict[str, Cell]], Mapping[str, float]]:
     """Measures how long trials of cells take, by their keys."""
-    return partial(calibrate, dataset_info=setup.dataset_info, threads=1, code=setup.code)
+    return partial(calibrate, dataset_info=setup.dataset_info, code=setup.code)
 
 
 def expected_concurrency(queue: TrialQueue, setup: SweepSetup) -> int:

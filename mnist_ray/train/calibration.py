@@ -34,14 +34,12 @@ class Timing:
     """Why XLA, although asked for, did not compile the model; None otherwise."""
 
 
-def calibrate(
-    cells: Mapping[str, Cell], dataset_info: DatasetInfo, *, threads: int, code: Code
-) -> dict[str, float]:
+def calibrate(cells: Mapping[str, Cell], dataset_info: DatasetInfo, code: Code) -> dict[str, float]:
     """The estimated seconds of a trial of each cell on this machine, by the keys of `cells`.
 
     A cell that fails has no estimate.
     """
-    timings = time_cells(cells, dataset_info, threads=threads, code=code)
+    timings = time_cells(cells, dataset_info, code)
     return {
         key: timing.trial_seconds for key, timing in timings.items() if isinstance(timing, Timing)
     }
@@ -50,22 +48,21 @@ def calibrate(
 def time_cells(
     cells: Mapping[str, Cell],
     dataset_info: DatasetInfo,
-    *,
-    threads: int,
     code: Code,
+    *,
     gpus: bool = True,
     batches: int = _BATCHES,
     limit_seconds: float | None = None,
 ) -> dict[str, Timing | str]:
     """How each cell trains on this machine, or why it does not, by the keys of `cells`.
 
-    A child process trains them one after the other. Where it ends before its time, as on an error
-    of a driver, the cell that it was at has failed, and another child takes the rest.
+    A child process trains them one after the other, with one CPU thread. Where it ends before its
+    time, as on an error of a driver, the cell that it was at has failed, and another child takes
+    the rest.
 
     Args:
         cells: what to train.
         dataset_info: the size of images and data set.
-        threads: CPU threads, as of a trial.
         code: the modules of custom architectures.
         gpus: whether to compute on GPUs, where there are any.
         batches: that are timed of each cell.
@@ -73,7 +70,7 @@ def time_cells(
     """
     timings: dict[str, Timing | str] = {}
     while left := {key: cell for key, cell in cells.items() if key not in timings}:
-        request = (left, dataset_info, threads, code, gpus, batches)
+        request = (left, dataset_info, code, gpus, batches)
         answers, ending = in_child(_time_all, *request, limit_seconds=limit_seconds)
         timings |= dict(answers[1:])
         failed = [key for key in left if key not in timings]
@@ -89,18 +86,13 @@ def time_cells(
 
 
 def _time_all(
-    cells: Mapping[str, Cell],
-    dataset_info: DatasetInfo,
-    threads: int,
-    code: Code,
-    gpus: bool,
-    batches: int,
+    cells: Mapping[str, Cell], dataset_info: DatasetInfo, code: Code, gpus: bool, batches: int
 ) -> Iterator[str | tuple[str, Timing | str]]:
     """Yields once when TensorFlow has started, then the timing of each cell."""
     from mnist_ray.train import device, trial_run  # noqa: F401 (imports come before configuring)
     from mnist_ray.train.memory import GpuMemory
 
-    device.configure(threads, gpus=gpus)
+    device.configure(threads=1, gpus=gpus)
     gpu_memory = GpuMemory()
     yield "ready"
     for key, cell in cells.items():
@@ -115,6 +107,7 @@ def _time(
 ) -> Timing:
     from mnist_ray.plan.trial import Trial
     from mnist_ray.train.compiled_model import CompiledModelCache
+    from mnist_ray.train.memory import peak_memory
     from mnist_ray.train.trial_run import TrialRun
 
     training, compiled_models = cell.training, CompiledModelCache()
@@ -125,23 +118,23 @@ def _time(
     for _ in range(2):  # The first one pays for what happens once in a process.
         run = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
         run.train_epoch()
-        validated = run.costs.evaluate_seconds or 0.0
+        validated = run.seconds["evaluate"]
         run.evaluate(cell.shift)
-        setup_seconds.append(run.costs.setup_seconds or 0.0)
-    costs = run.costs
+        setup_seconds.append(run.seconds["setup"])
+    memory_bytes = peak_memory()
     # From the third trial of a process on, what starts a kept model again is compiled.
     another = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
-    setup_seconds.append(another.costs.setup_seconds or 0.0)
+    setup_seconds.append(another.seconds["setup"])
     trained = training.trained(len(dataset.train_images))
-    train_seconds = costs.train_seconds or 0.0
-    evaluation = ((costs.evaluate_seconds or 0.0) - validated) / len(dataset.test_images)
+    train_seconds = run.seconds["train"]
+    evaluation = (run.seconds["evaluate"] - validated) / len(dataset.test_images)
     return Timing(
         trial_seconds=setup_seconds[-1]
         + another.transform_seconds * (dataset_info.train_images / len(dataset.train_images) - 1)
         + _whole(cell, dataset_info, train=train_seconds / trained, evaluate=evaluation),
         steps_per_second=math.ceil(trained / training.batch_size) / train_seconds,
         compile_seconds=max(0.0, setup_seconds[0] - setup_seconds[-1]),
-        memory_bytes=costs.peak_memory_bytes or 0,
+        memory_bytes=memory_bytes,
         gpu_memory_bytes=gpu_memory.peak(),
         xla_error=run.xla_error,
     )

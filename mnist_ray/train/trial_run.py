@@ -37,7 +37,8 @@ class TrialRun:
     Attributes:
         trial: what is run.
         epochs: the figures of the epochs that are done.
-        costs: seconds so far and peak memory.
+        seconds: that it took so far, for `setup`, to `train`, and to `evaluate` on validation and
+            test images alike.
         transform_seconds: that transforming the training images took, as part of the setup.
     """
 
@@ -69,7 +70,7 @@ class TrialRun:
         self._compiled_model = compiled_models.start(
             trial, self._placed_images, classes=dataset.classes, code=self._code
         )
-        self._seconds = {"setup": time.perf_counter() - begin, "train": 0.0, "evaluate": 0.0}
+        self.seconds = {"setup": time.perf_counter() - begin, "train": 0.0, "evaluate": 0.0}
 
     @property
     def is_trained(self) -> bool:
@@ -92,8 +93,8 @@ class TrialRun:
 
     @property
     def costs(self) -> Costs:
-        """Seconds of setup, training, and evaluation (on validation and test images alike)."""
-        seconds = {f"{part}_seconds": spent for part, spent in self._seconds.items()}
+        """The seconds so far and the peak memory."""
+        seconds = {f"{part}_seconds": taken for part, taken in self.seconds.items()}
         return Costs(**seconds, peak_memory_bytes=peak_memory())
 
     def train_epoch(self) -> None:
@@ -112,8 +113,8 @@ class TrialRun:
         )
         trained = time.perf_counter()
         validation_loss, validation_accuracy = self._validate()
-        self._seconds["train"] += trained - begin
-        self._seconds["evaluate"] += time.perf_counter() - trained
+        self.seconds["train"] += trained - begin
+        self.seconds["evaluate"] += time.perf_counter() - trained
         self.epochs.append(Epoch(loss, accuracy, validation_loss, validation_accuracy))
         _check_finite({"training": loss, "validation": validation_loss}, epoch=len(self.epochs))
 
@@ -206,7 +207,7 @@ class TrialRun:
             placed_images, np.arange(len(placed_images.images))
         )
         _check_finite({"test": loss}, epoch=len(self.epochs))
-        self._seconds["evaluate"] += time.perf_counter() - begin
+        self.seconds["evaluate"] += time.perf_counter() - begin
         return Evaluation.of(
             presentation.shift,
             predictions=predictions,
@@ -237,7 +238,7 @@ class TrialRun:
         progress = {
             "key": self.trial.key,
             "epochs": [asdict(epoch) for epoch in self.epochs],
-            "seconds": self._seconds,
+            "seconds": self.seconds,
         }
         np.savez(file, *state, progress=json.dumps(progress))
 
@@ -251,7 +252,7 @@ class TrialRun:
             for variable, name in zip(self._compiled_model.state, names, strict=True):
                 variable.assign(saved[name])
         self.epochs = [Epoch(**epoch) for epoch in progress["epochs"]]
-        self._seconds = progress["seconds"]
+        self.seconds = progress["seconds"]
 
     def _placed_training_images(self) -> PlacedImages:
         placement, presentation = self._seeds.placement, self.trial.cell.presentation

@@ -37,7 +37,7 @@ def test_a_cell_that_ends_the_process_is_named_and_the_others_are_timed(tmp_path
     )
     cells = {cell.architecture: cell for cell in space.cells(DATASET_INFO.image_shape)}
     code = {cell.builder: modules_of(cell.builder, tmp_path) for cell in cells.values()}
-    found = time_cells(cells, DATASET_INFO, threads=1, code=code, gpus=False, batches=2)
+    found = time_cells(cells, DATASET_INFO, code, gpus=False, batches=2)
     assert found["broken"] == "ValueError: no such luck"
     assert found["ending"] == "its process ended with exit code 7: driver: broken"
     for name in ("before", "after"):

@@ -13,7 +13,7 @@ from mnist_ray.train.calibration import calibrate, time_cells
 def test_a_child_that_takes_too_long_is_ended() -> None:
     space = made_up_space({"architectures": {"feed_forward": {}}, "variants": {"centered": {}}})
     cells = {cell.name: cell for cell in space.cells(DATASET_INFO.image_shape)}
-    found = time_cells(cells, DATASET_INFO, threads=1, code={}, limit_seconds=0.1)
+    found = time_cells(cells, DATASET_INFO, {}, limit_seconds=0.1)
     assert [*found.values()] == ["not done after 0.1 s"]
 
 
@@ -47,6 +47,6 @@ def test_a_few_batches_are_a_measure_of_a_trial(tmp_path: Path) -> None:
     }
     builders = [cell.builder for cell in cells.values() if ":" in cell.builder]
     code = {builder: modules_of(builder, tmp_path) for builder in builders}
-    measured = calibrate(cells, DATASET_INFO, threads=1, code=code)
+    measured = calibrate(cells, DATASET_INFO, code)
     assert set(measured) == {"feed_forward", "mine"}  # what fails is left out
     assert all(0 < seconds < 60 for seconds in measured.values())
