@@ -30,9 +30,9 @@ from mnist_ray.train.fresh_state import FreshState, NotReproducibleError
 from mnist_ray.train.learning_rates import learning_rates
 from mnist_ray.train.memory import give_back_memory
 from mnist_ray.train.optimizers import optimizer_of
-from mnist_ray.train.placed_images import PlacedImages
+from mnist_ray.train.placed_images import Order, PlacedImages
 from mnist_ray.train.plain_graph import PlainGraph
-from mnist_ray.train.training_graph import Order, TrainingGraph
+from mnist_ray.train.training_graph import TrainingGraph
 from mnist_ray.train.xla_program import NotCompilableError, XlaProgram
 
 _LOG = logging.getLogger(__name__)

@@ -14,6 +14,9 @@ from mnist_ray.data.placement import draw_offsets, place
 from mnist_ray.space.variants import Presentation
 from mnist_ray.train.device import tensorflow_device
 
+Order = NDArray[np.integer[Any]]
+"""Indices of images."""
+
 _CHUNK_BYTES = 8 << 20
 """Bytes of images in one chunk: enough that the cost of a call is negligible, and so few that the
 whole training set is never copied."""
@@ -25,7 +28,7 @@ class PlacedImages:
 
     images: NDArray[np.uint8]
     labels: NDArray[np.integer[Any]]
-    offsets: NDArray[np.integer[Any]]
+    offsets: NDArray[np.int64]
     canvas: int
 
     @classmethod
@@ -47,7 +50,7 @@ class PlacedImages:
         return self.canvas, self.canvas, *self.images.shape[3:]
 
     def chunks(
-        self, order: NDArray[np.integer[Any]], batch_size: int
+        self, order: Order, batch_size: int
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
         """Batches in the given order, many at once.
 
@@ -56,14 +59,12 @@ class PlacedImages:
             [k, b], for k batches of b images; the last chunk is one smaller batch if `batch_size`
             does not divide the order.
         """
-        whole = len(order) // batch_size * batch_size
-        step = max(1, _CHUNK_BYTES // (batch_size * math.prod(self.canvas_shape))) * batch_size
-        for start in range(0, whole, step):
-            yield self._load(order[start : min(start + step, whole)].reshape(-1, batch_size))
-        if whole < len(order):
-            yield self._load(order[whole:].reshape(1, -1))
+        rows = max(1, _CHUNK_BYTES // (batch_size * math.prod(self.canvas_shape)))
+        for batches, _ in in_batches(order, batch_size):
+            for start in range(0, len(batches), rows):
+                yield self._load(batches[start : start + rows])
 
-    def part(self, indices: NDArray[np.integer[Any]]) -> "PlacedImages":
+    def part(self, indices: Order) -> "PlacedImages":
         """The images of these indices, in their order."""
         arrays = (self.images[indices], self.labels[indices], self.offsets[indices])
         return PlacedImages(*arrays, self.canvas)
@@ -75,10 +76,23 @@ class PlacedImages:
             images = tf.constant(self.images)
         return images, tf.constant(self.labels, tf.int32), tf.constant(self.offsets, tf.int32)
 
-    def _load(
-        self, indices: NDArray[np.integer[Any]]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    def _load(self, indices: Order) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         flat = indices.ravel()
         placed = place(self.images[flat], self.offsets[flat], canvas=self.canvas)
         labels = self.labels[indices].astype(np.int32)
         return placed.reshape(*indices.shape, *self.canvas_shape), labels
+
+
+def in_batches(order: Order, size: int, *, pads: bool = False) -> Iterator[tuple[Order, int]]:
+    """Indices [k, b] of k batches, and how many of the indices count.
+
+    A smaller last batch comes apart; with `pads` indices that do not count fill it up.
+    """
+    whole = len(order) // size * size
+    if pads and whole < len(order):
+        yield np.resize(order, whole + size).reshape(-1, size), len(order)
+        return
+    if whole:
+        yield order[:whole].reshape(-1, size), whole
+    if whole < len(order):
+        yield order[whole:].reshape(1, -1), len(order) - whole

@@ -2,20 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from mnist_ray.ledger.record import Classes
 from mnist_ray.train.learning_rates import Rates
 from mnist_ray.train.optimizers import KerasOptimizer
-from mnist_ray.train.placed_images import PlacedImages
+from mnist_ray.train.placed_images import Order, PlacedImages
 
-Order = NDArray[np.integer[Any]]
-"""Indices of images."""
 Sums = tuple[tf.Tensor, tf.Tensor]
 """Of some batches: the summed loss, then how many images are classified correctly, or the class of
 each."""

@@ -10,7 +10,7 @@ from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Space
 from mnist_ray.space.variants import ImageShape, Transform
 from mnist_ray.train.child_process import check_in_child
-from mnist_ray.train.transforms import Images, TestImageCache, transformed
+from mnist_ray.train.transforms import Images, TestImageCache, size_text, transformed
 
 _SAMPLES = 16
 """Images that each transform is called with."""
@@ -74,7 +74,7 @@ def _shape(transforms: Sequence[Transform], images: Images, code: Code) -> Image
         except Exception as error:
             return f"{transform} failed with {type(error).__name__}: {error}"
     if len(shapes) > 1:
-        sizes = "; ".join(f"{'x'.join(map(str, s))} by {t}" for s, t in shapes.items())
+        sizes = "; ".join(f"{size_text(s)} by {t}" for s, t in shapes.items())
         return f"the searched values give images of different sizes ({sizes}); allowed: one size"
     return next(iter(shapes))
 
@@ -90,7 +90,7 @@ def _shape_of(transform: Transform, images: Images, code: Code) -> ImageShape:
         )
     other = transformed(images[1:], transform, np.random.default_rng(1), code=code)
     if other.shape[1:] != first.shape[1:]:
-        sizes = " and ".join("x".join(map(str, each.shape[1:])) for each in (first, other))
+        sizes = " and ".join(size_text(each.shape[1:]) for each in (first, other))
         raise InputError(f"{transform} gave images of {sizes} pixels; all must be of one size.")
     return first.shape[1:]
 

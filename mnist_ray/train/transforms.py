@@ -64,13 +64,14 @@ def _checked(given: object, transform: Transform, *, count: int) -> Images:
     expected = transform.image_shape
     if expected is not None and given.shape[1:] != tuple(expected):
         raise InputError(
-            f"{transform} gave images of {_size(given.shape[1:])} pixels here and of "
-            f"{_size(expected)} before; all must be of one size."
+            f"{transform} gave images of {size_text(given.shape[1:])} pixels here and of "
+            f"{size_text(expected)} before; all must be of one size."
         )
     return np.ascontiguousarray(given)
 
 
-def _size(shape: tuple[int, ...]) -> str:
+def size_text(shape: tuple[int, ...]) -> str:
+    """As it is said of images: 28x28."""
     return "x".join(map(str, shape))
 
 

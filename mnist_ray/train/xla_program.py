@@ -10,15 +10,9 @@ import tensorflow as tf
 
 from mnist_ray.train.learning_rates import Rates
 from mnist_ray.train.optimizers import KerasOptimizer
-from mnist_ray.train.placed_images import PlacedImages
+from mnist_ray.train.placed_images import Order, PlacedImages, in_batches
 from mnist_ray.train.pooling import without_scatter
-from mnist_ray.train.training_graph import (
-    Order,
-    Sums,
-    TrainingGraph,
-    classes_of,
-    probabilities_of,
-)
+from mnist_ray.train.training_graph import Sums, TrainingGraph, classes_of, probabilities_of
 
 _EVALUATION_BATCH = 128
 """Images evaluated at a time: a forward pass of 128 takes less memory than a step with 32."""
@@ -68,7 +62,7 @@ class XlaProgram(TrainingGraph):
             NotCompilableError: XLA lacks an operation of the model.
         """
         try:
-            for indices, _ in _in_batches(np.arange(trained), batch_size, pads=self._pads):
+            for indices, _ in in_batches(np.arange(trained), batch_size, pads=self._pads):
                 self._train(placed_images, indices, 0, np.zeros(len(indices), np.float32))
             self._evaluate(placed_images, np.zeros(1, int), 0)
         except _REFUSALS as error:
@@ -77,7 +71,7 @@ class XlaProgram(TrainingGraph):
     def _training_calls(
         self, placed_images: PlacedImages, order: Order, batch_size: int
     ) -> Iterator[tuple[int, Callable[[Rates], Sums]]]:
-        for indices, counted in _in_batches(order, batch_size, pads=self._pads):
+        for indices, counted in in_batches(order, batch_size, pads=self._pads):
             yield len(indices), partial(self._train, placed_images, indices, counted)
 
     def _evaluated(self, placed_images: PlacedImages, order: Order) -> Iterator[Sums]:
@@ -174,18 +168,6 @@ class XlaProgram(TrainingGraph):
         for _ in channels:
             inside = inside[..., tf.newaxis]
         return tf.where(inside, placed, tf.zeros_like(placed))
-
-
-def _in_batches(order: Order, size: int, *, pads: bool) -> Iterator[tuple[Order, int]]:
-    """Indices [k, b] of k batches, and how many of the indices count: the others fill up."""
-    whole = len(order) // size * size
-    if pads and whole < len(order):
-        yield np.resize(order, whole + size).reshape(-1, size), len(order)
-        return
-    if whole:
-        yield order[:whole].reshape(-1, size), whole
-    if whole < len(order):
-        yield order[whole:].reshape(1, -1), len(order) - whole
 
 
 def _counts(batch: tf.Tensor, size: int, counted: tf.Tensor) -> tf.Tensor:
