@@ -34,7 +34,7 @@ from mnist_ray.plan.trial import Trial
 from mnist_ray.space.columns import SWEEP, Only
 from mnist_ray.space.space import Cell, Space, StoppingRule
 from mnist_ray.stats.sequential import precision
-from mnist_ray.stats.summary import FEWEST_WITH_A_SHAPE, looks_left_skewed, summarize
+from mnist_ray.stats.summary import looks_left_skewed, summarize
 
 Rows = Callable[[SweepResults, Identity], Iterable[Row]]
 """Gives the rows of one table, without what all rows of a sweep share."""
@@ -274,7 +274,7 @@ def _predictions_columns(finished: Sequence[Record], test_set: TestSet | None) -
 
 def _left_skewed(finished: Sequence[Record]) -> bool | None:
     graded = [record.test for record in finished if record.test]
-    if len(graded) < FEWEST_WITH_A_SHAPE:
+    if not graded:
         return None
     return looks_left_skewed([test.accuracy for test in graded], step=1 / graded[0].size)
 

@@ -185,16 +185,17 @@ def _with_single_steps(
     for one trial, so the cheapest step narrows them most for each second.
     """
 
-    def step(mean: Mean) -> NDArray[np.int64]:
-        cells = list(mean.cells)
-        target = min(int(trials[cells].min()) + 1, most)
-        raised = trials.copy()
-        raised[cells] = np.maximum(trials[cells], target)
-        return raised
+    trials = trials.copy()
 
-    for mean in sorted(means, key=lambda mean: float((step(mean) - trials) @ seconds)):
-        raised = step(mean)
-        price = float((raised - trials) @ seconds)
-        if price <= left:
-            trials, left = raised, left - price
+    def behind(mean: Mean) -> list[int]:
+        fewest = min(trials[cell] for cell in mean.cells)
+        return [cell for cell in mean.cells if trials[cell] == fewest < most]
+
+    def price(mean: Mean) -> float:
+        return float(seconds[behind(mean)].sum())
+
+    for mean in sorted(means, key=price):
+        if (due := price(mean)) <= left:
+            trials[behind(mean)] += 1
+            left -= due
     return trials

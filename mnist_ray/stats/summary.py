@@ -25,9 +25,8 @@ UPPER_QUANTILE = 0.975
 
 # The share of normal samples that look left-skewed by chance.
 _FALSE_ALARM_RATE = 0.01
-FEWEST_WITH_A_SHAPE = 4
-"""Values below which nothing can be said: rounded to k/N, three often look skewed by chance."""
-
+# Rounded to k/N, three values often look skewed by chance.
+_FEWEST_WITH_A_SHAPE = 4
 # The 1 % quantile of the sample skewness of n normal values, from 4 million samples each.
 # D'Agostino's approximation is good enough from 8 values on.
 _LOWEST_SKEWNESS = {4: -1.1204, 5: -1.3373, 6: -1.4293, 7: -1.4578}
@@ -120,7 +119,7 @@ def summarize(values: ArrayLike) -> Summary:
     )
 
 
-def looks_left_skewed(accuracies: ArrayLike, *, step: float) -> bool:
+def looks_left_skewed(accuracies: ArrayLike, *, step: float) -> bool | None:
     """Whether the accuracies look left-skewed, or some of them are far below the others.
 
     The rule is the one-sided test of the sample skewness, which is also the best one against
@@ -134,14 +133,19 @@ def looks_left_skewed(accuracies: ArrayLike, *, step: float) -> bool:
     bad trial that has not occurred yet cannot be seen.
 
     Args:
-        accuracies: float64[n]. Fewer than four never look skewed.
+        accuracies: float64[n].
         step: the smallest difference that there can be, 1 / N for N test images.
+
+    Returns:
+        None for fewer than four.
 
     Raises:
         ValueError: not one-dimensional, or a value is not finite.
     """
     sample = checked_sample(accuracies)
-    if sample.size < FEWEST_WITH_A_SHAPE or np.ptp(sample) == 0:
+    if sample.size < _FEWEST_WITH_A_SHAPE:
+        return None
+    if np.ptp(sample) == 0:
         return False
     depth = np.median(sample) - sample.min()
     if depth < (_STEPS_BELOW_THE_MEDIAN - 0.5) * step:
