@@ -27,15 +27,13 @@ class Compared:
     """Corrected for all comparisons of the sweep, or for all those across sweeps."""
 
 
-def compare_cells(
-    cells_results: Sequence[CellResults], space: Space | None = None
-) -> list[Compared]:
+def compare_cells(results: SweepResults) -> list[Compared]:
     """All comparisons of one sweep: drops, architectures, searches, then hyperparameters.
 
-    Where `space` replicates until a difference is precise enough, that difference is computed from
-    the trials at which the stopping rule stopped, with the interval that it decided by.
+    Where its space replicates until a difference is precise enough, that difference is computed
+    from the trials at which the stopping rule stopped, with the interval that it decided by.
     """
-    return _compare_all(list(_pairs(cells_results)), space)
+    return _compare_all(_pairs(results.cells), results.space)
 
 
 def compare_across(sweeps: Sequence[SweepResults]) -> list[Compared]:

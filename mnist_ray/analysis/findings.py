@@ -37,12 +37,14 @@ def findings(sweeps: Sequence[SweepResults], tables: Tables) -> list[str]:
     subjects = _subjects(sweeps, tables, cells)
     compared = {frozenset((row[CELL_A], row[CELL_B])): row for row in tables.rows("comparisons")}
     robustness = tables.rows("robustness")
+    two = (pair for a, b in combinations(subjects, 2) for pair in product(a.cells, b.cells))
+    pairs = [_ordered(*pair, compared) for pair in two]
     return [
         *searches,
         *(sentence for subject in subjects for sentence in _of_one(subject, compared)),
-        *_of_two(subjects, compared),
+        *_of_two(pairs),
         *(sentence for subject in subjects for sentence in _largest_loss(subject, robustness)),
-        *_across_sweeps(subjects, compared),
+        *_across_sweeps(pairs),
         *_single_trials(cells),
         *spread_findings(tables),
         *_skewed(cells),
@@ -58,34 +60,33 @@ _Compared = Mapping[frozenset[str], Row]
 
 
 @dataclass(frozen=True)
+class _Measured:
+    """A row of the report that sentences are about."""
+
+    row: Row
+    name: str
+    """Its architecture, with what tells it from others of its name."""
+    presentation: str
+    """The variant; with shift and canvas where the architecture has several of it."""
+    place: Sequence[object]
+    """Equal for cells that differ in no more than the architecture and its settings."""
+
+    @property
+    def images(self) -> str:
+        return f"{self.presentation} {phrases.images(self.row['dataset'])}"
+
+
+_Pair = tuple[_Measured, _Measured, Row | None]
+
+
+@dataclass(frozen=True)
 class _Subject:
     """An architecture in the configuration that all sentences about it use."""
 
-    cells: Sequence[Row]
-    """Its rows of the report: one for each presentation of the images."""
-    settings: str
-    """What tells its configuration from the architecture's others; empty where it has only one."""
-    configurations: int
-    """How many it was chosen from."""
-    presentation: Sequence[str]
-    """The columns that say how images are presented."""
-
-    @property
-    def name(self) -> str:
-        """The architecture, with what tells it from others of its name."""
-        notes = ", ".join(filter(None, [_role(self.cells[0]), self.settings]))
-        return f"{self.cells[0]['architecture']}{f' ({notes})' if notes else ''}"
-
-    @property
-    def start(self) -> str:
-        """The beginning of a sentence about it, which says how it was chosen."""
-        first = self.cells[0]
-        start = f"{phrases.sweep(first)}{self.name}{phrases.device(first)}"
-        if self.configurations == 1:
-            return start
-        known = first["mean_validation_accuracy"] is not None
-        how = "with the highest validation accuracy" if known else "that comes first"
-        return f"{start}, of {self.configurations} configurations the one {how}"
+    start: str
+    """The beginning of a sentence about it, which says how it was chosen."""
+    cells: Sequence[_Measured]
+    """One for each presentation of the images."""
 
 
 def _subjects(
@@ -124,15 +125,39 @@ def _choose(family: Sequence[Row], names: Sequence[str], presentation: Sequence[
     `names` are the settings that tell configurations apart. A search has a winner of its own for
     each variant, so there they tell nothing.
     """
-    names = [] if _role(family[0]) == Selection.WINNER else names
+    role = _role(family[0])
+    names = [] if role == Selection.WINNER else names
     configurations = grouped(family, lambda cell: canonical([cell[name] for name in names]))
     best = max(configurations.values(), key=lambda chosen: (len(chosen), _score(chosen)))
-    settings = ", ".join(f"{name}={shown_value(best[0][name])}" for name in names)
-    return _Subject(best, settings, len(configurations), presentation)
+    first = best[0]
+    notes = ", ".join(filter(None, [role, *(f"{n}={shown_value(first[n])}" for n in names)]))
+    name = f"{first['architecture']}{f' ({notes})' if notes else ''}"
+    start = f"{phrases.sweep(first)}{name}{phrases.device(first)}"
+    if len(configurations) > 1:
+        known = first["mean_validation_accuracy"] is not None
+        how = "with the highest validation accuracy" if known else "that comes first"
+        start += f", of {len(configurations)} configurations the one {how}"
+    of_a_place = (SWEEP.name, "variant", *presentation, "device")
+    return _Subject(
+        start,
+        [
+            _Measured(
+                row, name, _presented(row, best, presentation), [row.get(n) for n in of_a_place]
+            )
+            for row in best
+        ],
+    )
 
 
 def _score(cells: Sequence[Row]) -> float:
     return sum(cell["mean_validation_accuracy"] or 0.0 for cell in cells) / len(cells)
+
+
+def _presented(row: Row, rows: Iterable[Row], presentation: Sequence[str]) -> str:
+    same = [each for each in rows if each["variant"] == row["variant"]]
+    names = varying({name: each[name] for name in presentation} for each in same)
+    differing = ", ".join(f"{name} {row[name]}" for name in names)
+    return f"{row['variant']}{f' ({differing})' if differing else ''}"
 
 
 # Sentences on one architecture
@@ -141,77 +166,51 @@ def _score(cells: Sequence[Row]) -> float:
 def _of_one(subject: _Subject, compared: _Compared) -> Iterator[str]:
     """Its drops, and its means that no drop has."""
     mentioned: set[str] = set()
-    for cells in combinations(subject.cells, 2):
-        row = compared.get(frozenset(cell[CELL] for cell in cells))
+    for pair in combinations(subject.cells, 2):
+        a, b, row = _ordered(*pair, compared)
         if row and row["kind"] == DROP:
-            a, b = cells if cells[0][CELL] == row[CELL_A] else reversed(cells)
-            mentioned |= {a[CELL], b[CELL]}
-            yield f"{subject.start}: {_drop(a, b, row, subject)}."
+            mentioned |= {row[CELL_A], row[CELL_B]}
+            yield f"{subject.start}: {_drop(a, b, row)}."
     for cell in subject.cells:
         # After a search its own sentence has the mean.
-        if cell[CELL] not in mentioned and cell.get("selection") is None:
-            mean = phrases.mean(cell)
-            yield f"{subject.start}: mean test accuracy {mean} on {_images(cell, subject)}."
+        if cell.row[CELL] not in mentioned and cell.row.get("selection") is None:
+            mean = phrases.mean(cell.row)
+            yield f"{subject.start}: mean test accuracy {mean} on {cell.images}."
 
 
-def _drop(a: Row, b: Row, row: Row, subject: _Subject) -> str:
-    from_, to = phrases.mean(a), phrases.mean(b)
-    centered, shifted = _presentation(a, subject), _images(b, subject)
+def _drop(a: _Measured, b: _Measured, row: Row) -> str:
+    from_, to = phrases.mean(a.row), phrases.mean(b.row)
     if phrases.is_tie(row):
-        return f"tied on {centered} and {shifted} with {from_}, equal in every trial"
+        return f"tied on {a.presentation} and {b.images} with {from_}, equal in every trial"
+    means = f"mean test accuracies of {from_} on {a.presentation} and {to} on {b.images}"
     if phrases.holds_zero(row):
-        return (
-            f"no difference shown between mean test accuracies of {from_} on {centered} and {to} "
-            f"on {shifted}: difference {phrases.difference(row)}"
-        )
+        return f"no difference shown between {means}: difference {phrases.difference(row)}"
     if row["ci95_low"] is None:
-        means = f"mean test accuracies of {from_} on {centered} and {to} on {shifted}"
         return f"{means}: {phrases.observed(row)}"
     sign = 1 if row["mean_difference"] > 0 else -1
     verb = "dropped" if sign > 0 else "rose"
     return (
-        f"mean test accuracy {verb} from {from_} on {centered} to {to} on {shifted}, "
+        f"mean test accuracy {verb} from {from_} on {a.presentation} to {to} on {b.images}, "
         f"by {phrases.difference(row, sign=sign)}"
     )
-
-
-def _images(cell: Row, subject: _Subject) -> str:
-    return f"{_presentation(cell, subject)} {phrases.images(cell['dataset'])}"
-
-
-def _presentation(cell: Row, subject: _Subject) -> str:
-    """The variant; with shift and canvas where it has several."""
-    same = [each for each in subject.cells if each["variant"] == cell["variant"]]
-    names = varying({name: each[name] for name in subject.presentation} for each in same)
-    differing = ", ".join(f"{name} {cell[name]}" for name in names)
-    return f"{cell['variant']}{f' ({differing})' if differing else ''}"
 
 
 # Sentences on two architectures
 
 
-_Pair = tuple[tuple[_Subject, Row], tuple[_Subject, Row], Row | None]
-"""Two cells with their subjects, and how they compare, if they are compared."""
+def _ordered(a: _Measured, b: _Measured, compared: _Compared) -> _Pair:
+    """In the order in which they are compared, and how they compare, if they are."""
+    row = compared.get(frozenset((a.row[CELL], b.row[CELL])))
+    return (b, a, row) if row and row[CELL_A] != a.row[CELL] else (a, b, row)
 
 
-def _pairs(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[_Pair]:
-    for a, b in combinations(subjects, 2):
-        for cell, other in product(a.cells, b.cells):
-            row = compared.get(frozenset((cell[CELL], other[CELL])))
-            if row and row[CELL_A] != cell[CELL]:
-                yield (b, other), (a, cell), row
-            else:
-                yield (a, cell), (b, other), row
-
-
-def _of_two(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
+def _of_two(pairs: Iterable[_Pair]) -> Iterator[str]:
     """How they differ, on one presentation after the other."""
     places: dict[str, list[str]] = {}
-    for (a, cell), (b, other), row in _pairs(subjects, compared):
-        if _are_alike(cell, other, a.presentation):
-            sweep = phrases.sweep(cell)
-            images = f"{_images(cell, a)}{phrases.device(cell)}"
-            place = f"{sweep}{'on' if sweep else 'On'} {images}"
+    for a, b, row in pairs:
+        if _are_alike(a, b):
+            sweep = phrases.sweep(a.row)
+            place = f"{sweep}{'on' if sweep else 'On'} {a.images}{phrases.device(a.row)}"
             sentence = f"{place}: {_architectures(row, a.name, b.name)}."
             places.setdefault(place, []).append(sentence)
     for sentences in places.values():
@@ -219,12 +218,12 @@ def _of_two(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
             yield from sentences
 
 
-def _across_sweeps(subjects: Sequence[_Subject], compared: _Compared) -> Iterator[str]:
+def _across_sweeps(pairs: Iterable[_Pair]) -> Iterator[str]:
     """How cells of different sweeps differ that differ in one thing."""
     sentences = [
-        f"Between sweeps: {_architectures(row, _in_sweep(*a), _in_sweep(*b))}."
-        for a, b, row in _pairs(subjects, compared)
-        if row and a[1].get(SWEEP.name) != b[1].get(SWEEP.name)
+        f"Between sweeps: {_architectures(row, _in_sweep(a), _in_sweep(b))}."
+        for a, b, row in pairs
+        if row and a.row.get(SWEEP.name) != b.row.get(SWEEP.name)
     ]
     yield from sentences[:_MOST_PAIRS_ACROSS]
     more = len(sentences) - _MOST_PAIRS_ACROSS
@@ -232,20 +231,19 @@ def _across_sweeps(subjects: Sequence[_Subject], compared: _Compared) -> Iterato
         yield f"Between sweeps: comparisons.parquet has {counted(more, 'more comparison')}."
 
 
-def _in_sweep(subject: _Subject, cell: Row) -> str:
-    device = phrases.device(cell)
-    return f"{subject.name} on {_images(cell, subject)}{device} in {cell[SWEEP.name]}"
+def _in_sweep(cell: _Measured) -> str:
+    device = phrases.device(cell.row)
+    return f"{cell.name} on {cell.images}{device} in {cell.row[SWEEP.name]}"
 
 
-def _are_alike(a: Row, b: Row, presentation: Sequence[str]) -> bool:
+def _are_alike(a: _Measured, b: _Measured) -> bool:
     """Whether two cells are of different architectures, and should be compared.
 
     A winner is not compared with the default of another architecture.
     """
-    roles = {_role(a), _role(b)} - {None}
-    of_a_place = (SWEEP.name, "variant", *presentation, "device")
-    same = all(a.get(name) == b.get(name) for name in of_a_place)
-    return same and len(roles) < 2 and a["architecture"] != b["architecture"]
+    roles = {_role(a.row), _role(b.row)} - {None}
+    are_two = a.row["architecture"] != b.row["architecture"]
+    return a.place == b.place and len(roles) < 2 and are_two
 
 
 def _architectures(row: Row | None, a: str, b: str) -> str:
@@ -268,7 +266,7 @@ def _largest_loss(subject: _Subject, robustness: Sequence[Row]) -> list[str]:
 
     The loss of a model is its accuracy on its own variant's test images minus that on the others.
     """
-    keys = {cell[CELL] for cell in subject.cells}
+    keys = {cell.row[CELL] for cell in subject.cells}
     losses = [
         row
         for row in robustness

@@ -147,5 +147,5 @@ def _fresh_mean(row: Row) -> str:
 def _first_error(results: SweepResults, search: SearchState) -> str:
     """That of the first configuration that failed, if any did."""
     trials = (trial for each in search.configurations for trial in each.trials)
-    failed = (results.record_of(trial, Status.FAILED) for trial in trials)
-    return next((f" The first error: {r.error or 'no message'}" for r in failed if r), "")
+    failed = results.records_of(trials, Status.FAILED)
+    return f" The first error: {failed[0].error or 'no message'}" if failed else ""

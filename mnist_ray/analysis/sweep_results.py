@@ -1,7 +1,7 @@
 """What a space asks for, joined with what is recorded: the groups that means are taken over."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -127,10 +127,10 @@ class SweepResults:
         images = read_transformed(self.folder, cell.records[0].identity)
         return None if images is None else replace(self.test_set, images=images)
 
-    def record_of(self, trial: Trial, status: Status) -> Record | None:
-        """The record of a trial, if it ended like that."""
-        record = self.records.get(trial.key)
-        return record if record and record.status is status else None
+    def records_of(self, trials: Iterable[Trial], status: Status) -> list[Record]:
+        """The records of those of the trials that ended like that."""
+        found = (self.records.get(trial.key) for trial in trials)
+        return [record for record in found if record and record.status is status]
 
 
 def search_key(sweep: str, search: SearchState) -> str:

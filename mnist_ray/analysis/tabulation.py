@@ -1,7 +1,8 @@
 """From results to tables: pure functions. What the columns mean stands in `space.columns`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
@@ -36,9 +37,6 @@ from mnist_ray.space.space import Cell, Space, StoppingRule
 from mnist_ray.stats.sequential import precision
 from mnist_ray.stats.summary import looks_left_skewed, summarize
 
-Rows = Callable[[SweepResults, Identity], Iterable[Row]]
-"""Gives the rows of one table, without what all rows of a sweep share."""
-
 
 def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
     """The tables of one sweep, or of several below each other, with the column `sweep` first.
@@ -46,45 +44,32 @@ def tabulate(sweeps: Sequence[SweepResults]) -> Tables:
     Without test images, or predictions, the figures that need them are null.
     """
     types = hyperparameter_types(cell for results in sweeps for cell in _cells(results))
-    given = set(_given(sweeps))
-    references: dict[str, list[dict[str, str]]] = {}
-
-    def identity(cell: Cell, suffix: str = "") -> Row:
-        """The columns that say which cell a row is of: all hyperparameters, null where it has none.
-
-        They come last in a row, since a hyperparameter may have any name.
-        """
-        columns = cell.columns()
-        return {
-            **{name + suffix: as_type(columns.get(name), type_) for name, type_ in types.items()},
-            f"architecture{suffix}": cell.architecture,
-            f"variant{suffix}": cell.variant,
-        }
-
-    def table(name: str, rows_of: Rows, more: Iterable[Row] = ()) -> pa.Table:
+    identity, given = partial(_identity, types), set(_given(sweeps))
+    tables, references = {}, {}
+    for name, rows_of in _ROWS.items():
         rows = [
             {**row, SWEEP.name: results.name, "dataset": results.dataset}
             for results in sweeps
             for row in rows_of(results, identity)
         ]
-        rows += more
+        if name == "comparisons":
+            rows += _comparison_rows(compare_across(sweeps), identity)
+        tables[name] = pa.Table.from_pylist(rows, schema=schema(name, types, given=given))
         references[name] = [{key: row[key] for key in REFERENCES if key in row} for row in rows]
-        return pa.Table.from_pylist(rows, schema=schema(name, types, given=given))
+    return Tables(**tables, references=references)
 
-    return Tables(
-        report=table("report", _report_rows),
-        trials=table("trials", _trial_rows),
-        epochs=table("epochs", _epoch_rows),
-        comparisons=table(
-            "comparisons",
-            lambda results, of: _comparison_rows(compare_cells(results.cells, results.space), of),
-            more=_comparison_rows(compare_across(sweeps), identity),
-        ),
-        robustness=table("robustness", robustness_rows),
-        search=table("search", _search_rows),
-        spread=table("spread", spread_rows),
-        references=references,
-    )
+
+def _identity(types: Mapping[str, pa.DataType], cell: Cell, suffix: str = "") -> Row:
+    """The columns that say which cell a row is of: all hyperparameters, null where it has none.
+
+    They come last in a row, since a hyperparameter may have any name.
+    """
+    columns = cell.columns()
+    return {
+        **{name + suffix: as_type(columns.get(name), type_) for name, type_ in types.items()},
+        f"architecture{suffix}": cell.architecture,
+        f"variant{suffix}": cell.variant,
+    }
 
 
 def _cells(results: SweepResults) -> Iterator[Cell]:
@@ -208,6 +193,17 @@ def _search_rows(results: SweepResults, identity: Identity) -> Iterator[Row]:
             }
 
 
+_ROWS: Mapping[str, Callable[[SweepResults, Identity], Iterable[Row]]] = {
+    "report": _report_rows,
+    "trials": _trial_rows,
+    "epochs": _epoch_rows,
+    "comparisons": lambda results, identity: _comparison_rows(compare_cells(results), identity),
+    "robustness": robustness_rows,
+    "search": _search_rows,
+    "spread": spread_rows,
+}
+
+
 # Groups of columns
 
 
@@ -215,13 +211,8 @@ def _fresh_device(results: SweepResults, search: SearchState) -> str | None:
     """The device that most fresh trials of a search's winner finished on, the first of several."""
     winner = search.winner and search.winner.cell.name
     fresh = [trial for trial in search.confirmation if trial.cell.name == winner]
-    counts = Counter(record.device for record in _finished(results, fresh))
+    counts = Counter(record.device for record in results.records_of(fresh, Status.FINISHED))
     return max(counts, key=lambda device: counts[device], default=None)
-
-
-def _finished(results: SweepResults, trials: Iterable[Trial]) -> list[Record]:
-    found = (results.record_of(trial, Status.FINISHED) for trial in trials)
-    return [record for record in found if record]
 
 
 def _configuration_columns(
@@ -237,8 +228,9 @@ def _configuration_columns(
     """
     tried, scores = (configuration.trials, configuration.scores) if configuration else ((), ())
     in_search = summarize(scores)
-    devices = {record.device for record in _finished(results, tried)}
-    found = [record for record in _finished(results, fresh) if record.device == device]
+    devices = {record.device for record in results.records_of(tried, Status.FINISHED)}
+    confirmed = results.records_of(fresh, Status.FINISHED)
+    found = [record for record in confirmed if record.device == device]
     validation = _mean(record.validation_accuracy for record in found)
     # What another device adds is not the search's optimism.
     score = configuration.mean if configuration and devices - {None} <= {device} else None
@@ -250,7 +242,7 @@ def _configuration_columns(
         "search_validation_accuracy": in_search.mean,
         "search_validation_std": in_search.std,
         "search_device": " and ".join(sorted(filter(None, devices))) or None,
-        "failed": sum(results.record_of(t, Status.FAILED) is not None for t in (*fresh, *tried)),
+        "failed": len(results.records_of([*fresh, *tried], Status.FAILED)),
         "confirm_trials": len(found),
         "confirm_validation_accuracy": validation,
         "optimism": None if score is None or validation is None else score - validation,

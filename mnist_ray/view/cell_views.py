@@ -142,8 +142,8 @@ class SearchView:
             return []
         cell = self.state.default if selection is Selection.DEFAULT else winner.cell
         fresh = [trial for trial in self.state.confirmation if trial.cell.name == cell.name]
-        records = [self.results.record_of(trial, Status.FINISHED) for trial in fresh]
-        scores = [record.validation_accuracy for record in records if record]
+        records = self.results.records_of(fresh, Status.FINISHED)
+        scores = [record.validation_accuracy for record in records]
         return [score for score in scores if score is not None]
 
     def failures(self) -> list[tuple[str, Record]]:
@@ -152,8 +152,7 @@ class SearchView:
         return [
             (f"{place} · configuration {each.number}", record)
             for each in self.state.configurations
-            for trial in each.trials
-            if (record := self.results.record_of(trial, Status.FAILED)) is not None
+            for record in self.results.records_of(each.trials, Status.FAILED)
         ]
 
     def setting(self, row: Row, name: str) -> str:

@@ -40,7 +40,7 @@ def notices(
 
 def progress(results: SweepResults) -> str:
     """How far a sweep is: `7 of 12 trials are recorded, 1 of them failed`."""
-    failed = _failed(results)
+    failed = len(results.records_of(results.missing, Status.FAILED))
     recorded = len(results.wanted) - len(results.missing) + failed
     at_least = "at least " if results.is_open else ""
     more = f", {failed:,} of them failed" if failed else ""
@@ -56,16 +56,12 @@ def _what_is_missing(results: SweepResults, reload_seconds: int | None) -> str:
         )
     at_least = "at least " if results.is_open else ""
     wanted = counted(len(results.wanted), "trial")
-    failed = _failed(results)
+    failed = len(results.records_of(results.missing, Status.FAILED))
     lacking = len(results.missing) - failed
     parts = [f"{lacking:,} {_have(lacking)} not run to the end yet"] if lacking else []
     parts += [f"{failed:,} {_have(failed)} failed"] if failed else []
     how = "This command runs" if results.command else "The command that began the sweep runs"
     return f"Of {at_least}{wanted}, {' and '.join(parts)}. {how} what is missing, and nothing else."
-
-
-def _failed(results: SweepResults) -> int:
-    return sum(results.record_of(trial, Status.FAILED) is not None for trial in results.missing)
 
 
 def _have(count: int) -> str:
