@@ -1,5 +1,7 @@
 import contextlib
+import json
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,7 +111,8 @@ def test_another_ray_or_python_is_reported_before_ray_refuses_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answer = {"address": "10.0.0.5:6379", "ray_version": "2.9.0", "python_version": "3.9.1"}
-    monkeypatch.setattr(cluster, "_probe", lambda *_: answer)
+    probed = subprocess.CompletedProcess([], 0, stdout=json.dumps(answer), stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: probed)
     with pytest.raises(InputError, match=r"Ray 2\.9\.0 on Python 3\.9\.1, but here is Ray"):
         check_joinable("10.0.0.5:6379")
 
