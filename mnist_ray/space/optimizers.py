@@ -61,9 +61,7 @@ def _classes(table: str, *, of_all: str = "") -> dict[str, KerasClass]:
     classes = {}
     for line in table.replace("\n  ", " ").splitlines():
         name, own = line.split(":")
-        required, bar, optional = own.partition("|")
-        if not bar:
-            required, optional = "", own
+        required, _, optional = own.rpartition("|")
         every = tuple(f"{optional} {of_all}".split())
         classes[name] = KerasClass(name, tuple(required.split()), every)
     return classes
