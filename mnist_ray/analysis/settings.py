@@ -60,8 +60,8 @@ def varied_settings(
     A name that the cell has no setting for is left out.
     """
     names = space.distributions(architecture, variant)
-    return {name: _brief(settings[name]) for name in names if name in settings}
-
-
-def _brief(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else shown_value(value)
+    varied = {name: settings[name] for name in names if name in settings}
+    return {
+        name: f"{value:.4g}" if isinstance(value, float) else shown_value(value)
+        for name, value in varied.items()
+    }

@@ -98,7 +98,7 @@ def spread_findings(tables: Tables) -> Iterator[str]:
             yield _not_adding_up(place, together, sources)
         elif main:
             words, sizes = IN_WORDS[main["source"]], _sizes(main, together)
-            if _exceeds(main, _MOST):
+            if _has_most(main):
                 yield f"The spread of {place} comes mostly from {words}: {sizes}."
             elif main["largest_rate"] is not None:
                 which = "Of the sources that ordinary trials vary"
@@ -133,7 +133,7 @@ def _sizes(row: Row, together: Row) -> str:
 
 def _not_adding_up(place: str, together: Row, sources: Sequence[Row]) -> str:
     low, high = together["remainder_ci95_low"], together["remainder_ci95_high"]
-    large = [IN_WORDS[row["source"]] for row in sources if _adds(row) and _exceeds(row, _MOST)]
+    large = [IN_WORDS[row["source"]] for row in sources if _adds(row) and _has_most(row)]
     each = f"; each of {', '.join(large)} alone has more than half of it" if large[1:] else ""
     return (
         f"The sources of the spread of {place} do not add up: varied alone, they have together "
@@ -142,8 +142,8 @@ def _not_adding_up(place: str, together: Row, sources: Sequence[Row]) -> str:
     )
 
 
-def _exceeds(row: Row, share: float) -> bool:
-    return row["share_ci95_low"] is not None and row["share_ci95_low"] > share
+def _has_most(row: Row) -> bool:
+    return row["share_ci95_low"] is not None and row["share_ci95_low"] > _MOST
 
 
 def percent(share: float | None) -> str:

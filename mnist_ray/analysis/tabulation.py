@@ -91,8 +91,7 @@ def _given(sweeps: Sequence[SweepResults]) -> Iterator[Only]:
 def _goal(space: Space | None) -> StoppingRule | None:
     """The rule that decides by the trials themselves how many there are of each mean, if any."""
     goal = space.trials if space else None
-    decides = isinstance(goal, StoppingRule) and (goal.until_ci95 or goal.within)
-    return goal if isinstance(goal, StoppingRule) and decides else None
+    return goal if isinstance(goal, StoppingRule) and (goal.until_ci95 or goal.within) else None
 
 
 # Rows

@@ -188,8 +188,9 @@ class Ledger:
         try:
             table = read_table(self._folder.read(path))
             records = to_records(table)
-            if not name.startswith((_BATCH, _PACK)):
-                _check_single(name, records)
+            of_one = not name.startswith((_BATCH, _PACK))
+            if of_one and [f"{record.key}.parquet" for record in records] != [name]:
+                raise DamagedFileError("its record is of another trial than its name says")
             return _File(name, records, table if with_table else None)
         except FileNotFoundError:
             return _File(name, is_gone=True)
@@ -262,11 +263,6 @@ def _age(name: str) -> tuple[bool, bool, str]:
 
 def _is_small(name: str, size: int) -> bool:
     return size < _SMALL_BYTES and not name.startswith(_PACK)
-
-
-def _check_single(name: str, records: Sequence[Record]) -> None:
-    if [f"{record.key}.parquet" for record in records] != [name]:
-        raise DamagedFileError("its record is of another trial than its name says")
 
 
 def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
