@@ -196,7 +196,7 @@ def _run(options: SanityCheckOptions) -> int:
     from mnist_ray.analysis import phrases
     from mnist_ray.analysis.numbers import counted
     from mnist_ray.analysis.reading import find_sweep
-    from mnist_ray.view.guesses import save_picture, tabulate_guesses
+    from mnist_ray.view.examples import save_picture, tabulate_guesses
 
     if options.save is not None:
         _check_picture(options.save)

@@ -19,9 +19,8 @@ from mnist_ray.view.cell_views import (
 )
 from mnist_ray.view.heat_maps import confusion_charts, grid_charts
 from mnist_ray.view.line_charts import learning_charts, robustness_chart
-from mnist_ray.view.row_charts import difference_charts, level_charts, trial_charts
+from mnist_ray.view.row_charts import difference_charts, level_charts, spread_charts, trial_charts
 from mnist_ray.view.search_charts import search_chart
-from mnist_ray.view.spread_charts import spread_views
 from mnist_ray.view.svg import Chart
 
 
@@ -60,7 +59,7 @@ class Figures:
         searches = enumerate(make_search_views(sweeps, tables))
         self.searches = [(view, search_chart(view, position=n)) for n, view in searches]
         self.trials = list(trial_charts(in_order(self.views)))
-        self.spread = list(spread_views(self.chosen, tables))
+        self.spread = list(spread_charts(self.chosen, tables))
         self.comparisons = label_comparisons(tables, self.views)
         self.differences = list(difference_charts(self.comparisons, self.series))
         self.learning = list(learning_charts(self.chosen))
@@ -73,7 +72,7 @@ class Figures:
             yield from grid.charts
         yield from (chart for _, chart in self.searches if chart)
         yield from self.trials
-        yield from (spread.chart for spread in self.spread)
+        yield from (chart for *_, chart in self.spread)
         yield from self.differences
         yield from self.learning
         yield from [self.robustness] if self.robustness else []

@@ -43,7 +43,7 @@ from mnist_ray.view.figures import Figures
 from mnist_ray.view.matrix import test_matrices
 from mnist_ray.view.notices import notices
 from mnist_ray.view.provenance import differences, provenance
-from mnist_ray.view.spread_charts import share
+from mnist_ray.view.row_charts import share
 
 _MOST_COMPARISONS = 60
 """Rows of their table; the rest is in the Parquet files."""

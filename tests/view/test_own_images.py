@@ -15,8 +15,7 @@ from rich.console import Console
 
 from mnist_ray.errors import InputError
 from mnist_ray.view.cell_views import make_cell_views
-from mnist_ray.view.examples import recorded_guesses
-from mnist_ray.view.guesses import tabulate_guesses
+from mnist_ray.view.examples import recorded_guesses, tabulate_guesses
 
 NAMES = ("T-shirt/top", "<Trouser>", *(f"class {number}" for number in range(2, 10)))
 
