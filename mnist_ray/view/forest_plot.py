@@ -94,29 +94,23 @@ def forest_plot(
         reference: where a line crosses all rows.
     """
     bounds = (-1.0, 1.0) if around_zero else (0.0, 1.0)
-    labels = [_wrapped(row.label) for row in rows]
     is_stacked = any(len(row.label) + len(row.text) > _ROW_CHARACTERS for row in rows)
-    above = _TEXT_LINE * (max(map(len, labels)) + is_stacked)
-    dots_lane = _DOTS_LANE if any(row.dots for row in rows) else 0.0
-    height = above + (dots_lane + _MEAN_LANE) + _GAP
+    above = _TEXT_LINE * (max(len(_wrapped(row.label)) for row in rows) + is_stacked)
+    has_dots = any(row.dots for row in rows)
+    height = above + (_MEAN_LANE + (_DOTS_LANE if has_dots else 0.0)) + _GAP
     with page_figure(WIDTH, height * len(rows) + 0.5) as figure:
         axes = _axes(figure, x_label, height * len(rows))
         values = [x for row in rows for x in (row.mean, *row.interval, *(x for x, _ in row.dots))]
-        low, high = limits([*values, 0.0 if around_zero else None], bounds, margin=(0.05, 0.005))
-        axes.set_xlim(low, high)
+        values += [0.0] if around_zero else []
+        axes.set_xlim(limits(values, bounds, margin=(0.05, 0.005)))
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         marks: list[Mark] = []
-        for position, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        for position, row in enumerate(rows):
             top = height * position
-            _write(axes, label, row.text, top=top, is_stacked=is_stacked)
-            top += above
-            if dots_lane:
-                dots = _draw_dots(axes, row, top, (high - low) / 100)
-                marks += dots if len(marks) + len(dots) <= _MOST_MARKS else []
-            if around_zero:  # In the lane alone: a label may stand where it is.
-                axes.vlines(0, top, top + _MEAN_LANE, color=MUTED, linewidth=0.8, zorder=1)
-            _draw_mean(axes, row, top + dots_lane + _MEAN_LANE / 2, bounds)
+            _write(axes, row, top, is_stacked=is_stacked)
+            dots = _draw(axes, row, top + above, bounds=bounds, has_dots=has_dots)
+            marks += dots if len(marks) + len(dots) <= _MOST_MARKS else []
         return Chart(figure, name, caption, alternative=_describe(what, rows), marks=marks)
 
 
@@ -148,22 +142,38 @@ def _axes(figure: Figure, x_label: str, height: float) -> Axes:
     return axes
 
 
-def _write(axes: Axes, label: Sequence[str], text: str, *, top: float, is_stacked: bool) -> None:
-    """The lines of a label, and beside or below them a text."""
+def _write(axes: Axes, row: ChartRow, top: float, *, is_stacked: bool) -> None:
+    """The lines of a row's label, and beside or below them its text."""
     style: dict[str, Any] = {"va": "center", "fontsize": 8.5}
     style["transform"] = axes.get_yaxis_transform()
+    label = _wrapped(row.label)
     for number_, line in enumerate(label):
         axes.text(0, top + (number_ + 0.5) * _TEXT_LINE, line, ha="left", color=INK, **style)
     x, side = (0, "left") if is_stacked else (1, "right")
     y = top + (len(label) + is_stacked - 0.5) * _TEXT_LINE
-    axes.text(x, y, text, ha=side, color=MUTED, **style)
+    axes.text(x, y, row.text, ha=side, color=MUTED, **style)
 
 
-def _draw_dots(axes: Axes, row: ChartRow, top: float, width: float) -> list[Mark]:
-    """A row's values, apart where several are within `width`; gives what they say."""
+def _draw(
+    axes: Axes, row: ChartRow, top: float, *, bounds: tuple[float, float], has_dots: bool
+) -> list[Mark]:
+    """A row's lane of dots, if there is one, and that of its mean; gives what the dots say."""
+    marks = []
+    if has_dots:
+        marks = _draw_dots(axes, row, top)
+        top += _DOTS_LANE
+    if bounds[0] < 0:  # Zero, in the lane alone: a label may stand where it is.
+        axes.vlines(0, top, top + _MEAN_LANE, color=MUTED, linewidth=0.8, zorder=1)
+    _draw_mean(axes, row, top + _MEAN_LANE / 2, bounds)
+    return marks
+
+
+def _draw_dots(axes: Axes, row: ChartRow, top: float) -> list[Mark]:
+    """A row's values, apart where several are close; gives what they say."""
+    low, high = axes.get_xlim()
     dots = sorted(row.dots, key=itemgetter(0))
     x = np.asarray([value for value, _ in dots], np.float64)
-    y = top + _DOTS_LANE * (0.5 + _swarm(x, width))
+    y = top + _DOTS_LANE * (0.5 + _swarm(x, (high - low) / 100))
     # One path of strokes without length takes a tenth of the text that markers take.
     points, codes = np.repeat(np.column_stack([x, y]), 2, axis=0), [Path.MOVETO, Path.LINETO]
     size = 4.5 if len(x) <= 200 else 2.0
