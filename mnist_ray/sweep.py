@@ -203,7 +203,8 @@ def _prepare(options: SweepOptions) -> "_Sweep":
         max_concurrent=options.max_concurrent,
         is_outdated=lambda record: options.fresh and record.has_other_versions(installed),
     )
-    return _Sweep(options, setup, queue, Terminal(quiet=options.quiet, verbose=options.verbose))
+    terminal = Terminal(setup.space, quiet=options.quiet, verbose=options.verbose)
+    return _Sweep(options, setup, queue, terminal)
 
 
 def _import_what_follows() -> None:
@@ -235,7 +236,6 @@ class _Sweep:
 
         self.terminal.print_lines(self.setup.notices)
         self.terminal.announce(
-            self.setup.space,
             dataset=self.setup.dataset.name,
             images=self.setup.dataset_info.train_images,
             plan=self.queue.plan,
@@ -248,7 +248,7 @@ class _Sweep:
         from mnist_ray.run.preflight import expected
 
         rest = expected(self.queue, self.setup, hourly_cost=self.options.hourly_cost)
-        self.terminal.forecast(rest, self.setup.space)
+        self.terminal.forecast(rest)
 
     def open_trackers(self) -> "list[Tracker]":
         """Those asked for, if they will have something to log."""
@@ -283,7 +283,7 @@ class _Sweep:
         try:
             with (
                 interruption_regained(),
-                self.terminal.progress(self.setup.space, self.queue, weights) as progress,
+                self.terminal.progress(self.queue, weights) as progress,
                 connected(
                     self.setup.address,
                     verbose=self.options.verbose,
@@ -320,8 +320,8 @@ class _Sweep:
         tables = write_report([results], setup.folder)
         failed = [record for record in self.recorded if record.status is Status.FAILED]
         self.terminal.result(tables, findings([results], tables))
-        self.terminal.failures(failed, space=setup.space, folder=setup.folder.uri)
-        self.terminal.left_out(results.left_out, space=setup.space)
+        self.terminal.failures(failed, folder=setup.folder.uri)
+        self.terminal.left_out(results.left_out)
         self.terminal.print_lines(self.setup.notices)
         self.terminal.print_place("The report", (setup.folder / setup.folder.page).uri)
         code = _INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED

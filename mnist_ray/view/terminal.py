@@ -29,13 +29,13 @@ Row = Mapping[str, Any]
 
 
 class Terminal:
-    """A terminal, a file or a notebook's cell."""
+    """A terminal, a file or a notebook's cell, where the sweep of a space is shown."""
 
-    def __init__(self, *, quiet: bool, verbose: bool = False) -> None:
+    def __init__(self, space: Space, *, quiet: bool, verbose: bool = False) -> None:
         self._console = Console(highlight=False)
         if self._console.is_jupyter:
             ignore_missing_widgets()
-        self._quiet, self._verbose = quiet, verbose
+        self._space, self._quiet, self._verbose = space, quiet, verbose
 
     def print_lines(self, lines: Iterable[str]) -> None:
         """Print sentences: broken between words on a terminal, a line each elsewhere."""
@@ -48,27 +48,27 @@ class Terminal:
         if not self._quiet:
             self._console.print(escape(f"{what}: {uri}"), soft_wrap=True)
 
-    def announce(self, space: Space, *, dataset: str, images: int, plan: Plan) -> None:
+    def announce(self, *, dataset: str, images: int, plan: Plan) -> None:
         """What will run, in a line, and which sources of randomness some cells do not have."""
         varied = len({trial.key for trial in plan.varied})
         of_them = f" ({varied} of them vary one source alone)" if varied else ""
         self.print_lines(
             [
-                f"{space.name}: {bound(plan) if plan.searches else ''}"
+                f"{self._space.name}: {bound(plan) if plan.searches else ''}"
                 f"{counted(len(plan.all_cells), 'cell')} on {dataset} "
                 f"({counted(images, 'training image')}): "
                 f"{bound(plan)}{counted(len(plan.wanted), 'trial')} wanted"
                 f"{of_them}, {plan.settled} already recorded, {len(plan.missing)} to run",
-                *left_out_sentences(space, plan.all_cells),
+                *left_out_sentences(self._space, plan.all_cells),
             ]
         )
 
-    def forecast(self, expected: Forecast, space: Space) -> None:
+    def forecast(self, expected: Forecast) -> None:
         """What the rest of a sweep would take."""
         if self._quiet:
             return
         varies = ["varies"] if any(row.source for row in expected.cells) else []
-        configurations = [_configuration(row.cell, space) for row in expected.cells]
+        configurations = [_configuration(row.cell, self._space) for row in expected.cells]
         configured = ["configuration"] if any(configurations) else []
         columns = ("architecture", "variant", *configured, *varies)
         whole = [Column(name, overflow="fold") for name in columns]
@@ -86,13 +86,11 @@ class Terminal:
         self._console.print(table)
         self.print_lines(_forecast_lines(expected))
 
-    def progress(
-        self, space: Space, queue: TrialQueue, weights: Mapping[str, float]
-    ) -> SweepProgress:
+    def progress(self, queue: TrialQueue, weights: Mapping[str, float]) -> SweepProgress:
         """Shows the trials of `queue`, which cost `weights` by their keys."""
         return SweepProgress(
             self._console,
-            space,
+            self._space,
             queue,
             weights=weights,
             quiet=self._quiet,
@@ -111,10 +109,10 @@ class Terminal:
             ]
         )
 
-    def left_out(self, records: int, *, space: Space) -> None:
+    def left_out(self, records: int) -> None:
         """That the ledger holds more than the space asks for."""
         if records:
-            self.print_lines([unrequested(records, by=space.name)])
+            self.print_lines([unrequested(records, by=self._space.name)])
 
     def result(self, tables: Tables, sentences: Sequence[str]) -> None:
         """The table of means, and the findings in words."""
@@ -125,13 +123,12 @@ class Terminal:
             self._console.print(means(cells))
         self.print_lines(sentences)
 
-    def failures(self, records: Sequence[Record], *, space: Space, folder: str) -> None:
+    def failures(self, records: Sequence[Record], *, folder: str) -> None:
         """Each error with a trial that it ended, and how to see more; printed even when quiet."""
         for first, *others in grouped(records, lambda record: record.error).values():
             more = f" ({counted(len(others), 'more trial')} with this error)" if others else ""
-            self._console.print(
-                escape(f"{line_of(first, space)}{more}"), style="red", soft_wrap=True
-            )
+            line = f"{line_of(first, self._space)}{more}"
+            self._console.print(escape(line), style="red", soft_wrap=True)
         if records:
             command = f"mnist-ray report {shlex.quote(folder)}"
             traceback = f"{command} --traceback {records[0].key[:8]}"

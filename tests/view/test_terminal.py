@@ -49,7 +49,7 @@ def test_equal_errors_are_reported_once_with_their_number(
     records = list(sweep.records.values())[:4]
     failed = [as_failed(record, "ValueError: bad luck") for record in records[:3]]
     failed.append(as_failed(records[3], "TypeError: worse luck"))
-    Terminal(quiet=True).failures(failed, space=sweep.space, folder="results/made-up")
+    Terminal(sweep.space, quiet=True).failures(failed, folder="results/made-up")
     first, other, traceback = capsys.readouterr().out.splitlines()
     assert first.endswith("failed: ValueError: bad luck (2 more trials with this error)")
     assert other.endswith("failed: TypeError: worse luck")
@@ -59,7 +59,7 @@ def test_equal_errors_are_reported_once_with_their_number(
 def test_a_search_without_a_winner_yet_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     sweep = made_up_search(SCORES, at_most=3)
     tables = sweep.tables()
-    Terminal(quiet=False).result(tables, sweep.findings())
+    Terminal(sweep.space, quiet=False).result(tables, sweep.findings())
     out = capsys.readouterr().out
     assert "has no winner yet" in out
     assert "mean ± standard deviation" not in out
@@ -78,7 +78,7 @@ def test_trials_wanted_are_a_lower_bound_where_more_may_follow(
     sweep: MadeUp, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planned = plan(sweep.space, sweep.dataset_info, sweep.records)
-    Terminal(quiet=False).announce(sweep.space, dataset="digits", images=100, plan=planned)
+    Terminal(sweep.space, quiet=False).announce(dataset="digits", images=100, plan=planned)
     assert part in capsys.readouterr().out
 
 
@@ -86,9 +86,9 @@ def test_one_is_counted_in_the_singular(capsys: pytest.CaptureFixture[str]) -> N
     one = {"architectures": {"cnn": {}}, "variants": {"centered": {}}, "trials": 1}
     sweep = made_up_sweep(one)
     planned = plan(sweep.space, sweep.dataset_info, {})
-    terminal = Terminal(quiet=False)
-    terminal.announce(sweep.space, dataset="digits", images=1, plan=planned)
-    terminal.left_out(1, space=sweep.space)
+    terminal = Terminal(sweep.space, quiet=False)
+    terminal.announce(dataset="digits", images=1, plan=planned)
+    terminal.left_out(1)
     out = capsys.readouterr().out
     assert "1 cell on digits (1 training image): 1 trial wanted" in out
     assert "1 record is of a trial" in out
@@ -189,7 +189,7 @@ def test_a_dry_run_never_says_that_a_trial_takes_no_time(
         hourly_cost=None,
         calibrate=lambda cells: dict.fromkeys(cells, 0.001),
     )
-    Terminal(quiet=False).forecast(expected, sweep.space)
+    Terminal(sweep.space, quiet=False).forecast(expected)
     out = capsys.readouterr().out
     assert "< 0.1" in out
     assert " 0.0 " not in out
