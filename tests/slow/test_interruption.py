@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Place, opened, records, wait, write_images, write_space
+from running import Place, begin_of, opened, records, wait, write_images, write_space
 
 import mnist_ray
 
@@ -144,13 +144,12 @@ def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own(place: Place) -> No
 
 def test_sigterm_is_like_ctrl_c(place: Place) -> None:
     with place.start("long.yaml") as process:
-        assert process.stdout
-        lines = [process.stdout.readline() for _ in range(4)]  # the plan, and three trials
+        begin = begin_of(process, 4)  # the plan, and three trials
         process.send_signal(signal.SIGTERM)
         ended = wait(process)
     assert ended.code == 130, ended
     assert ended.errors == ""
-    assert "Interrupted: " in "".join(lines) + ended.output
+    assert "Interrupted: " in begin + ended.output
     assert "The report: results/long/report.html" in ended.output
     assert place.orphans() == []
     assert len(records(place.folder / "results" / "long")) >= 3

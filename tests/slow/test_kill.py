@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from object_storage import ObjectStorage
-from running import Ended, Place, assert_same_figures, opened, records, wait, write_space
+from running import Ended, Place, assert_same_figures, begin_of, opened, records, wait, write_space
 
 import mnist_ray
 
@@ -188,8 +188,7 @@ def test_a_machine_that_goes_with_results_that_were_not_fetched(
     """While the driver waits for its storage, trials end, and then a machine is gone."""
     uri = object_storage.uri("machines")
     with place.start("space.yaml", "--results", uri, "--address", machines.address) as process:
-        assert process.stdout
-        begin = "".join(process.stdout.readline() for _ in range(4))  # the plan, and three trials
+        begin = begin_of(process, 4)  # the plan, and three trials
         object_storage.stop()
         time.sleep(10)
         machines.remove_one()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from object_storage import ObjectStorage
-from running import Place, assert_same_figures, opened, wait, write_images, write_space
+from running import Place, assert_same_figures, begin_of, opened, wait, write_images, write_space
 
 SECONDS_AWAY = 20.0
 SPACE = {
@@ -33,8 +33,7 @@ def test_storage_out_of_reach_in_mid_sweep_costs_nothing(
 ) -> None:
     uri = object_storage.uri("sweeps")
     with place.start("small.yaml", "--results", uri) as process:
-        assert process.stdout
-        begin = "".join(process.stdout.readline() for _ in range(4))  # the plan, and three trials
+        begin = begin_of(process, 4)  # the plan, and three trials
         object_storage.go_away(process, SECONDS_AWAY)
         ended = wait(process)
     assert ended.code == 0, ended

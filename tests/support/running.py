@@ -154,6 +154,20 @@ def opened(folder: Path) -> Iterator[Place]:
             place.end_all()
 
 
+def begin_of(process: "subprocess.Popen[str]", lines: int) -> str:
+    """What a command prints up to so many lines, and what came with them; `wait` gives the rest.
+
+    Read from the pipe itself: `communicate` would never see what a `readline` has read ahead.
+    """
+    assert process.stdout
+    begin = b""
+    while begin.count(b"\n") < lines:
+        part = os.read(process.stdout.fileno(), 1 << 16)
+        assert part, begin
+        begin += part
+    return begin.decode()
+
+
 def wait(process: "subprocess.Popen[str]", *, limit: float = 300.0) -> Ended:
     """Wait for a command to end; one that does not is killed, and the test fails."""
     try:
