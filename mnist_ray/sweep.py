@@ -56,7 +56,7 @@ class SweepOptions:
 
     space: str | None = option(
         "a search space: a YAML file or the name of a shipped one (default: notebook, or digits "
-        "where MNIST can't be had)",
+        "where MNIST cannot be had)",
         names=[],
         nargs="?",
         metavar="SPACE",

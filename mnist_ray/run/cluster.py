@@ -28,7 +28,7 @@ _UNREACHABLE = {
     f"the cluster's ~/.ray/auth_token to this machine and {USE_TOKEN}.",
     "none running": "no Ray cluster runs on this machine. Start one: ray start --head",
     "no connection": "nothing answers there ({detail}). Give host:port of a running cluster's head "
-    "(the port of `ray start --head`, 6379 by default), or leave --address away to use this "
+    "(the port of `ray start --head`, 6379 by default), or leave --address out to use this "
     "machine alone.",
     "no ray": "no Ray cluster answers there ({detail}). The port must be that of `ray start "
     "--head` (6379 by default), not the dashboard's (8265) or the client's (10001).",

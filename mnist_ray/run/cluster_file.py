@@ -75,7 +75,7 @@ def load_cluster_file(path: Path) -> ClusterFile:
         text = path.read_text()
         config = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: can't be read as YAML ({error}).") from error
+        raise InputError(f"{path}: cannot be read as YAML ({error}).") from error
     if not isinstance(config, dict) or not isinstance(config.get("provider"), dict):
         raise InputError(f"{path}: no cluster file: it must be a mapping with a `provider`.")
     completed = _complete(path, config)

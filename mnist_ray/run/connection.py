@@ -90,7 +90,7 @@ def _refuse_other_ray() -> None:
     if ray.is_initialized():
         # It was started without the environment that workers need, and it is not ours to stop.
         raise InputError(
-            "Ray already runs in this process, which a sweep can't share. Call ray.shutdown() "
+            "Ray already runs in this process, which a sweep cannot share. Call ray.shutdown() "
             "first, or run the sweep in a process of its own. A cluster goes on running after "
             "ray.shutdown(), and the sweep joins it by its address (--address)."
         )

@@ -140,6 +140,6 @@ def _checkpoint_seconds(setup: SweepSetup, queue: TrialQueue, nodes: Sequence[No
     if _DOUBT * max(expected.values(), default=0.0) >= seconds:
         _LOG.warning(
             "Long trials are not checkpointed: the results lie on one machine, where other nodes "
-            "can't reach them. Name a URI with --results (s3://...) to have that."
+            "cannot reach them. Name a URI with --results (s3://...) to have that."
         )
     return math.inf

@@ -93,7 +93,7 @@ def read_constraints(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: can't be read ({error}).") from error
+        raise InputError(f"{path}: cannot be read ({error}).") from error
     pins: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()

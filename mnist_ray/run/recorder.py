@@ -309,6 +309,6 @@ def _reason_in(account: str) -> str:
     """Why the process was lost, in one line; for people only."""
     account = account.strip()
     if re.match(r"The actor \w+ is unavailable", account):
-        return "it can't be reached"
+        return "it cannot be reached"
     death = re.search(r"The actor (?:is dead|died) because (.*?)\.(?:\s|$)", account)
     return death[1] if death else next(iter(account.splitlines()), "unknown")

@@ -22,7 +22,7 @@ from mnist_ray.space.space import Space, load_space
 from mnist_ray.train.transform_check import checked_image_shapes
 
 _DIGITS_NOTICE = (
-    "This is not MNIST: it can't be had here ({reason}), so this is scikit-learn's digits, 1,797 "
+    "This is not MNIST: it cannot be had here ({reason}), so this is scikit-learn's digits, 1,797 "
     "small handwritten digits set in 28x28 pixels. With MNIST at hand: --data PATH."
 )
 

@@ -208,12 +208,12 @@ def _check(name: str, folder: ResultsFolder) -> None:
         raise InputError(
             f"--log {name}: the package {kind.module} is not installed. Install it with "
             f"`pip install 'mnist-ray[{name}]'` (or `pip install {kind.packages}`), or leave "
-            f"--log {name} away."
+            f"--log {name} out."
         )
     if name == "tensorboard" and not folder.is_local:
         raise InputError(
             f"--log tensorboard: it writes to a folder of this machine, and the results go to "
-            f"{folder.uri}. Name a folder with --results, or leave --log tensorboard away."
+            f"{folder.uri}. Name a folder with --results, or leave --log tensorboard out."
         )
 
 
@@ -222,8 +222,8 @@ def _opened(name: str, sweep: str, folder: ResultsFolder) -> Log:
         return _KINDS[name].open(sweep, folder)
     except Exception as error:  # Whatever a tracker raises without its server, store or key.
         raise InputError(
-            f"--log {name}: can't be used ({_in_a_line(error)}). {_KINDS[name].remedy}Mend that, "
-            f"or leave --log {name} away."
+            f"--log {name}: cannot be used ({_in_a_line(error)}). {_KINDS[name].remedy}Mend that, "
+            f"or leave --log {name} out."
         ) from error
 
 

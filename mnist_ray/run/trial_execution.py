@@ -155,7 +155,7 @@ class _Checkpoint:
             self._folder.write(self._name, file.getbuffer())
             self._exists = True
         except OSError:
-            _LOG.exception("The checkpoint of trial %s can't be written", run.trial.key)
+            _LOG.exception("The checkpoint of trial %s cannot be written", run.trial.key)
 
     def restore(self, run: "TrialRun") -> bool:
         """Go on from it, if there is one; whether `run` can be used.
@@ -167,13 +167,13 @@ class _Checkpoint:
         except FileNotFoundError:
             return True
         except OSError:
-            _LOG.exception("The checkpoint of trial %s can't be read", run.trial.key)
+            _LOG.exception("The checkpoint of trial %s cannot be read", run.trial.key)
             return True
         self._exists = True
         try:
             run.restore(io.BytesIO(content))
         except Exception:  # What it raises depends on what is damaged.
-            _LOG.exception("The checkpoint of trial %s can't be read", run.trial.key)
+            _LOG.exception("The checkpoint of trial %s cannot be read", run.trial.key)
             return False
         return True
 
@@ -192,6 +192,6 @@ def _handed_over(run: "TrialRun", folder: ResultsFolder) -> TrainedModel | None:
     try:
         folder.write(folder.arriving_model(run.trial.key), archive)
     except OSError:
-        _LOG.exception("The model of trial %s can't be written", run.trial.key)
+        _LOG.exception("The model of trial %s cannot be written", run.trial.key)
         return None
     return TrainedModel(None, summary)

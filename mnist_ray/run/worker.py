@@ -41,7 +41,7 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
 
     Two results hold something else. `missing_gpu` says that TensorFlow sees no GPU although the
     block was given one. `gpu_error` says that the GPU ran out of memory or broke down under the
-    first trial that has not ended: the process can't be used any more, and ends with the next step.
+    first trial that has not ended: the process is of no more use, and ends with the next step.
     """
 
     @classmethod

@@ -292,7 +292,7 @@ its siblings give text as categories, whole numbers as `Int64`, times as UTC tim
 as tuples.
 
 All intervals are conditional on the test set and on where its images lie: they say what more \
-trials would do, not what another test set would. `null` stands where the data can't give a \
+trials would do, not what another test set would. `null` stands where the data cannot give a \
 figure. Where several sweeps are put side by side, every table begins with `sweep`, the sweep's \
 name."""
 _HEADING = ["| column | type | meaning |", "|---|---|---|"]

@@ -31,7 +31,7 @@ trials: Trials of each cell: a fixed number, or as many as a precision needs
 seed: What all random draws follow from
 search: A search over the sampled hyperparameters, in place of trials of each cell
 confirm: Fresh trials of the search's winner and of the default
-race: Whether configurations that are worse beyond doubt get no more trials
+race: Whether configurations that are significantly worse get no more trials
 early_stopping: How trials of a search are cut short between epochs
 until: A difference that is to be known precisely
 evaluate: Further test sets for every trained model

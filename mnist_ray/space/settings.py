@@ -37,7 +37,7 @@ LARGEST_INTEGER = 2**31 - 1
 
 _EXPLAINED = "explained"
 """The type of errors whose message is what a person will read."""
-_NESTED = "a distribution can't stand within an option of another; write its options out"
+_NESTED = "a distribution cannot stand within an option of another; write its options out"
 
 
 def explained(message: str) -> PydanticCustomError:

@@ -380,7 +380,7 @@ def load_space(name_or_path: str) -> Space:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
-        raise InputError(f"{heading} can't be read: {error.strerror}") from error
+        raise InputError(f"{heading} cannot be read: {error.strerror}") from error
     return read_space(content, heading, source=path.absolute(), rules=True)
 
 

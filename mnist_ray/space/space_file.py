@@ -243,7 +243,7 @@ def check_rules(file: SpaceFile, errors: ErrorCollector) -> None:
         if getattr(file, key):
             errors.add((key,), f"needs a search, and there is none; add search or omit {key}")
     if file.spread and has_search:
-        errors.add(("spread",), "can't stand beside a search; give it a space of its own")
+        errors.add(("spread",), "cannot stand beside a search; give it a space of its own")
     _precision_has_its_terms(file, errors)
     _difference_is_of_two_architectures(file, errors)
     check_evaluated_variants(file.evaluate, file.variants, errors)
@@ -284,7 +284,7 @@ def _search_and_distributions_belong_together(
         elif not distribution.sampled and sampled:
             errors.add(
                 place,
-                "a grid_search can't stand beside sampled distributions; use choice, to have it "
+                "a grid_search cannot stand beside sampled distributions; use choice, to have it "
                 "searched with them, or a space of its own",
             )
 
@@ -316,7 +316,7 @@ def _precision_has_its_terms(file: SpaceFile, errors: ErrorCollector) -> None:
 
 def _difference_is_of_two_architectures(file: SpaceFile, errors: ErrorCollector) -> None:
     if file.search and (file.until or errors.within(("until",))):
-        errors.add(("until",), "can't stand beside a search, whose cells are not known; omit one")
+        errors.add(("until",), "cannot stand beside a search, whose cells are not known; omit one")
     if file.until is None or errors.within(("architectures",)):
         return
     place = ("until", "difference")

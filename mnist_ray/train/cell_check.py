@@ -93,7 +93,8 @@ def _try(key: str, given: object, use: Callable[[], None]) -> None:
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"training.{key}: Keras can't use {json.dumps(given)}: {type(error).__name__}: {reason}"
+            f"training.{key}: Keras cannot use {json.dumps(given)}: "
+            f"{type(error).__name__}: {reason}"
         ) from error
 
 

@@ -50,7 +50,7 @@ def function_of(
     except Exception as error:
         place = modules[name].file if name in modules else "sys.path"
         raise InputError(
-            f"{what}: the module {name!r} can't be imported from {place} "
+            f"{what}: the module {name!r} cannot be imported from {place} "
             f"({type(error).__name__}: {error})."
         ) from error
     function = getattr(module, function_name, None)

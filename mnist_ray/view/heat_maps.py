@@ -153,7 +153,8 @@ def _pair_chart(pair: FactorPair, series: int, *, name: str) -> Chart:
             marks.append(Mark(axes, column, row, title, is_square=True))
             if columns <= _MOST_NUMBERS:
                 weight = "bold" if (row, column) == best else "normal"
-                axes.text(column, row, f"{mean:.3f}"[1:], fontweight=weight, **_IN_SQUARE)
+                shown = f"{mean:.3f}".removeprefix("0")
+                axes.text(column, row, shown, fontweight=weight, **_IN_SQUARE)
         ends = (
             f"highest {number(means[best])} at {_place(pair, *best)}, "
             f"lowest {number(means[worst])} at {_place(pair, *worst)}"

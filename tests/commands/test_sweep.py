@@ -177,7 +177,7 @@ def test_an_architecture_whose_import_fails_is_refused(place: Place) -> None:
     architectures = {"mine": {"build": "own:build", "width": 3}}
     write_space(place.folder / "own.yaml", {**SPACE, "architectures": architectures})
     message = refusal(place, "own.yaml")
-    for part in ("own:build", "can't be imported", "no_such_thing"):
+    for part in ("own:build", "cannot be imported", "no_such_thing"):
         assert part in message
 
 
@@ -266,7 +266,7 @@ def test_mnist_by_name_without_a_network_is_refused_with_the_ways_out(
 def test_without_a_name_and_a_network_digits_stand_in_and_it_is_said(
     place: Place, without_network: dict[str, str]
 ) -> None:
-    # Results that can't be written end it where it would start.
+    # Results that cannot be written end it where it would start.
     ended = place.run("--results", "small.npz/results", environment=without_network)
     assert ended.code == 2, ended
     assert "This is not MNIST" in ended.output

@@ -43,7 +43,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iter
 
 
 def unavailable(cache: Path) -> str:
-    """The message that Fashion-MNIST can't be had; it gives the ways out."""
+    """The message that Fashion-MNIST cannot be had; it gives the ways out."""
     with pytest.raises(DatasetUnavailable) as caught:
         load_dataset("fashion_mnist")
     message = str(caught.value)

@@ -37,7 +37,7 @@ def mnist_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 def unavailable(cache: Path) -> str:
-    """The message that MNIST can't be had; it gives the ways out, and nothing is left behind."""
+    """The message that MNIST cannot be had; it gives the ways out, and nothing is left behind."""
     before = cache.read_bytes() if cache.exists() else None
     with pytest.raises(DatasetUnavailable) as caught:
         load_dataset("mnist")

@@ -41,7 +41,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     command = [npm, "install", "--silent", "--no-audit", "--no-fund", "axe-core"]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     if ended.returncode:
-        pytest.skip(f"axe-core can't be had: {ended.stderr.strip()}")
+        pytest.skip(f"axe-core cannot be had: {ended.stderr.strip()}")
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 

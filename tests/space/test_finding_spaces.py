@@ -123,5 +123,5 @@ def test_a_file_that_cannot_be_opened_is_refused(monkeypatch: pytest.MonkeyPatch
 
     Path("space.yaml").write_text(BASE)
     monkeypatch.setattr(space_module.Path, "open", deny)
-    with pytest.raises(InputError, match=r"space.yaml can't be read: Permission denied"):
+    with pytest.raises(InputError, match=r"space.yaml cannot be read: Permission denied"):
         load_space("space.yaml")

@@ -113,7 +113,7 @@ BAD = [
     (BASE + "spread: {trials: 2}", "spread.trials: got 2", "an integer from 3"),
     (BASE + "spread: {trials: 3.0}", "spread.trials: got 3.0", "an integer from 3"),
     (BASE + "spread: {trails: 5}", 'spread.trails: unknown key "trails"', "sources, trials"),
-    (SEARCHED + "spread: {}", "spread: can't stand beside a search", "a space of its own"),
+    (SEARCHED + "spread: {}", "spread: cannot stand beside a search", "a space of its own"),
     # builders
     (
         BASE.replace("cnn: {}", "cnnn: {}"),
@@ -183,7 +183,7 @@ BAD = [
     (BASE + "seed: {choice: [1, 2]}", 'seed: got {"choice": [1, 2]}', "an integer from 0"),
     (
         SEARCHED + "training: {epochs: {grid_search: [1, 2]}}",
-        "training.epochs: a grid_search can't stand beside sampled distributions",
+        "training.epochs: a grid_search cannot stand beside sampled distributions",
         "use choice",
     ),
     (
@@ -295,7 +295,7 @@ BAD = [
     (
         SEARCHED
         + "trials: {at_least: 5, at_most: 9}\nuntil: {difference: [cnn, feed_forward], ci95: 0.1}",
-        "until: can't stand beside a search",
+        "until: cannot stand beside a search",
         "omit one",
     ),
 ]

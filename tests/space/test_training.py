@@ -102,7 +102,7 @@ def test_an_optimizer_without_arguments_is_its_name() -> None:
         ({"optimizer": {"grid_search": ["adam", "adm"]}}, 'grid_search[1]: got "adm"'),
         (
             {"optimizer": {"grid_search": [{"name": "sgd", "momentum": {"choice": [0.1]}}]}},
-            "optimizer.grid_search[0].momentum: a distribution can't stand within an option",
+            "optimizer.grid_search[0].momentum: a distribution cannot stand within an option",
         ),
         ({"learning_rate": {"schedule": "Cosine"}}, 'got "Cosine" (did you mean "CosineDecay"?)'),
         ({"learning_rate": {"schedule": "CosineDecay"}}, "decay_steps: is missing; CosineDecay"),

@@ -174,7 +174,7 @@ def test_without_validation_images_there_are_no_validation_figures() -> None:
     assert epoch.validation_accuracy is None
 
 
-# What can't go well
+# What cannot go well
 
 
 def test_a_loss_that_is_no_number_ends_the_trial() -> None:

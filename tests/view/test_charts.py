@@ -17,6 +17,7 @@ from made_up import made_up_sweep
 from numpy.typing import NDArray
 from PIL import Image
 
+from mnist_ray.analysis.grids import grids
 from mnist_ray.ledger.record import Epoch
 from mnist_ray.view import heat_maps, line_charts, svg
 from mnist_ray.view.cell_views import CellView, make_cell_views
@@ -272,3 +273,17 @@ def test_the_colours_of_figures_are_those_of_the_page() -> None:
     assert {colour: variables[name] for colour, name in svg.VARIABLES.items()} == {
         colour: colour for colour in svg.VARIABLES
     }
+
+
+def test_a_square_of_a_grid_says_a_mean_of_1_as_such() -> None:
+    rates = {"learning_rate": {"grid_search": [0.01, 0.001]}, "epochs": 1}
+    dropouts = {"cnn": {"dropout": {"grid_search": [0.0, 0.5]}}}
+    (grid,) = grids(
+        made_up_sweep(
+            {"architectures": dropouts, "variants": {"centered": {}}, "training": rates},
+            accuracies=1.0,
+        ).results()
+    )
+    (chart,) = heat_maps.grid_charts(grid, series=0, position=0)
+    assert ">1.000<" in chart.svg
+    assert ">.000<" not in chart.svg
