@@ -174,17 +174,26 @@ def show_trials(trained: DeviceTrials) -> None:
 
 def show(concluded: Sequence[Check]) -> None:
     """Print the checks, one below the other; in colours on a terminal, plainly elsewhere."""
+    if sys.stdout.isatty():
+        _show_in_colours(concluded)
+    else:
+        _show_plainly(concluded)
+
+
+def _show_plainly(concluded: Sequence[Check]) -> None:
+    marks = _marks()
+    for check in concluded:
+        remedy = f"\nremedy: {check.remedy}" if check.remedy else ""
+        text = f"{marks[check.ok]} {check.name}: {check.found}{remedy}"
+        print(text.replace("\n", "\n    "))
+
+
+def _show_in_colours(concluded: Sequence[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     marks = _marks()
-    if not sys.stdout.isatty():
-        for check in concluded:
-            remedy = f"\nremedy: {check.remedy}" if check.remedy else ""
-            text = f"{marks[check.ok]} {check.name}: {check.found}{remedy}"
-            print(text.replace("\n", "\n    "))
-        return
     styles = {True: "green", False: "bold red", None: "dim"}
     table = Table.grid(padding=(0, 2))
     for check in concluded:
