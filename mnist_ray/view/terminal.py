@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from mnist_ray.analysis.numbers import DASH, counted, duration, no_spread, number, seconds_text
 from mnist_ray.analysis.phrases import unrequested
 from mnist_ray.analysis.settings import grouped, varying_by_family
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
-from mnist_ray.plan.forecast import BudgetForecast, Forecast
+from mnist_ray.plan.forecast import BudgetForecast, CellForecast, Forecast
 from mnist_ray.plan.plan import Plan
 from mnist_ray.plan.trial import left_out_sentences
 from mnist_ray.plan.trial_queue import TrialQueue
@@ -67,23 +67,7 @@ class Terminal:
         """What the rest of a sweep would take."""
         if self._quiet:
             return
-        varies = ["varies"] if any(row.source for row in expected.cells) else []
-        configurations = [_configuration(row.cell, self._space) for row in expected.cells]
-        configured = ["configuration"] if any(configurations) else []
-        columns = ("architecture", "variant", *configured, *varies)
-        whole = [Column(name, overflow="fold") for name in columns]
-        table = Table(*whole, title="what would run", title_justify="left")
-        buys = ["95 % interval"] if any(row.half_width for row in expected.cells) else []
-        for heading in ("recorded", "to run", "seconds each", *buys):
-            table.add_column(heading, justify="right")
-        for row, configuration in zip(expected.cells, configurations, strict=True):
-            texts = [configuration for _ in configured]
-            sources = [row.source or "all" for _ in varies]
-            names = map(escape, (row.cell.architecture, row.cell.variant, *texts, *sources))
-            half_widths = [f"± {number(row.half_width)}" if row.half_width else DASH for _ in buys]
-            counts = (str(row.recorded), str(row.to_run), seconds_text(row.seconds))
-            table.add_row(*names, *counts, *half_widths)
-        self._console.print(table)
+        self._console.print(_forecast_table(expected.cells, self._space))
         self.print_lines(_forecast_lines(expected))
 
     def progress(self, queue: TrialQueue, weights: Mapping[str, float]) -> SweepProgress:
@@ -133,6 +117,38 @@ class Terminal:
             command = f"mnist-ray report {shlex.quote(folder)}"
             traceback = f"{command} --traceback {records[0].key[:8]}"
             self._console.print(f"A traceback: {escape(traceback)}", soft_wrap=True)
+
+
+def _forecast_table(cells: Sequence[CellForecast], space: Space) -> Table:
+    """A row for each entry; columns that tell none apart are left out."""
+    names = {
+        "architecture": [each.cell.architecture for each in cells],
+        "variant": [each.cell.variant for each in cells],
+    }
+    if any(configurations := [_configuration(each.cell, space) for each in cells]):
+        names["configuration"] = configurations
+    if any(each.source for each in cells):
+        names["varies"] = [each.source or "all" for each in cells]
+    figures = {
+        "recorded": [str(each.recorded) for each in cells],
+        "to run": [str(each.to_run) for each in cells],
+        "seconds each": [seconds_text(each.seconds) for each in cells],
+    }
+    if any(each.half_width for each in cells):
+        figures["95 % interval"] = [_half_width(each) for each in cells]
+    table = Table(title="what would run", title_justify="left")
+    for heading, texts in names.items():
+        table.add_column(heading, overflow="fold")
+        names[heading] = [*map(escape, texts)]
+    for heading in figures:
+        table.add_column(heading, justify="right")
+    for row in zip(*names.values(), *figures.values(), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _half_width(entry: CellForecast) -> str:
+    return f"± {number(entry.half_width)}" if entry.half_width else DASH
 
 
 def _configuration(cell: Cell, space: Space) -> str:
