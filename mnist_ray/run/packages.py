@@ -96,17 +96,18 @@ def read_constraints(path: Path) -> dict[str, str]:
         raise InputError(f"{path}: cannot be read ({error}).") from error
     pins: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
-            raise InputError(
-                f"{path} line {number}: {text!r} is no constraint ({error}). Allowed: "
-                "name==version, one a line."
-            ) from error
-        pinned = [part.version for part in requirement.specifier if part.operator == "=="]
-        if pinned and _applies(requirement):
-            pins[canonicalize_name(requirement.name)] = pinned[0]
+        if text := line.partition("#")[0].strip():
+            requirement = _constraint(text, place=f"{path} line {number}")
+            pinned = [part.version for part in requirement.specifier if part.operator == "=="]
+            if pinned and _applies(requirement):
+                pins[canonicalize_name(requirement.name)] = pinned[0]
     return pins
+
+
+def _constraint(text: str, *, place: str) -> Requirement:
+    try:
+        return Requirement(text)
+    except InvalidRequirement as error:
+        raise InputError(
+            f"{place}: {text!r} is no constraint ({error}). Allowed: name==version, one a line."
+        ) from error

@@ -106,23 +106,23 @@ def hardest_images(view: CellView, *, count: int) -> list[HardImage] | None:
         return None
     found = hardest(test_set.labels, predictions, count, classes=test_set.classes)
     images = as_graded(view.results, found.examples, test_set)
-    names = test_set.names
+    each = zip(found.examples, images, found.wrong, found.votes, strict=True)
     return [
         HardImage(
             index=int(index),
-            truth=names[test_set.labels[index]],
+            truth=test_set.names[test_set.labels[index]],
             image=image,
             wrong=int(wrong),
-            votes=[
-                (names[predicted], int(votes[predicted]))
-                for predicted in np.argsort(-votes, kind="stable")
-                if votes[predicted]
-            ],
+            votes=_most_frequent_first(votes, test_set.names),
         )
-        for index, image, wrong, votes in zip(
-            found.examples, images, found.wrong, found.votes, strict=True
-        )
+        for index, image, wrong, votes in each
     ]
+
+
+def _most_frequent_first(votes: NDArray[np.int64], names: Sequence[str]) -> list[tuple[str, int]]:
+    """The names of the classes that have votes, each with their number; `votes` are by class."""
+    order = np.argsort(-votes, kind="stable")
+    return [(names[label], int(votes[label])) for label in order if votes[label]]
 
 
 def recorded_guesses(views: Sequence[CellView]) -> list[Guess]:

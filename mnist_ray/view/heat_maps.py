@@ -81,9 +81,7 @@ def confusion(
     errors, marks = _errors(matrix), []
     # Errors are rare: a square root keeps the small ones visible.
     depths = np.sqrt(np.minimum(errors / max(full_scale, 1e-9), 1))
-    ticks = [
-        name if len(name) <= _LONGEST_TICK else f"{name[: _LONGEST_TICK - 1]}…" for name in names
-    ]
+    ticks = [_tick(name) for name in names]
     margin = _TICK_INCHES * (max(map(len, ticks)) - 1)
     with page_figure(2.7 + margin, 2.7 + margin) as figure:
         axes = _heat_map(figure, depths, series, x_label="predicted", y_label="truth")
@@ -114,6 +112,10 @@ def _worst(errors: NDArray[np.float64], names: Sequence[str]) -> str:
         if errors[truth, predicted] > 0
     )
     return f"most often it classifies {worst}" if worst else "no errors"
+
+
+def _tick(name: str) -> str:
+    return name if len(name) <= _LONGEST_TICK else f"{name[: _LONGEST_TICK - 1]}…"
 
 
 def _class_ticks(axes: Axes, names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from mnist_ray.analysis.spread import percent
 from mnist_ray.analysis.sweep_results import SweepResults
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.analysis.tabulation import tabulate
-from mnist_ray.ledger.record import Status
+from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.plan.trial import left_out_sentences
 from mnist_ray.view.cell_table import cell_table
@@ -218,20 +218,28 @@ def _sources_left_out(sweeps: Sequence[SweepResults]) -> list[str]:
 
 def _failures(sweeps: Sequence[SweepResults], figures: Figures) -> dict[str, Any]:
     """Of each error the trials that it ended, each with the name of its cell."""
-    found = [(view.label, record) for view in figures.views for record in view.results.failed]
-    found += [failure for search, _ in figures.searches for failure in search.failures()]
-    labels = {view.results.key: view.label for view in figures.views}
-    for results in sweeps:
-        for each, record in results.recorded():
-            if record.source and record.status is Status.FAILED:
-                cell = labels.get(each.key, record.architecture)
-                found.append((f"{cell}, {record.source} alone", record))
     # By key: cells of equal settings have the same trials.
-    failures = {record.key: (place, record) for place, record in found}
+    failures = {record.key: (place, record) for place, record in _failed_trials(sweeps, figures)}
     groups = grouped(failures.values(), lambda failure: failure[1].error).values()
     shown = [(len(group), group[:_MOST_FAILURES]) for group in groups][:_MOST_FAILURES]
     left_out = len(failures) - sum(len(group) for _, group in shown)
     return {"failures": shown, "failures_left_out": left_out}
+
+
+def _failed_trials(
+    sweeps: Sequence[SweepResults], figures: Figures
+) -> Iterator[tuple[str, Record]]:
+    """Those of cells, of searches, and those that vary one source alone, each with its place."""
+    labels = {view.results.key: view.label for view in figures.views}
+    for view in figures.views:
+        yield from ((view.label, record) for record in view.results.failed)
+    for search, _ in figures.searches:
+        yield from search.failures()
+    for results in sweeps:
+        for each, record in results.recorded():
+            if record.source and record.status is Status.FAILED:
+                cell = labels.get(each.key, record.architecture)
+                yield f"{cell}, {record.source} alone", record
 
 
 # Text

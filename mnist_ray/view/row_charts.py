@@ -167,8 +167,7 @@ def _spread_chart(view: CellView, rows: Sequence[Row], position: int) -> Chart:
     if test_set is not None:
         label = "the test set (standard error of the mean)"
         shown.append(ChartRow(label, number(test_set), series=None, mean=test_set))
-    counts = sorted({row["trials"] for row in rows})
-    caption = f"{view.label}, n = {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"
+    caption = f"{view.label}, n = {_in_words([row['trials'] for row in rows])}"
     what = "standard deviation of test accuracy"
     return forest_plot(
         shown,
@@ -178,6 +177,12 @@ def _spread_chart(view: CellView, rows: Sequence[Row], position: int) -> Chart:
         x_label=what,
         around_zero=True,
     )
+
+
+def _in_words(counts: Sequence[int]) -> str:
+    """`20`, or `18 to 20` where they differ."""
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _source_row(row: Row, series: int) -> ChartRow:
