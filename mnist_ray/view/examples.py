@@ -243,22 +243,25 @@ def save_picture(guesses: Sequence[Guess], path: Path) -> None:
     from matplotlib.figure import Figure
 
     presentations = _by_presentation(guesses)
-    count = len(guesses[0].truth)
-    across = min(count, _ACROSS)
-    down = -(-count // across)
+    across = min(len(guesses[0].truth), _ACROSS)
+    down = -(-len(guesses[0].truth) // across)
     lines = max(map(len, presentations.values())) + 2
     height = len(presentations) * down * (_INCHES + lines * _LINE_INCHES)
     figure = Figure(figsize=(max(5.0, across * (_INCHES + 0.7)), height), layout="constrained")
     parts = figure.subfigures(len(presentations), 1, squeeze=False).flat
     for part, (variant, group) in zip(parts, presentations.items(), strict=True):
         part.suptitle(variant)
-        places = part.subplots(down, across, squeeze=False).flat
-        for number, axes in enumerate(places):
-            if number < count:
-                _draw_image(axes, number, group)
-            else:
-                axes.set_axis_off()
+        _draw_images(part.subplots(down, across, squeeze=False).flat, group)
     figure.savefig(path, dpi=120)
+
+
+def _draw_images(places: Iterable["Axes"], guesses: Sequence[Guess]) -> None:
+    """The images, one in each place; what is left over stays empty."""
+    for number, axes in enumerate(places):
+        if number < len(guesses[0].truth):
+            _draw_image(axes, number, guesses)
+        else:
+            axes.set_axis_off()
 
 
 def _by_presentation(guesses: Sequence[Guess]) -> Mapping[str, Sequence[Guess]]:

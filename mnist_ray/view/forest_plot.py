@@ -57,6 +57,11 @@ class ChartRow:
     n: int | None = None
     """How many values the mean is over; that over few is marked."""
 
+    @property
+    def drawn(self) -> list[float | None]:
+        """All values that have a place on the axis."""
+        return [self.mean, *self.interval, *(value for value, _ in self.dots)]
+
 
 def estimate(value: float | None, row: Mapping[str, Any], n: int) -> str:
     """A mean over `n` values with its interval, where there is one."""
@@ -100,7 +105,7 @@ def forest_plot(
     height = above + (_MEAN_LANE + (_DOTS_LANE if has_dots else 0.0)) + _GAP
     with page_figure(WIDTH, height * len(rows) + 0.5) as figure:
         axes = _axes(figure, x_label, height * len(rows))
-        values = [x for row in rows for x in (row.mean, *row.interval, *(x for x, _ in row.dots))]
+        values = [value for row in rows for value in row.drawn]
         values += [0.0] if around_zero else []
         axes.set_xlim(limits(values, bounds, margin=(0.05, 0.005)))
         if reference is not None:

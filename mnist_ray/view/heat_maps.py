@@ -78,7 +78,7 @@ def confusion(
         full_scale: share of a class' images, from 0 to 1, that has the deepest colour.
         name, caption: as those of `Chart`; the caption says what the matrix is of.
     """
-    errors, marks = _errors(matrix), []
+    errors = _errors(matrix)
     # Errors are rare: a square root keeps the small ones visible.
     depths = np.sqrt(np.minimum(errors / max(full_scale, 1e-9), 1))
     ticks = [_tick(name) for name in names]
@@ -86,15 +86,20 @@ def confusion(
     with page_figure(2.7 + margin, 2.7 + margin) as figure:
         axes = _heat_map(figure, depths, series, x_label="predicted", y_label="truth")
         _class_ticks(axes, ticks)
-        for truth, predicted in np.argwhere(matrix > 0):
-            count, of = matrix[truth, predicted], matrix[truth].sum()
-            title = f"truth {names[truth]}, predicted {names[predicted]}: {count:,} of {of:,}"
-            marks.append(Mark(axes, predicted, truth, title, is_square=True))
-            if len(matrix) <= _CLASSES_WITH_NUMBERS and count / of >= 0.005:
-                colour = MUTED if truth == predicted else INK
-                axes.text(predicted, truth, f"{100 * count / of:.0f}", color=colour, **_IN_SQUARE)
+        marks = list(_mark_counts(axes, matrix, names))
         alternative = f"Confusion matrix of {caption}: {_worst(errors, names)}."
         return Chart(figure, name, caption, alternative, series=series, marks=marks)
+
+
+def _mark_counts(axes: Axes, matrix: Counts, names: Sequence[str]) -> Iterator[Mark]:
+    """Write the shares in percent, if the classes are few; gives what the squares say."""
+    for truth, predicted in np.argwhere(matrix > 0):
+        count, images = matrix[truth, predicted], matrix[truth].sum()
+        title = f"truth {names[truth]}, predicted {names[predicted]}: {count:,} of {images:,}"
+        yield Mark(axes, predicted, truth, title, is_square=True)
+        if len(matrix) <= _CLASSES_WITH_NUMBERS and count / images >= 0.005:
+            colour = MUTED if truth == predicted else INK
+            axes.text(predicted, truth, f"{100 * count / images:.0f}", color=colour, **_IN_SQUARE)
 
 
 def _errors(matrix: Counts) -> NDArray[np.float64]:
@@ -137,7 +142,7 @@ def grid_charts(grid: Grid, *, series: int, position: int) -> Iterator[Chart]:
 
 def _pair_chart(pair: FactorPair, series: int, *, name: str) -> Chart:
     """The means of all cells, the deeper the colour the higher; rows are those of `pair`."""
-    means, marks = pair.means, []
+    means = pair.means
     rows, columns = means.shape
     low, high = np.nanmin(means), np.nanmax(means)
     best = divmod(int(np.nanargmax(means)), columns)
@@ -149,19 +154,24 @@ def _pair_chart(pair: FactorPair, series: int, *, name: str) -> Chart:
         axes = _heat_map(figure, depths, series, **names)
         axes.set_xticks(range(columns), [shown_value(value) for value in pair.columns.values])
         axes.set_yticks(range(rows), [shown_value(value) for value in pair.rows.values])
-        for row, column in np.argwhere(~np.isnan(means)):
-            mean = means[row, column]
-            title = f"{_place(pair, row, column)}: {number(mean)}"
-            marks.append(Mark(axes, column, row, title, is_square=True))
-            if columns <= _MOST_NUMBERS:
-                weight = "bold" if (row, column) == best else "normal"
-                shown = f"{mean:.3f}".removeprefix("0")
-                axes.text(column, row, shown, fontweight=weight, **_IN_SQUARE)
+        marks = list(_mark_means(axes, pair, best))
         ends = (
             f"highest {number(means[best])} at {_place(pair, *best)}, "
             f"lowest {number(means[worst])} at {_place(pair, *worst)}"
         )
         return Chart(figure, name, caption, alternative=f"{caption}: {ends}.", marks=marks)
+
+
+def _mark_means(axes: Axes, pair: FactorPair, best: tuple[int, int]) -> Iterator[Mark]:
+    """Write the means, if the columns are few; gives what the squares say."""
+    for row, column in np.argwhere(~np.isnan(pair.means)):
+        mean = pair.means[row, column]
+        title = f"{_place(pair, row, column)}: {number(mean)}"
+        yield Mark(axes, column, row, title, is_square=True)
+        if pair.means.shape[1] <= _MOST_NUMBERS:
+            weight = "bold" if (row, column) == best else "normal"
+            shown = f"{mean:.3f}".removeprefix("0")
+            axes.text(column, row, shown, fontweight=weight, **_IN_SQUARE)
 
 
 def _place(pair: FactorPair, row: int, column: int) -> str:

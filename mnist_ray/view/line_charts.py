@@ -150,11 +150,7 @@ def robustness_chart(views: Sequence[CellView]) -> Chart | None:
 
     None where no other test shifts are asked for.
     """
-    lines = {
-        view: sorted(view.on_shifts, key=lambda row: int(row["test_shift"]))
-        for view in choose(views, _MOST_LINES)
-        if view.on_shifts
-    }
+    lines = _lines_over_shifts(views)
     if not lines:
         return None
     columns = 2 if all(len(view.label) <= 24 for view in lines) else 1
@@ -169,11 +165,7 @@ def robustness_chart(views: Sequence[CellView]) -> Chart | None:
             dashes = _DASHES[drawn[view.series]]
             marks += _draw_line(axes, view, rows, dashes=dashes, has_band=has_bands)
             drawn[view.series] += 1
-        axes.set(xlabel="shift of the test images, pixels", ylabel="mean test accuracy")
-        axes.set_xticks(sorted({row["test_shift"] for rows in lines.values() for row in rows}))
-        low, high = axes.get_ylim()
-        axes.set_ylim(max(low, 0.0), min(high, 1.0))
-        rule_lines(axes, "y")
+        _scale_over_shifts(axes, {row["test_shift"] for rows in lines.values() for row in rows})
         figure.legend(
             loc="outside upper left", ncols=columns, handlelength=4, borderaxespad=0, fontsize=8.5
         )
@@ -185,6 +177,23 @@ def robustness_chart(views: Sequence[CellView]) -> Chart | None:
             alternative=f"Mean test accuracy by shift of the test images. {described}.",
             marks=marks,
         )
+
+
+def _lines_over_shifts(views: Sequence[CellView]) -> dict[CellView, list[Row]]:
+    """The rows of robustness.parquet of each cell that has a line, in the order of the shifts."""
+    return {
+        view: sorted(view.on_shifts, key=lambda row: int(row["test_shift"]))
+        for view in choose(views, _MOST_LINES)
+        if view.on_shifts
+    }
+
+
+def _scale_over_shifts(axes: Axes, shifts: Iterable[int]) -> None:
+    axes.set(xlabel="shift of the test images, pixels", ylabel="mean test accuracy")
+    axes.set_xticks(sorted(shifts))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0.0), min(high, 1.0))
+    rule_lines(axes, "y")
 
 
 def _describe(view: CellView, rows: Sequence[Row]) -> str:
