@@ -40,12 +40,11 @@ def notices(
 
 def progress(results: SweepResults) -> str:
     """How far a sweep is: `7 of 12 trials are recorded, 1 of them failed`."""
-    failed = len(results.records_of(results.missing, Status.FAILED))
+    failed = _failed(results)
     recorded = len(results.wanted) - len(results.missing) + failed
-    at_least = "at least " if results.is_open else ""
     more = f", {failed:,} of them failed" if failed else ""
-    wanted = counted(len(results.wanted), "trial")
-    return f"{recorded:,} of {at_least}{wanted} {'is' if recorded == 1 else 'are'} recorded{more}"
+    are = "is" if recorded == 1 else "are"
+    return f"{recorded:,} of {_wanted(results)} {are} recorded{more}"
 
 
 def _what_is_missing(results: SweepResults, reload_seconds: int | None) -> str:
@@ -54,14 +53,22 @@ def _what_is_missing(results: SweepResults, reload_seconds: int | None) -> str:
             f"This sweep is being watched: {progress(results)}. The page is made anew when there "
             f"is something new, and reloads itself every {reload_seconds} s."
         )
-    at_least = "at least " if results.is_open else ""
-    wanted = counted(len(results.wanted), "trial")
-    failed = len(results.records_of(results.missing, Status.FAILED))
+    failed = _failed(results)
     lacking = len(results.missing) - failed
     parts = [f"{lacking:,} {_have(lacking)} not run to the end yet"] if lacking else []
     parts += [f"{failed:,} {_have(failed)} failed"] if failed else []
     how = "This command runs" if results.command else "The command that began the sweep runs"
-    return f"Of {at_least}{wanted}, {' and '.join(parts)}. {how} what is missing, and nothing else."
+    return f"Of {_wanted(results)}, {' and '.join(parts)}. {how} what is missing, and nothing else."
+
+
+def _failed(results: SweepResults) -> int:
+    return len(results.records_of(results.missing, Status.FAILED))
+
+
+def _wanted(results: SweepResults) -> str:
+    """`12 trials`; `at least 12 trials` where more may be wanted."""
+    at_least = "at least " if results.is_open else ""
+    return f"{at_least}{counted(len(results.wanted), 'trial')}"
 
 
 def _have(count: int) -> str:

@@ -221,11 +221,7 @@ def means(cells: Sequence[Row]) -> Table:
     Beside an architecture stands what distinguishes its cells of one variant: settings or devices,
     after a search whether they are its winner or the default.
     """
-    columns = list(cells[0])
-    if any(cell.get("selection") for cell in cells):
-        settings = ["selection", *_varying(cells, ["device"])]
-    else:
-        settings = _varying(cells, [*columns[3 : columns.index("trials")], "device"])
+    settings = _distinctions(cells)
     variants = list(dict.fromkeys(cell["variant"] for cell in cells))
     title = "test accuracy: mean ± standard deviation (n)"
     table = Table("architecture", *settings, title=title, title_justify="left")
@@ -238,6 +234,14 @@ def means(cells: Sequence[Row]) -> Table:
     for label, figures in rows.items():
         table.add_row(*map(escape, label), *(figures.get(variant, "") for variant in variants))
     return table
+
+
+def _distinctions(cells: Sequence[Row]) -> list[str]:
+    """The columns that tell apart the cells of one architecture and variant."""
+    if any(cell.get("selection") for cell in cells):
+        return ["selection", *_varying(cells, ["device"])]
+    columns = list(cells[0])
+    return _varying(cells, [*columns[3 : columns.index("trials")], "device"])
 
 
 def _varying(cells: Sequence[Row], names: Sequence[str]) -> list[str]:
