@@ -122,4 +122,5 @@ def _to_test_set(arrays: dict[str, NDArray[Any]]) -> TestSet:
     facts = json.loads(str(arrays["facts"]))
     # Those that were written before classes could have names have none.
     names = facts.get("class_names")
-    return made(TestSet, {**facts, **arrays, "class_names": names and tuple(names)})
+    images = {name: arrays[name] for name in ("images", "labels")}
+    return made(TestSet, {**facts, **images, "class_names": names and tuple(names)})

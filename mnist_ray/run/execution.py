@@ -128,7 +128,7 @@ def _max_pending(nodes: Sequence[Node], *, is_open: bool, is_cluster: bool) -> i
 
 def git_commit() -> str | None:
     """The commit of the repository that the working folder lies in; None outside of one."""
-    return output_of(["git", "rev-parse", "HEAD"]).strip() or None
+    return output_of(["git", "rev-parse", "HEAD"], limit_seconds=5).strip() or None
 
 
 def _checkpoint_seconds(setup: SweepSetup, queue: TrialQueue, nodes: Sequence[Node]) -> float:

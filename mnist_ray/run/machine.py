@@ -129,10 +129,10 @@ def _ask_gpus(quantity: str) -> list[str]:
     return output_of(query).strip().splitlines()
 
 
-def output_of(command: list[str]) -> str:
-    """What a program prints; empty where it fails, or is not there."""
+def output_of(command: list[str], *, limit_seconds: float = 20) -> str:
+    """What a program prints; empty where it fails, takes longer, or is not there."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_seconds)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""

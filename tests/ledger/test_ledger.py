@@ -743,12 +743,21 @@ def test_test_images_keep_their_colours_and_the_names_of_their_classes(
     assert not folder.exists(f"{folder.test_set(plain.fingerprint)}.damaged")
 
 
+def without_labels() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, images=made_up_test_set().images, facts=np.array("{}"))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04 and then nothing", without_labels()], ids=["no archive", "no labels"]
+)
 def test_damaged_test_images_stay_until_a_sweep_writes_them_again(
-    folder: ResultsFolder, caplog: pytest.LogCaptureFixture
+    folder: ResultsFolder, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     test_set = made_up_test_set()
     name = folder.test_set(test_set.fingerprint)
-    folder.write(name, b"PK\x03\x04 and then nothing")
+    folder.write(name, content)
     before = snapshot(folder)
     assert read_test_set(folder, test_set.fingerprint) is None
     assert f"{name} is damaged" in caplog.text
