@@ -114,7 +114,7 @@ class SweepOptions:
             if each.name in _OF_ONE_RUN or value == each.default:
                 continue
             name = [] if each.name == "space" else [f"--{each.name.replace('_', '-')}"]
-            for one in value if each.name == "log" else [value]:
+            for one in value if isinstance(value, list | tuple) else [value]:
                 words += [*name, str(one)]
         return shlex.join(words)
 

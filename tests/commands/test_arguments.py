@@ -26,3 +26,5 @@ def test_the_command_that_goes_on_has_what_was_asked_for_and_not_how_it_was_show
         "mnist-ray sweep 'my space.yaml' --trials 5 --gpus-per-trial 0.25 --log mlflow --log wandb"
     )
     assert SweepOptions().command_again() == "mnist-ray sweep"
+    # From Python one tracker may stand alone.
+    assert SweepOptions(log="mlflow").command_again() == "mnist-ray sweep --log mlflow"
