@@ -147,7 +147,8 @@ def describe_nodes(address: str) -> list[Machine]:
         ray.cloudpickle.register_pickle_by_value(module)
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     try:
-        asked = connection.ask_nodes(machine.describe_machine, [*connection.resources_by_node()])
+        nodes = [*connection.resources_by_node()]
+        asked = connection.ask_nodes(machine.describe_machine, nodes, max_retries=0)
         answers: list[dict[str, Any]] = ray.get([*asked], timeout=NODES_LIMIT_SECONDS)
     finally:
         ray.shutdown()

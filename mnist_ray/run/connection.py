@@ -180,9 +180,11 @@ def _cards_of(node_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def ask_nodes(question: Callable[[], Any], node_ids: Sequence[str]) -> dict[ray.ObjectRef, str]:
+def ask_nodes(
+    question: Callable[[], Any], node_ids: Sequence[str], *, max_retries: int = 3
+) -> dict[ray.ObjectRef, str]:
     """Call a function on each of those nodes; the answers to come, and the node of each."""
-    ask = ray.remote(num_cpus=0)(question)
+    ask = ray.remote(num_cpus=0, max_retries=max_retries)(question)
     places = {node_id: NodeAffinitySchedulingStrategy(node_id, soft=False) for node_id in node_ids}
     return {ask.options(scheduling_strategy=at).remote(): node for node, at in places.items()}
 
