@@ -17,7 +17,8 @@ from mnist_ray.errors import InputError, StorageError
 Options = TypeVar("Options")
 Number = TypeVar("Number", int, float)
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
+"""The exit code of a command that a person interrupted."""
 
 
 def option(what: str, *, default: Any = None, **settings: Any) -> Any:
@@ -68,7 +69,7 @@ def run_command(
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _parser(name: str, options: Any) -> argparse.ArgumentParser:
@@ -108,7 +109,7 @@ def _interruptible() -> Iterator[None]:
 
     def interrupt(*_: object) -> None:
         for number in before:
-            signal.signal(number, lambda *_: os._exit(_INTERRUPTED))
+            signal.signal(number, lambda *_: os._exit(INTERRUPTED))
         raise KeyboardInterrupt
 
     # One that is ignored (as in a shell script's background, or under nohup) stays so.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_ray._command import option, run_command
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, first_line
 from mnist_ray.ledger import versions
 from mnist_ray.run import checks, cluster, machine
 from mnist_ray.run.checks import Check, NotApplicable, conclude
@@ -125,9 +125,8 @@ def _examine_nodes(address: str) -> list[Check]:
     try:
         nodes = describe_nodes(address)
     except Exception as error:  # Ray's own kinds are many; each means that it does not work.
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         remedy = "Run this on a machine of the cluster: ray exec cluster.yaml '...'"
-        return [Check("nodes", False, first, remedy)]
+        return [Check("nodes", False, first_line(error), remedy)]
     same = conclude("nodes' versions", checks.node_versions, nodes)
     return [same, *examine_machines(nodes, where="on nodes")]
 

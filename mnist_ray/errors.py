@@ -68,6 +68,11 @@ class ErrorCollector:
         return f"line {self.lines[known]}, {_dotted(place)}" if known else _dotted(place)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or what kind it is."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def refusal(given: object, allowed: str, names: Iterable[str] = ()) -> str:
     """What came, what is allowed and, where `given` misspells one of `names`, the nearest."""
     hint = nearest(given, names) if isinstance(given, str) else ""

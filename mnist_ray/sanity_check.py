@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ray._command import integer, option, run_command
-from mnist_ray.errors import InputError
+from mnist_ray.errors import InputError, first_line
 from mnist_ray.ledger.results_folder import ResultsFolder
 
 # What is heavy (Keras, pyarrow's Parquet, matplotlib) is imported where it is used, so that
@@ -131,9 +131,8 @@ def _load_model(folder: ResultsFolder, file: str, cell: "Cell") -> Any:
         try:
             return keras.saving.load_model(path, compile=False)
         except Exception as error:  # Whatever a damaged or foreign file makes Keras raise.
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(
-                f"results: the model {folder.uri}/{file} cannot be loaded ({reason}). "
+                f"results: the model {folder.uri}/{file} cannot be loaded ({first_line(error)}). "
                 "If it has layers of your own, run this in the folder where their module lies."
             ) from error
 

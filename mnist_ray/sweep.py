@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from mnist_ray._command import (
+    INTERRUPTED,
     flag,
     integer,
     interruption_regained,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mnist_ray.view.terminal import SweepResult, Terminal
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
-_FINISHED, _SOME_FAILED, _INTERRUPTED = 0, 1, 130
+_FINISHED, _SOME_FAILED = 0, 1
 
 
 def _share_of_gpus(text: str) -> float | None:
@@ -324,7 +325,7 @@ class _Sweep:
         self.terminal.left_out(results.left_out)
         self.terminal.print_lines(self.setup.notices)
         self.terminal.print_place("The report", (setup.folder / setup.folder.page).uri)
-        code = _INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED
+        code = INTERRUPTED if interrupted else _SOME_FAILED if failed else _FINISHED
         return SweepResult(setup.folder.uri, to_frame(tables.report), code)
 
 

@@ -26,7 +26,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from mnist_ray.errors import InputError, StorageError
+from mnist_ray.errors import InputError, StorageError, first_line
 from mnist_ray.ledger.record import Record, join
 from mnist_ray.ledger.record_file import (
     DamagedFileError,
@@ -249,11 +249,6 @@ def not_understood(folder: ResultsFolder, path: str, error: Exception) -> InputE
         "left as it is. Install a newer mnist_ray, or name another folder with --results; if you "
         "know that the file is damaged, move it away."
     )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what the error says, or what kind it is."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _age(name: str) -> tuple[bool, bool, str]:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_ray.errors import first_line
 from mnist_ray.ledger.identity import JSON, digest
-from mnist_ray.ledger.ledger import first_line, not_understood, set_aside, warn_of_damage
+from mnist_ray.ledger.ledger import not_understood, set_aside, warn_of_damage
 from mnist_ray.ledger.record_file import made
 from mnist_ray.ledger.results_folder import ResultsFolder
 
