@@ -1,6 +1,6 @@
 """How long a sweep will take and what it will cost, before it runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnist_ray.ledger.record import Record
@@ -225,24 +225,16 @@ def _cells(
     half_widths: Mapping[tuple[int, ...], float],
 ) -> tuple[CellForecast, ...]:
     """One entry for each cell that is not searched and source that it varies, and each search."""
-    missing = {trial.key for trial in plan.missing}
-    # Not by key: cells of equal settings share their trials, and each has its row.
-    asked = {
-        (trial.key, trial.cell.name): trial
-        for trial in (*plan.measured, *plan.searched, *plan.varied, *plan.missing)
-    }
-    due = [(trial, trial.key in missing) for trial in asked.values()]
-    due += [(trial, True) for trial in to_come]
     defaults = {(search.architecture, search.variant): search.default for search in plan.searches}
     groups: dict[object, dict[Source | None, list[tuple[Trial, bool]]]] = {}
-    for trial, is_to_run in due:
+    for trial, is_to_run in [*_asked(plan), *((trial, True) for trial in to_come)]:
         pair = _pair(trial.cell)
         own = groups.setdefault(pair if pair in defaults else trial.cell.name, {})
         own.setdefault(trial.source, []).append((trial, is_to_run))
 
     of_cells = {plan.cells[n].cell.name: w for (n, *more), w in half_widths.items() if not more}
 
-    def of(group: Sequence[tuple[Trial, bool]]) -> CellForecast:
+    def entry(group: Sequence[tuple[Trial, bool]]) -> CellForecast:
         first, _ = group[0]
         to_run = sum(is_to_run for _, is_to_run in group)
         mean = sum(seconds[trial.cell_key] for trial, _ in group) / len(group)
@@ -250,7 +242,16 @@ def _cells(
         half_width = None if first.source else of_cells.get(cell.name)
         return CellForecast(cell, len(group) - to_run, to_run, mean, first.source, half_width)
 
-    return tuple(of(group) for own in groups.values() for group in own.values())
+    return tuple(entry(group) for own in groups.values() for group in own.values())
+
+
+def _asked(plan: Plan) -> Iterator[tuple[Trial, bool]]:
+    """The trials that the plan knows of, and whether each is to run."""
+    missing = {trial.key for trial in plan.missing}
+    trials = (*plan.measured, *plan.searched, *plan.varied, *plan.missing)
+    # Not by key: cells of equal settings share their trials, and each has its row.
+    for trial in {(trial.key, trial.cell.name): trial for trial in trials}.values():
+        yield trial, trial.key in missing
 
 
 def _pair(cell: Cell) -> tuple[str, str]:

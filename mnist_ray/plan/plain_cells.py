@@ -116,23 +116,18 @@ class PlainCells:
     ) -> list[Demand]:
         seconds = timings.seconds(made[0] for made in self._made)
         trials = budget.trials(seconds) if budget.is_spread_known else budget.begun
-        priority = np.zeros(len(self.cells))
-        for mean, half_width in zip(budget.means, budget.present_half_widths, strict=True):
-            if not mean.is_settled:
-                urgency = math.inf if math.isnan(half_width) else half_width / mean.unit
-                priority[list(mean.cells)] = np.maximum(priority[list(mean.cells)], urgency)
+        least = budget.goal.at_least
+        cells = zip(demands, known, trials.tolist(), _priorities(budget), strict=True)
         return [
             Demand(
-                counted=max(budget.goal.at_least, len(series)),
+                counted=max(least, len(series)),
                 started=started,
                 is_open=started > len(series),
-                priority=float(urgency),
+                priority=priority,
             )
-            if urgency
+            if priority
             else demand
-            for demand, series, started, urgency in zip(
-                demands, known, trials.tolist(), priority, strict=True
-            )
+            for demand, series, started, priority in cells
         ]
 
     def _first(self, number: int, count: int) -> tuple[Trial, ...]:
@@ -140,6 +135,20 @@ class PlainCells:
         made = self._made[number]
         made += [made[0].with_index(index) for index in range(len(made), count)]
         return tuple(made[:count])
+
+
+def _priorities(budget: Budget) -> list[float]:
+    """Of each cell, how many times too wide the widest interval is that it is part of.
+
+    0 where none of its means needs more trials, ∞ where nothing is known of the spread.
+    """
+    priorities = [0.0] * len(budget.cell_keys)
+    for mean, half_width in zip(budget.means, budget.present_half_widths.tolist(), strict=True):
+        if not mean.is_settled:
+            priority = math.inf if math.isnan(half_width) else half_width / mean.unit
+            for cell in mean.cells:
+                priorities[cell] = max(priorities[cell], priority)
+    return priorities
 
 
 def _mean(

@@ -15,6 +15,7 @@ from typing import Any
 
 from mnist_ray.errors import InputError
 from mnist_ray.run.cluster_probe import split_address
+from mnist_ray.run.machine import last_words
 
 PROBE_LIMIT_SECONDS = 15.0
 """Within this a cluster answers, or there is none."""
@@ -191,6 +192,5 @@ def _probe(address: str, variables: Mapping[str, str]) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"problem": "no ray", "detail": f"no answer in {PROBE_LIMIT_SECONDS:g} s"}
     except ValueError:
-        last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-        return {"problem": "no ray", "detail": last}
+        return {"problem": "no ray", "detail": last_words(child)}
     return answer

@@ -55,17 +55,19 @@ class DeviceTrial:
             "precision": str(training.precision),
             "XLA": "yes" if training.jit_compile else "no",
         }
-        figures = dict.fromkeys(["steps/s", "trials/h", "compiles", "memory", "fit"], "-")
-        if isinstance(timing := self.result, Timing):
-            memory = (timing.gpu_memory_bytes or timing.memory_bytes) / 2**30
-            figures = {
-                "steps/s": f"{timing.steps_per_second:,.1f}",
-                "trials/h": f"{3600 / timing.trial_seconds:,.1f}",
-                "compiles": f"{timing.compile_seconds:.1f} s",
-                "memory": f"{memory:.1f} GiB",
-                "fit": str(self.side_by_side),
-            }
-        return row | figures
+        if isinstance(self.result, Timing):
+            return row | _figures(self.result) | {"fit": str(self.side_by_side)}
+        return row | dict.fromkeys(["steps/s", "trials/h", "compiles", "memory", "fit"], "-")
+
+
+def _figures(timing: Timing) -> dict[str, str]:
+    memory = (timing.gpu_memory_bytes or timing.memory_bytes) / 2**30
+    return {
+        "steps/s": f"{timing.steps_per_second:,.1f}",
+        "trials/h": f"{3600 / timing.trial_seconds:,.1f}",
+        "compiles": f"{timing.compile_seconds:.1f} s",
+        "memory": f"{memory:.1f} GiB",
+    }
 
 
 @dataclass(frozen=True)

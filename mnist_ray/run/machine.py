@@ -182,4 +182,9 @@ def _ask_tensorflow() -> tuple[dict[str, Any], str]:
     for line in child.stdout.splitlines():
         if line.startswith("FOUND "):
             return json.loads(line.removeprefix("FOUND ")), ""
-    return {}, (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    return {}, last_words(child)
+
+
+def last_words(child: "subprocess.CompletedProcess[str]") -> str:
+    """The last line that a program wrote to its standard error, or else its exit code."""
+    return (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]

@@ -225,16 +225,19 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         process down is found out, and the loss of the block is counted for none.
         """
         first = unfinished[0]
+        losses = self._losses.setdefault(first.key, [])
         if len(unfinished) == 1:
-            losses = self._losses.setdefault(first.key, [])
             losses.append(account)
-            if len(losses) > LOST_PROCESS_RETRIES:
-                reason = f"process lost {len(losses)} times: {_reason_in(account)}"
-                accounts = (f"Failure # {n}\n{text}" for n, text in enumerate(losses, start=1))
-                self._fail(first, reason, traceback="\n".join(accounts))
-                return
+        if len(losses) > LOST_PROCESS_RETRIES:
+            self._fail_of_losses(first, losses)
+            return
         self.queue.requeue(*unfinished)
         self._listener.lost(first, _reason_in(account))
+
+    def _fail_of_losses(self, trial: Trial, accounts: Sequence[str]) -> None:
+        reason = f"process lost {len(accounts)} times: {_reason_in(accounts[-1])}"
+        numbered = (f"Failure # {n}\n{text}" for n, text in enumerate(accounts, start=1))
+        self._fail(trial, reason, traceback="\n".join(numbered))
 
     def _fail(self, trial: Trial, error: str, *, traceback: str | None = None) -> None:
         failed = trial.record(self._dataset, Status.FAILED, error=error, traceback=traceback)

@@ -91,11 +91,7 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
         ended: list[EndedTrial] = []
         ended_at = [time.monotonic()]
         while self._left and not _is_wait_over(ended_at):
-            if self._execution is None:
-                restore(self._environment)
-                trial, resumes = self._left[0], self._block.resumes
-                self._execution = TrialExecution(trial, self._process, resumes=resumes)
-            execution = self._execution
+            execution = self._under_way()
             try:
                 if not self._train(execution):
                     record = execution.cut_short()
@@ -111,6 +107,14 @@ class BlockWorker(tune.Trainable):  # type: ignore[misc]
             self._execution = None
             ended_at.append(time.monotonic())
         return {DONE: not self._left, "ended": ended, **_figures(ended[-1].record)}
+
+    def _under_way(self) -> TrialExecution:
+        """The first trial that has not ended, which begins here unless an epoch was reported."""
+        if self._execution is None:
+            restore(self._environment)
+            trial, resumes = self._left[0], self._block.resumes
+            self._execution = TrialExecution(trial, self._process, resumes=resumes)
+        return self._execution
 
     def _train(self, execution: TrialExecution) -> bool:
         """Train to the last epoch, or for one that is to be reported; whether it was the last."""
