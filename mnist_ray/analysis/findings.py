@@ -130,23 +130,25 @@ def _choose(family: Sequence[Row], names: Sequence[str], presentation: Sequence[
     configurations = grouped(family, lambda cell: canonical([cell[name] for name in names]))
     best = max(configurations.values(), key=lambda chosen: (len(chosen), _score(chosen)))
     first = best[0]
-    notes = ", ".join(filter(None, [role, *(f"{n}={shown_value(first[n])}" for n in names)]))
-    name = f"{first['architecture']}{f' ({notes})' if notes else ''}"
+    name = _name(first, names)
     start = f"{phrases.sweep(first)}{name}{phrases.device(first)}"
     if len(configurations) > 1:
         known = first["mean_validation_accuracy"] is not None
         how = "with the highest validation accuracy" if known else "that comes first"
         start += f", of {len(configurations)} configurations the one {how}"
     of_a_place = (SWEEP.name, "variant", *presentation, "device")
-    return _Subject(
-        start,
-        [
-            _Measured(
-                row, name, _presented(row, best, presentation), [row.get(n) for n in of_a_place]
-            )
-            for row in best
-        ],
-    )
+    cells = []
+    for row in best:
+        place = [row.get(column) for column in of_a_place]
+        cells.append(_Measured(row, name, _presented(row, best, presentation), place))
+    return _Subject(start, cells)
+
+
+def _name(row: Row, names: Sequence[str]) -> str:
+    """The architecture with its role in a search and those settings: `cnn (dropout=0.3)`."""
+    settings = (f"{name}={shown_value(row[name])}" for name in names)
+    notes = ", ".join(filter(None, [_role(row), *settings]))
+    return f"{row['architecture']}{f' ({notes})' if notes else ''}"
 
 
 def _score(cells: Sequence[Row]) -> float:

@@ -94,7 +94,7 @@ def results_of_space(
     planned = plan(space, dataset_info, records)
     selections = _selections(planned.searches)
     dataset = _dataset_name(space, records, test_set)
-    of = partial(_cell_results, name, dataset, records)
+    cells_of = partial(_cell_results, name, dataset, records)
     shape = dataset_info.image_shape
     defaults = {space.bind(*pair, {}, shape).name for pair in space.grids()}
     return SweepResults(
@@ -107,18 +107,18 @@ def results_of_space(
                 selection=selections.get(each.cell.name),
                 is_default=each.cell.name in defaults,
             )
-            for each in of(planned.measured)
+            for each in cells_of(planned.measured)
         ),
         tests=planned.tests,
         test_set=test_set,
         left_out=len(planned.unrequested(records)),
         searches=planned.searches,
-        searched=of(planned.searched),
+        searched=cells_of(planned.searched),
         records=records,
         wanted=planned.wanted,
         missing=planned.missing,
         is_open=planned.is_open,
-        spreads=_spreads(of(planned.measured + planned.varied), planned.varied),
+        spreads=_spreads(cells_of(planned.measured + planned.varied), planned.varied),
     )
 
 
@@ -139,18 +139,18 @@ def results_of_records(
     ]
     alike.sort(key=lambda r: (r.architecture, r.identity["shift"], r.variant, r.cell_key, r.trial))
     dataset = _dataset_name(None, records, test_set)
-    of = partial(_cell_results, name, dataset, records)
+    cells_of = partial(_cell_results, name, dataset, records)
     trials = [_trial_of(record) for record in alike]
     varied = [trial for trial in trials if trial.source]
     return SweepResults(
         name=name,
         dataset=dataset,
         space=None,
-        cells=of([trial for trial in trials if not trial.source]),
+        cells=cells_of([trial for trial in trials if not trial.source]),
         tests=_recorded_tests(alike, trials),
         test_set=test_set,
         left_out=len(records) - len(alike),
-        spreads=_spreads(of(trials), varied),
+        spreads=_spreads(cells_of(trials), varied),
     )
 
 
@@ -259,11 +259,11 @@ def _spreads(cells: Iterable[CellResults], varied: Iterable[Trial]) -> tuple[Cel
         if trial.source:
             sources.setdefault(trial.cell_key, {})[trial.source] = None
 
-    def of(cell: CellResults, source: Source | None) -> CellResults:
+    def only(cell: CellResults, source: Source | None) -> CellResults:
         return replace(cell, records=tuple(r for r in cell.records if r.source == source))
 
     return tuple(
-        CellSpread(of(cell, None), {each: of(cell, each) for each in sources[cell.cell_key]})
+        CellSpread(only(cell, None), {each: only(cell, each) for each in sources[cell.cell_key]})
         for cell in cells
         if cell.cell_key in sources
     )

@@ -126,17 +126,7 @@ def _find(given: str, *, folders: list[Path], what: str) -> Path:
 def _checked_dataset(name: str, arrays: dict[str, NamedArray]) -> Dataset:
     train_images, train_labels = _checked_part(arrays["x_train"], arrays["y_train"])
     test_images, test_labels = _checked_part(arrays["x_test"], arrays["y_test"])
-    if train_images.ndim != test_images.ndim:
-        raise InputError(
-            f"{arrays['x_test'].source}: {_kind(test_images)} images, but those for training are "
-            f"{_kind(train_images)}. Both must be grey, or both in colour: for grey images in "
-            "colour save numpy.repeat(images[..., None], 3, axis=-1)."
-        )
-    if train_images.shape[1:] != test_images.shape[1:]:
-        raise InputError(
-            f"{arrays['x_test'].source}: images of {_size(test_images)} pixels, but those for "
-            f"training have {_size(train_images)}. Both must be of one size: scale or pad them."
-        )
+    _check_alike(train_images, test_images, source=arrays["x_test"].source)
     first = train_labels[0]
     if np.all(train_labels == first) and np.all(test_labels == first):
         raise InputError(
@@ -150,6 +140,21 @@ def _checked_dataset(name: str, arrays: dict[str, NamedArray]) -> Dataset:
     if name == "fashion_mnist" and dataset.classes == len(FASHION_MNIST_CLASSES):
         return replace(dataset, class_names=FASHION_MNIST_CLASSES)
     return dataset
+
+
+def _check_alike(train_images: Images, test_images: Images, *, source: str) -> None:
+    """Refuse test images, which are from `source`, of another kind or size than the others."""
+    if train_images.ndim != test_images.ndim:
+        raise InputError(
+            f"{source}: {_kind(test_images)} images, but those for training are "
+            f"{_kind(train_images)}. Both must be grey, or both in colour: for grey images in "
+            "colour save numpy.repeat(images[..., None], 3, axis=-1)."
+        )
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise InputError(
+            f"{source}: images of {_size(test_images)} pixels, but those for "
+            f"training have {_size(train_images)}. Both must be of one size: scale or pad them."
+        )
 
 
 def _checked_class_names(array: NamedArray, classes: int) -> tuple[str, ...]:

@@ -268,21 +268,25 @@ class ResultsFolder:
                 self._contact.is_made = True
                 raise
             except OSError as error:
-                if not self.is_local and not self._contact.is_made:
-                    raise InputError(
-                        f"results: {self.uri} cannot be {verb} ({error}). Check the URI, the "
-                        "network and the credentials."
-                    ) from error
-                if time.monotonic() + pause > deadline:
-                    raise StorageError(
-                        f"{self.uri} cannot be {verb}: {error}. What was recorded is safe; "
-                        "repair this and give the same command again."
-                    ) from error
+                never_answered = not self.is_local and not self._contact.is_made
+                if never_answered or time.monotonic() + pause > deadline:
+                    raise self._refusal(verb, error, never_answered) from error
             else:
                 self._contact.is_made = True
                 return result
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _refusal(self, verb: str, error: OSError, never_answered: bool) -> Exception:
+        if never_answered:
+            return InputError(
+                f"results: {self.uri} cannot be {verb} ({error}). Check the URI, the network and "
+                "the credentials."
+            )
+        return StorageError(
+            f"{self.uri} cannot be {verb}: {error}. What was recorded is safe; repair this and "
+            "give the same command again."
+        )
 
 
 def _write_local(path: Path, content: bytes | memoryview) -> None:

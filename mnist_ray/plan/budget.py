@@ -10,7 +10,7 @@ What is spent and how much the accuracies vary are read from the records, so tha
 sees the same records allocates alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -138,12 +138,9 @@ class Budget:
 
         if price(all_wanted := trials_for(narrowest)) <= remaining:
             return all_wanted
-        low, high = narrowest, max(float(widths.max()) * factors[2], narrowest)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            is_paid = price(trials_for(middle)) <= remaining
-            low, high = (low, middle) if is_paid else (middle, high)
-        trials = trials_for(high)
+        widest = max(float(widths.max()) * factors[2], narrowest)
+        level = _lowest(lambda each: price(trials_for(each)) <= remaining, narrowest, widest)
+        trials = trials_for(level)
         return _with_single_steps(trials, means, costs, most, left=remaining - price(trials))
 
     def _widths(self) -> NDArray[np.float64]:
@@ -169,6 +166,14 @@ class Budget:
             alike = [number for number, mean in enumerate(self.means) if len(mean.cells) == size]
             stds[alike] = shrunk_std([self.means[number].values for number in alike])
         return stds
+
+
+def _lowest(is_paid: Callable[[float], bool], low: float, high: float) -> float:
+    """The lowest half-width that can be paid for, by halving: `low` cannot, `high` can."""
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_paid(middle) else (middle, high)
+    return high
 
 
 def _with_single_steps(

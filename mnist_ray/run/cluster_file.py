@@ -71,13 +71,7 @@ def load_cluster_file(path: Path) -> ClusterFile:
     Raises:
         InputError: it cannot be read, Ray refuses it, or it breaks rules; all of them are reported.
     """
-    try:
-        text = path.read_text()
-        config = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({error}).") from error
-    if not isinstance(config, dict) or not isinstance(config.get("provider"), dict):
-        raise InputError(f"{path}: no cluster file: it must be a mapping with a `provider`.")
+    text, config = _read(path)
     completed = _complete(path, config)
     mounts = {at: Path(local).expanduser() for at, local in completed["file_mounts"].items()}
     absolute = {at: str(path.absolute().parent / local) for at, local in mounts.items()}
@@ -92,6 +86,18 @@ def load_cluster_file(path: Path) -> ClusterFile:
         raise InputError("\n".join(f"{path}: {fault}" for fault in errors))
     has_relative = any(not local.is_absolute() for local in mounts.values())
     return ClusterFile(path, completed, has_relative)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of the file, and the mapping in it."""
+    try:
+        text = path.read_text()
+        config = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML ({error}).") from error
+    if not isinstance(config, dict) or not isinstance(config.get("provider"), dict):
+        raise InputError(f"{path}: no cluster file: it must be a mapping with a `provider`.")
+    return text, config
 
 
 def _complete(path: Path, config: dict[str, Any]) -> Config:

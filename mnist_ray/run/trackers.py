@@ -73,12 +73,8 @@ def _open_mlflow(sweep: str, folder: ResultsFolder) -> Log:
         run = client.create_run(experiment, start_time=begin, tags=tags, run_name=trial)
         identity = run.info.run_id
         params = [Param(name, str(value)) for name, value in _parameters(record).items()]
-        metrics = [
-            Metric(name, value, end, number)
-            for number, epoch in _epochs(record)
-            for name, value in epoch.items()
-        ]
         client.log_batch(identity, params=params)
+        metrics = [Metric(name, value, end, number) for number, name, value in _points(record)]
         for first in range(0, len(metrics), _MLFLOW_BATCH):
             client.log_batch(identity, metrics=metrics[first : first + _MLFLOW_BATCH])
         has_failed = record.status is Status.FAILED
@@ -266,6 +262,12 @@ def _parameters(record: Record) -> dict[str, _Parameter]:
         for name, value in values.items()
         if value is not None
     }
+
+
+def _points(record: Record) -> Iterator[tuple[int, str, float]]:
+    """Each figure of each epoch: the epoch's number, the figure's name, and its value."""
+    for number, epoch in _epochs(record):
+        yield from ((number, name, value) for name, value in epoch.items())
 
 
 def _epochs(record: Record) -> Iterator[tuple[int, dict[str, float]]]:
