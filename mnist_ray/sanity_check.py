@@ -58,14 +58,7 @@ def check_models(folder: ResultsFolder, *, images: int, seed: int) -> SanityChec
     finished = [cell for cell in results.cells if cell.finished]
     # A cell that ran on several kinds of device has one model all the same.
     cells = [group[0] for group in grouped(finished, lambda cell: cell.cell.name).values()]
-    # By the key: a cell may have been renamed since its model was trained.
-    models = folder.models()
-    files = {cell.key: models.get(cell.cell_key[:8]) for cell in cells}
-    if not any(files.values()):
-        raise InputError(
-            f"results: {folder.uri} has no saved models of what its space asks for; "
-            "mnist-ray sweep keeps one of each cell when a trial of it finishes."
-        )
+    files = _model_files(cells, folder)
     parts = name_parts(cells)
     guesses = []
     for cell in cells:
@@ -76,6 +69,19 @@ def check_models(folder: ResultsFolder, *, images: int, seed: int) -> SanityChec
             guesses.append(Guess(cell, parts[cell.key], own, indices, predictions))
     without_model = [label(parts[cell.key]) for cell in cells if not files[cell.key]]
     return SanityCheck(test_set.dataset, guesses, without_model)
+
+
+def _model_files(cells: "Sequence[CellResults]", folder: ResultsFolder) -> dict[str, str | None]:
+    """The saved model of each cell, if there is one, by the cell's key."""
+    # Not by its name: a cell may have been renamed since its model was trained.
+    models = folder.models()
+    files = {cell.key: models.get(cell.cell_key[:8]) for cell in cells}
+    if not any(files.values()):
+        raise InputError(
+            f"results: {folder.uri} has no saved models of what its space asks for; "
+            "mnist-ray sweep keeps one of each cell when a trial of it finishes."
+        )
+    return files
 
 
 def _images_of(cell: "CellResults", results: "SweepResults", *, uri: str) -> "TestSet":
@@ -189,13 +195,24 @@ def _check_picture(path: Path) -> None:
         )
 
 
+def _save_picture(check: SanityCheck, path: Path) -> None:
+    from mnist_ray.view.examples import save_picture
+
+    try:
+        save_picture(check.guesses, path)
+    except OSError as error:
+        raise InputError(
+            f"--save {path}: cannot be written ({error}). Name another file."
+        ) from error
+
+
 def _run(options: SanityCheckOptions) -> int:
     from rich.console import Console
 
     from mnist_ray.analysis import phrases
     from mnist_ray.analysis.numbers import counted
     from mnist_ray.analysis.reading import find_sweep
-    from mnist_ray.view.examples import save_picture, tabulate_guesses
+    from mnist_ray.view.examples import tabulate_guesses
 
     if options.save is not None:
         _check_picture(options.save)
@@ -213,12 +230,7 @@ def _run(options: SanityCheckOptions) -> int:
     for name in check.without_model:
         console.print(f"No saved model: {name}", markup=False)
     if options.save is not None:
-        try:
-            save_picture(check.guesses, options.save)
-        except OSError as error:
-            raise InputError(
-                f"--save {options.save}: cannot be written ({error}). Name another file."
-            ) from error
+        _save_picture(check, options.save)
         console.print(f"The picture: {options.save}", markup=False, soft_wrap=True)
     return 0
 

@@ -128,9 +128,11 @@ def _time(
     trained = training.trained(len(dataset.train_images))
     train_seconds = run.seconds["train"]
     evaluation = (run.seconds["evaluate"] - validated) / len(dataset.test_images)
+    # The setup transforms all images of the data set, not only those that were timed.
+    times_more = dataset_info.train_images / len(dataset.train_images) - 1
+    setup = setup_seconds[-1] + another.transform_seconds * times_more
     return Timing(
-        trial_seconds=setup_seconds[-1]
-        + another.transform_seconds * (dataset_info.train_images / len(dataset.train_images) - 1)
+        trial_seconds=setup
         + _whole(cell, dataset_info, train=train_seconds / trained, evaluate=evaluation),
         steps_per_second=math.ceil(trained / training.batch_size) / train_seconds,
         compile_seconds=max(0.0, setup_seconds[0] - setup_seconds[-1]),

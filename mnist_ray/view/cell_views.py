@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import JsonValue
 
@@ -10,13 +9,12 @@ from mnist_ray.analysis import phrases
 from mnist_ray.analysis.agreement import Predictions, predictions_of
 from mnist_ray.analysis.settings import canonical, grouped, shown_value, varying, varying_by_family
 from mnist_ray.analysis.sweep_results import CellResults, Selection, SweepResults, search_key
-from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Tables
+from mnist_ray.analysis.tables import CELL, CELL_A, CELL_B, SEARCH, Row, Tables
 from mnist_ray.ledger.record import Record, Status
 from mnist_ray.ledger.test_images import TestSet
 from mnist_ray.plan.search import SearchState
 from mnist_ray.space.space import Cell
 
-Row = dict[str, Any]
 Parts = Mapping[str, str]
 """The parts of a cell's name in order, by what they name: `architecture`, `variant`, `dropout` …"""
 

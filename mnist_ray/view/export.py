@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from mnist_ray.analysis.numbers import DASH, MINUS, number
 from mnist_ray.analysis.sweep_results import SweepResults
-from mnist_ray.analysis.tables import Tables
+from mnist_ray.analysis.tables import Row, Tables
 from mnist_ray.errors import InputError
 from mnist_ray.ledger.results_folder import ResultsFolder
 from mnist_ray.view.cell_table import in_order
-from mnist_ray.view.cell_views import CellView, Row, varying_hyperparameters
+from mnist_ray.view.cell_views import CellView, varying_hyperparameters
 from mnist_ray.view.figures import Figures
 
 _PLUS_MINUS = "\N{PLUS-MINUS SIGN}"

@@ -13,8 +13,9 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from mnist_ray.analysis.numbers import FEWEST
 from mnist_ray.analysis.settings import grouped
+from mnist_ray.analysis.tables import Row
 from mnist_ray.ledger.record import Record
-from mnist_ray.view.cell_views import CellView, Row, choose
+from mnist_ray.view.cell_views import CellView, choose
 from mnist_ray.view.svg import (
     MUTED,
     WIDTH,

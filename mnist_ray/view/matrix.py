@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.sweep_results import SweepResults
+from mnist_ray.analysis.tables import Row
 from mnist_ray.plan.test_sets import VariantTest
-from mnist_ray.view.cell_views import CellView, Row
+from mnist_ray.view.cell_views import CellView
 
 _DEEPEST = 55
 """Percent of the series' colour behind the largest loss."""

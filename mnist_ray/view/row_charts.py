@@ -7,10 +7,9 @@ from mnist_ray.analysis.numbers import number
 from mnist_ray.analysis.phrases import first_letter
 from mnist_ray.analysis.settings import grouped
 from mnist_ray.analysis.spread import ALL, IN_WORDS, percent
-from mnist_ray.analysis.tables import ARCHITECTURE, CELL, DROP, WINNER_TO_DEFAULT, Tables
+from mnist_ray.analysis.tables import ARCHITECTURE, CELL, DROP, WINNER_TO_DEFAULT, Row, Tables
 from mnist_ray.view.cell_views import (
     CellView,
-    Row,
     by_presentation,
     describe_presentation,
     label,
