@@ -23,15 +23,20 @@ def check_columns(
     own = {("architectures", name): given for name, given in architectures.items()}
     own |= {("variants", name): given for name, given in transforms.items()}
     _one_kind_a_column(own, errors)
-    owners = {k: f"architecture {shown(n)}" for n, given in architectures.items() for k in given}
+    owners = _owners("architecture", architectures)
     for name, given in transforms.items():
         for key in ("transform", *given):
             if key in owners:
                 errors.add(("variants", name, key), _two_parts(owners[key], rename="one"))
-    owners |= {key: f"variant {shown(n)}" for n, given in transforms.items() for key in given}
+    owners |= _owners("variant", transforms)
     for section, given in training.items():
         for key in owners.keys() & given.keys():
             errors.add(("training", section, key), _two_parts(owners[key], rename="that one"))
+
+
+def _owners(part: str, named: Named) -> dict[str, str]:
+    """By the name of a column, which architecture or variant has it, in words."""
+    return {key: f"{part} {shown(name)}" for name, given in named.items() for key in given}
 
 
 def _two_parts(owner: str, *, rename: str) -> str:

@@ -5,7 +5,7 @@ A field's `description` is what a message says is allowed there.
 
 import keyword
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
@@ -239,7 +239,8 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
     Each value that it may take is held to the same rules as a fixed one.
     """
     distribution = parse_distribution(given)
-    checked, errors = [], []
+    checked: list[Any] = []
+    errors: list[InitErrorDetails] = []
     for index, value in enumerate(distribution.candidates()):
         try:
             option = check(value)
@@ -247,10 +248,7 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
                 raise explained_at(*((place, _NESTED) for place in inner))
             checked.append(as_data(option))
         except ValidationError as error:
-            for each in error.errors(include_url=False):
-                place = (distribution.kind, index, *each["loc"])
-                kind = PydanticCustomError(each["type"], each["msg"])  # type: ignore[arg-type]
-                errors.append(InitErrorDetails(type=kind, loc=place, input=each["input"]))
+            errors += _errors_within((distribution.kind, index), error)
     if errors:
         raise ValidationError.from_exception_data("value", errors)
     if not distribution.has_options:
@@ -260,6 +258,13 @@ def _read_distribution(given: dict[str, JsonValue], check: Callable[[object], An
         twice = [((distribution.kind, i), f"{shown(doubles[i])} is given twice") for i in doubles]
         raise explained_at(*twice)
     return distribution
+
+
+def _errors_within(around: Place, error: ValidationError) -> Iterator[InitErrorDetails]:
+    """The same errors, of what stands at the place `around`."""
+    for each in error.errors(include_url=False):
+        kind = PydanticCustomError(each["type"], each["msg"])  # type: ignore[arg-type]
+        yield InitErrorDetails(type=kind, loc=(*around, *each["loc"]), input=each["input"])
 
 
 AT_LEAST_1 = f"an integer from 1 to {LARGEST_INTEGER}"

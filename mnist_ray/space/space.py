@@ -67,6 +67,7 @@ class Space(SpaceFile):
 
     @property
     def lines(self) -> Mapping[Place, int]:
+        """The line (from 1) of each place in the file; empty where it was read from none."""
         return self._lines
 
     @property
@@ -225,6 +226,7 @@ class Space(SpaceFile):
 
     @property
     def image_shapes(self) -> Mapping[str, ImageShape]:
+        """What the transforms give, as `with_image_shapes` was told."""
         return self._image_shapes
 
     def override(self, *, trials: int | None = None, seed: int | None = None) -> "Space":

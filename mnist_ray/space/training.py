@@ -4,7 +4,7 @@ A field's `description` is what a message says is allowed there.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -86,16 +86,22 @@ class KerasSettings(NamedSettings):
     def _text_counts_steps(self) -> Self:
         errors: list[tuple[Place, str]] = []
         for key, given in self.arguments.items():
-            names = COUNTS if key in STEPS else ()
-            allowed = "a number of steps, epoch or training" if names else "a number"
-            for value in candidates(given):
-                items = value if names and isinstance(value, list) else [value]
-                for item in items:
-                    if isinstance(item, str) and item not in names:
-                        errors.append(((key,), refusal(item, allowed, names)))
+            counts_steps = key in STEPS
+            names = COUNTS if counts_steps else ()
+            allowed = "a number of steps, epoch or training" if counts_steps else "a number"
+            for text in _texts(given, in_lists=counts_steps):
+                if text not in names:
+                    errors.append(((key,), refusal(text, allowed, names)))
         if errors:
             raise explained_at(*errors)
         return self
+
+
+def _texts(given: object, *, in_lists: bool) -> Iterator[str]:
+    """The texts among all values that an argument may have; those in lists where asked for."""
+    for value in candidates(given):
+        items = value if in_lists and isinstance(value, list) else [value]
+        yield from (item for item in items if isinstance(item, str))
 
 
 def _not_taken(argument: str, known: KerasClass) -> str:
