@@ -268,12 +268,7 @@ def _largest_loss(subject: _Subject, robustness: Sequence[Row]) -> list[str]:
 
     The loss of a model is its accuracy on its own variant's test images minus that on the others.
     """
-    keys = {cell.row[CELL] for cell in subject.cells}
-    losses = [
-        row
-        for row in robustness
-        if row[CELL] in keys and row["test_variant"] != row["variant"] and row["trials"]
-    ]
+    losses = _on_other_variants(subject, robustness)
     row = max(losses, key=lambda each: each["mean_drop"], default=None)
     if row is None or row["mean_drop"] <= 0 or (row["drop_ci95_low"] or 0.0) < 0:
         return []
@@ -289,6 +284,13 @@ def _largest_loss(subject: _Subject, robustness: Sequence[Row]) -> list[str]:
         f"{row['test_variant']} {images}: {row['mean_test_accuracy']:.3f}, and {own:.3f} on its "
         f"own test {images}, a loss of {row['mean_drop']:.3f} ({note}){chance}."
     ]
+
+
+def _on_other_variants(subject: _Subject, robustness: Sequence[Row]) -> list[Row]:
+    """Its rows of robustness.parquet that are of images of other variants, with trials."""
+    keys = {cell.row[CELL] for cell in subject.cells}
+    own = [row for row in robustness if row[CELL] in keys and row["trials"]]
+    return [row for row in own if row["test_variant"] != row["variant"]]
 
 
 # Sentences on trials

@@ -97,18 +97,16 @@ def results_of_space(
     cells_of = partial(_cell_results, name, dataset, records)
     shape = dataset_info.image_shape
     defaults = {space.bind(*pair, {}, shape).name for pair in space.grids()}
+
+    def described(each: CellResults) -> CellResults:
+        cell = each.cell.name
+        return replace(each, selection=selections.get(cell), is_default=cell in defaults)
+
     return SweepResults(
         name=name,
         dataset=dataset,
         space=space,
-        cells=tuple(
-            replace(
-                each,
-                selection=selections.get(each.cell.name),
-                is_default=each.cell.name in defaults,
-            )
-            for each in cells_of(planned.measured)
-        ),
+        cells=tuple(described(each) for each in cells_of(planned.measured)),
         tests=planned.tests,
         test_set=test_set,
         left_out=len(planned.unrequested(records)),

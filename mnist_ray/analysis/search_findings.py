@@ -100,21 +100,22 @@ def _winner(winner: Row, default: Row) -> str:
     start = f"{best} scored {winner['search_validation_accuracy']:.3f} in the search"
     if winner["confirm_validation_accuracy"] is None:
         return f"{start}, and no fresh trial of it has finished"
-    of_search, optimism = "", winner["optimism"]
-    if optimism is not None:
-        # What three decimals would show as nothing is none.
-        flattered = (
-            f"flattered it by {optimism:.3f}" if optimism >= 0.0005 else "did not flatter it"
-        )
-        of_search = f"so the search {flattered}; "
     afresh = (
         f"{start} and {winner['confirm_validation_accuracy']:.3f} afresh, "
-        f"{of_search}its fresh test accuracy is {_fresh_mean(winner)}"
+        f"{_flattery(winner['optimism'])}its fresh test accuracy is {_fresh_mean(winner)}"
     )
     if winner["is_default"]:
         return afresh
     known = default["mean_test_accuracy"] is not None
     return f"{afresh}, that of the default {_fresh_mean(default) if known else 'not known yet'}"
+
+
+def _flattery(optimism: float | None) -> str:
+    if optimism is None:
+        return ""
+    # What three decimals would show as nothing is none.
+    by = f"flattered it by {optimism:.3f}" if optimism >= 0.0005 else "did not flatter it"
+    return f"so the search {by}; "
 
 
 def _comparison(winner: Row, tables: Tables) -> str:

@@ -8,10 +8,10 @@ from mnist_ray.plan.costs import memory_bytes
 from mnist_ray.plan.dataset_info import DatasetInfo
 from mnist_ray.plan.estimates import Timings, wall_seconds
 from mnist_ray.plan.plan import Plan
-from mnist_ray.plan.search import Stage
+from mnist_ray.plan.search import SearchState, Stage
 from mnist_ray.plan.trial import Trial, trials_of
 from mnist_ray.space.sources import Source
-from mnist_ray.space.space import Cell, Space
+from mnist_ray.space.space import Cell, Search, Space
 
 START_UP_SECONDS = 10.0
 """Ray, workers with TensorFlow, and the report; measured on two cores."""
@@ -154,13 +154,17 @@ def _to_come(plan: Plan, space: Space, dataset_info: DatasetInfo) -> list[Trial]
     trials: list[Trial] = []
     for search in plan.searches:
         if space.search and not search.is_ended:
-            each = space.search.trials_each
-            racing = [c for c in search.configurations if c.stage is Stage.RUNNING]
-            unknown = each * (space.search.configurations - len(search.configurations))
-            proposed = sum(each - len(configuration.trials) for configuration in racing)
-            count = proposed + unknown + 2 * (space.confirm or 0)
+            count = _to_search(search, space.search) + 2 * (space.confirm or 0)
             trials += trials_of(space, search.default, dataset_info, count)
     return trials
+
+
+def _to_search(search: SearchState, asked: Search) -> int:
+    """How many trials the search itself will still ask for, if no race ends any early."""
+    each = asked.trials_each
+    racing = [known for known in search.configurations if known.stage is Stage.RUNNING]
+    proposed = sum(each - len(known.trials) for known in racing)
+    return proposed + each * (asked.configurations - len(search.configurations))
 
 
 def _bought(plan: Plan, counts: Sequence[int]) -> list[Trial]:

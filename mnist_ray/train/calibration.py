@@ -13,6 +13,7 @@ from mnist_ray.train.child_process import in_child
 if TYPE_CHECKING:
     from mnist_ray.data.dataset import Dataset
     from mnist_ray.train.memory import GpuMemory
+    from mnist_ray.train.trial_run import TrialRun
 
 _BATCHES = 16
 
@@ -118,8 +119,7 @@ def _time(
     for _ in range(2):  # The first one pays for what happens once in a process.
         run = TrialRun(trial, dataset, compiled_models=compiled_models, code=code)
         run.train_epoch()
-        validated = run.seconds["evaluate"]
-        run.evaluate(cell.shift)
+        test_seconds = _evaluate(run, cell)
         setup_seconds.append(run.seconds["setup"])
     memory_bytes = peak_memory()
     # From the third trial of a process on, what starts a kept model again is compiled.
@@ -127,7 +127,7 @@ def _time(
     setup_seconds.append(another.seconds["setup"])
     trained = training.trained(len(dataset.train_images))
     train_seconds = run.seconds["train"]
-    evaluation = (run.seconds["evaluate"] - validated) / len(dataset.test_images)
+    evaluation = test_seconds / len(dataset.test_images)
     # The setup transforms all images of the data set, not only those that were timed.
     times_more = dataset_info.train_images / len(dataset.train_images) - 1
     setup = setup_seconds[-1] + another.transform_seconds * times_more
@@ -140,6 +140,13 @@ def _time(
         gpu_memory_bytes=gpu_memory.peak(),
         xla_error=run.xla_error,
     )
+
+
+def _evaluate(run: "TrialRun", cell: Cell) -> float:
+    """The seconds that the test images take."""
+    before = run.seconds["evaluate"]
+    run.evaluate(cell.shift)
+    return run.seconds["evaluate"] - before
 
 
 def _whole(cell: Cell, dataset_info: DatasetInfo, *, train: float, evaluate: float) -> float:

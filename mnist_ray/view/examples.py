@@ -24,6 +24,7 @@ from mnist_ray.view.cell_views import CellView, Parts, distinction, label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.table import Table
+    from rich.text import Text
 
 EXAMPLES = 5
 """How many random images the page shows."""
@@ -217,10 +218,7 @@ def tabulate_guesses(guesses: Sequence[Guess], *, title: str) -> "Table":
         table.add_column(heading, justify="right")
 
     def cells(names: Sequence[str], wrong: Iterable[bool]) -> list[Text]:
-        marked = [  # As wide with a mark as without.
-            Text(f"{name}✗", "bold red") if is_wrong else Text(f"{name} ")
-            for name, is_wrong in zip(names, wrong, strict=True)
-        ]
+        marked = [_marked(*each) for each in zip(names, wrong, strict=True)]
         return marked if is_named else [Text(" ").join(marked)]
 
     table.add_row("truth", *cells(first.true_names, [False] * len(first.truth)), end_section=True)
@@ -232,6 +230,13 @@ def tabulate_guesses(guesses: Sequence[Guess], *, title: str) -> "Table":
             f"{guess.probability_of_none:.3f}",
         )
     return table
+
+
+def _marked(name: str, is_wrong: bool) -> "Text":
+    """As wide with a mark as without."""
+    from rich.text import Text
+
+    return Text(f"{name}✗", "bold red") if is_wrong else Text(f"{name} ")
 
 
 def save_picture(guesses: Sequence[Guess], path: Path) -> None:

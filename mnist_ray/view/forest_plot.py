@@ -152,8 +152,8 @@ def _write(axes: Axes, row: ChartRow, top: float, *, is_stacked: bool) -> None:
     style: dict[str, Any] = {"va": "center", "fontsize": 8.5}
     style["transform"] = axes.get_yaxis_transform()
     label = _wrapped(row.label)
-    for number_, line in enumerate(label):
-        axes.text(0, top + (number_ + 0.5) * _TEXT_LINE, line, ha="left", color=INK, **style)
+    for index, line in enumerate(label):
+        axes.text(0, top + (index + 0.5) * _TEXT_LINE, line, ha="left", color=INK, **style)
     x, side = (0, "left") if is_stacked else (1, "right")
     y = top + (len(label) + is_stacked - 0.5) * _TEXT_LINE
     axes.text(x, y, row.text, ha=side, color=MUTED, **style)

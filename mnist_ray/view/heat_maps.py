@@ -136,8 +136,8 @@ def _class_ticks(axes: Axes, names: Sequence[str]) -> None:
 
 def grid_charts(grid: Grid, *, series: int, position: int) -> Iterator[Chart]:
     """One for every two hyperparameters; `position` is that of the grid on the page."""
-    for number_, pair in enumerate(grid.pairs):
-        yield _pair_chart(pair, series, name=f"grid-{position}-{number_}")
+    for index, pair in enumerate(grid.pairs):
+        yield _pair_chart(pair, series, name=f"grid-{position}-{index}")
 
 
 def _pair_chart(pair: FactorPair, series: int, *, name: str) -> Chart:

@@ -56,12 +56,12 @@ def _accuracy_row(view: CellView) -> ChartRow:
 
 def level_charts(grid: Grid, *, series: int, position: int) -> Iterator[Chart]:
     """The marginal means of each hyperparameter; `position` is that of the grid on the page."""
-    for number_, factor in enumerate(grid.factors):
+    for index, factor in enumerate(grid.factors):
         if factor.levels:
             caption = f"{factor.name}: mean over all other settings"
             yield forest_plot(
                 list(_level_rows(factor, series)),
-                name=f"levels-{position}-{number_}",
+                name=f"levels-{position}-{index}",
                 caption=caption,
                 what=caption,
                 x_label="mean test accuracy",

@@ -101,12 +101,7 @@ class Chart:
         Equal charts give equal text, byte for byte.
         """
         svg = _draw(self.figure, self.name)
-        referenced = {
-            value.removeprefix("url(").removesuffix(")").removeprefix("#")
-            for element in svg.iter()
-            for key, value in element.items()
-            if key in ("clip-path", f"{_XLINK}href")
-        }
+        referenced = _referenced_ids(svg)
         for element in svg.iter():
             element.tag = element.tag.rpartition("}")[2]
             element.attrib = _attributes_for_page(element, referenced)
@@ -210,6 +205,16 @@ def _pointed_at(mark: Mark, width: float, height: float) -> ElementTree.Element:
     element = ElementTree.Element("rect" if mark.is_square else "circle", attributes)
     ElementTree.SubElement(element, "title").text = mark.title.translate(_NOT_IN_XML)
     return element
+
+
+def _referenced_ids(svg: ElementTree.Element) -> set[str]:
+    """The ids that other elements refer to."""
+    attributes = (attribute for element in svg.iter() for attribute in element.items())
+    return {
+        value.removeprefix("url(").removesuffix(")").removeprefix("#")
+        for key, value in attributes
+        if key in ("clip-path", f"{_XLINK}href")
+    }
 
 
 def _attributes_for_page(
