@@ -75,8 +75,11 @@ def _answers(written: bytes) -> Iterator[Any]:
 
 
 def _answer() -> None:
-    # Nothing that the user's modules print, even at exit, may get into the answers.
-    stream, sys.stdout = sys.stdout.buffer, sys.stderr
+    # Nothing that the user's modules print, even at exit, may get into the answers; nor what a
+    # compiled library writes, which might read as anything.
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
     function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own parent)
     try:
         for answer in function(*arguments):
