@@ -69,6 +69,16 @@ def test_a_model_that_talks_is_accepted_and_one_without_probabilities_refused(
         check_cells(cells, DATASET_INFO, code)
 
 
+def test_a_model_that_takes_down_its_process_is_refused_with_its_last_words(tmp_path: Path) -> None:
+    lines = ["import os", "def build(shape, classes, width):", "    os.write(1, b'I0: loading')"]
+    lines += ["    os.write(2, b'no such luck')", "    os._exit(7)"]
+    (tmp_path / "mine_dying.py").write_text("\n".join(lines))
+    cells = cells_that_build(tmp_path, "mine_dying:build")
+    code = {"mine_dying:build": modules_of("mine_dying:build", tmp_path)}
+    with pytest.raises(InputError, match=r"mine_dying:build: .* ended with code 7: .*no such luck"):
+        check_cells(cells, DATASET_INFO, code)
+
+
 # Trainings
 
 COSINE = {"schedule": "CosineDecay", "initial_learning_rate": 0.003}
@@ -83,7 +93,7 @@ def cells_trained_by(**training: Any) -> list[Cell]:
     [
         (
             {"optimizer": {"grid_search": ["adam", {"name": "sgd", "momentum": 2}]}},
-            r'training.optimizer: Keras can.t use .*"momentum": 2.*ValueError.*momentum',
+            r'training.optimizer: Keras cannot use .*"momentum": 2.*ValueError.*momentum',
         ),
         (
             {"learning_rate": {**COSINE, "decay_steps": {"grid_search": ["epoch", 0]}}},
