@@ -78,17 +78,18 @@ class Settings(BaseModel):
         """With values in place of the distributions: those of `drawn`, otherwise the defaults."""
         if not self.varied_places():
             return self
-        values: dict[str, Any] = {}
+        fixed: dict[str, Any] = {}
+        varied: dict[str, Any] = {}
         for key, value in self:
             if isinstance(value, Settings):
-                values[key] = value.bound(drawn)
+                fixed[key] = value.bound(drawn)
             elif key not in self._varied:
-                values[key] = value
+                fixed[key] = value
             elif key in drawn:
-                values[key] = drawn[key]
+                varied[key] = drawn[key]
             elif self.lacks_default(key):
-                values[key] = value.middle()
-        return type(self).model_validate(values)
+                varied[key] = value.middle()
+        return type(self).model_validate(fixed | varied)  # the order of the tables' columns
 
     def lacks_default(self, key: str) -> bool:
         """Whether a distribution's middle has to take its place where no value is drawn."""

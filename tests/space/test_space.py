@@ -234,6 +234,14 @@ def test_without_a_shipped_default_the_first_or_middle_value_is_the_default() ->
     assert cell.hyperparameters == {"width": 7, "rate": 1.5}
 
 
+def test_columns_of_ones_own_come_fixed_first_and_then_varied() -> None:
+    text = OWN % "blocks: {grid_search: [1, 3]}, width: 8, act: {grid_search: [a, b]}, filters: 4"
+    for space in (space_of(text), space_of(space_of(text).to_yaml())):
+        cell = space.cells(MNIST)[0]
+        assert sorted(list(cell.hyperparameters)[:2]) == ["filters", "width"]
+        assert sorted(list(cell.hyperparameters)[2:]) == ["act", "blocks"]
+
+
 def test_a_search_confirms_its_winner_unless_asked_not_to() -> None:
     assert space_of(SEARCHED).confirm == 10
     assert space_of(SEARCHED + "confirm: 5").confirm == 5
