@@ -90,10 +90,26 @@ def run_as_program(main: Callable[[], int]) -> NoReturn:
     # Nearly all of what imports make stays; to look through it for garbage again and again, as
     # Python would, takes a sixth of their time.
     gc.set_threshold(100_000)
-    exit_code = main()
+    exit_code = _piped(main)
     # At its end Python would look for garbage in all that was imported: a third of a second.
     gc.freeze()
     sys.exit(exit_code)
+
+
+def _piped(main: Callable[[], int]) -> int:
+    """What `main` gives, or 1 where nobody reads its output any more, as after `| head`."""
+    try:
+        exit_code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        try:
+            print(flush=True)  # fails again where it is this pipe that is broken
+        except BrokenPipeError:
+            # Python writes out what is left at its end; that would fail once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        raise
+    return exit_code
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """`mnist-ray` and its words, and the commands that only show what comes along."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -35,6 +36,22 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert all(name in ended.output for name in COMMANDS)
     imported = {line.rpartition("|")[2].strip() for line in ended.errors.splitlines()}
     assert not imported & {"numpy", "pyarrow", "pandas", "pydantic", "rich", "ray", "tensorflow"}
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_is_gone_needs_no_traceback(unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "mnist_ray", "spaces"],
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
