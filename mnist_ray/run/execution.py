@@ -120,7 +120,7 @@ def _max_pending(nodes: Sequence[Node], *, is_open: bool, is_cluster: bool) -> i
     They show a cluster how much to grow, and give a node that joins its first work. Where the next
     trials depend on results, they should be chosen as late as possible.
     """
-    cores = [int(node.cpus) for node in nodes if node.cpus] or [1]
+    cores = [max(1, int(node.cpus)) for node in nodes if node.cpus] or [1]
     if not is_cluster:
         return 1 if is_open else 2 * max(cores)
     return max(cores) if is_open else min(2 * sum(cores), _MOST_PENDING)
