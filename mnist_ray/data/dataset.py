@@ -151,9 +151,10 @@ def _check_alike(train_images: Images, test_images: Images, *, source: str) -> N
             "colour save numpy.repeat(images[..., None], 3, axis=-1)."
         )
     if train_images.shape[1:] != test_images.shape[1:]:
+        test, train = (size_text(images.shape[1:3]) for images in (test_images, train_images))
         raise InputError(
-            f"{source}: images of {_size(test_images)} pixels, but those for "
-            f"training have {_size(train_images)}. Both must be of one size: scale or pad them."
+            f"{source}: images of {test} pixels, but those for training have {train}. "
+            "Both must be of one size: scale or pad them."
         )
 
 
@@ -244,8 +245,9 @@ def _remedy_for_shape(values: NDArray[Any]) -> str:
     return "Make the images grey, or give them three channels."
 
 
-def _size(images: Images) -> str:
-    return "x".join(str(side) for side in images.shape[1:3])
+def size_text(shape: tuple[int, ...]) -> str:
+    """As it is said of images: 28x28."""
+    return "x".join(map(str, shape))
 
 
 def _kind(images: Images) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mnist_ray.data.dataset import Dataset
+from mnist_ray.data.dataset import Dataset, size_text
 from mnist_ray.errors import ErrorCollector, InputError
 from mnist_ray.space.custom_code import Code
 from mnist_ray.space.space import Space
 from mnist_ray.space.variants import ImageShape, Transform
 from mnist_ray.train.child_process import check_in_child
-from mnist_ray.train.transforms import Images, TestImageCache, size_text, transformed
+from mnist_ray.train.transforms import Images, TestImageCache, transformed
 
 _SAMPLES = 16
 """Images that each transform is called with."""

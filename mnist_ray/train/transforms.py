@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from mnist_ray.data.dataset import Dataset
+from mnist_ray.data.dataset import Dataset, size_text
 from mnist_ray.errors import InputError
 from mnist_ray.plan.seeds import evaluation_transform_generator
 from mnist_ray.space.custom_code import Code
@@ -68,11 +68,6 @@ def _checked(given: object, transform: Transform, *, count: int) -> Images:
             f"{size_text(expected)} before; all must be of one size."
         )
     return np.ascontiguousarray(given)
-
-
-def size_text(shape: tuple[int, ...]) -> str:
-    """As it is said of images: 28x28."""
-    return "x".join(map(str, shape))
 
 
 class TestImageCache:

@@ -3,14 +3,14 @@
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from mnist_ray.analysis.numbers import DASH, counted, duration, no_spread, number, seconds_text
-from mnist_ray.analysis.phrases import unrequested
+from mnist_ray.analysis.phrases import Row, unrequested
 from mnist_ray.analysis.settings import grouped, varying_by_family
 from mnist_ray.analysis.tables import Tables
 from mnist_ray.ledger.record import Record, Status
@@ -24,8 +24,6 @@ from mnist_ray.view.sweep_progress import SweepProgress, bound, line_of, setting
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Row = Mapping[str, Any]
 
 
 class Terminal:
